@@ -1,0 +1,166 @@
+"""One line to one event: msgspec executes what the schemas say, and what it refuses is judged by them.
+
+The fast path is C: :mod:`msgspec` decodes the line straight into the frozen struct, types and bounds checked. A line
+that it refuses is decoded without a type and given to :class:`~rxruns.schemas.RunEventSchema`, whose verdict
+stands: an event after all (an unknown type, a null that reads as absent) or an error with marshmallow's messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Union
+
+import marshmallow as ma
+import msgspec
+
+from rxruns.events import KNOWN_EVENTS, NodeOutput, RunCompleted, RunEvent, UnknownEvent
+from rxruns.schemas import RunEventSchema
+
+__all__ = ["MAX_NESTING", "RecordError", "encode_event", "event_decoder"]
+
+MAX_NESTING = 100
+"""How deep objects and arrays of a record may be nested."""
+
+_SHALLOW = 300
+"""Bytes of a valid event that can not be nested too deep: the envelope alone takes 100, each level 2."""
+
+_BRACKETS = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_JSON_SPACE = b" \t\r\n"
+
+_schema = RunEventSchema()
+_encode = msgspec.json.encode
+_decode_any = msgspec.json.decode
+
+
+class RecordError(ValueError):
+    """A line that is no valid event. ``seq`` is that of its record, where it can be read."""
+
+    def __init__(self, message: str, *, seq: int | None = None) -> None:
+        super().__init__(message)
+        self.seq = seq
+
+
+def event_decoder(*, include_output: bool = True) -> Callable[[bytes], RunEvent | None]:
+    """A function from a line to its event, or to None for a blank line or a keep-alive record.
+
+    Args:
+        include_output: whether outputs may be included, as in a recorded log or when they were asked for.
+
+    The function raises :class:`RecordError`, and nothing else, for a line that is no valid event.
+
+    >>> event_decoder()(b'{"type":"keepalive"}') is None
+    True
+    """
+    decode: Callable[[bytes], RunEvent] = msgspec.json.Decoder(Union[KNOWN_EVENTS]).decode  # noqa: UP007
+
+    def decode_line(line: bytes) -> RunEvent | None:
+        try:
+            event = decode(line)
+            line.isascii() or line.decode()  # msgspec does not look into fields that nobody declares
+        except (ValueError, RecursionError):
+            return _judge(line, include_output)
+        if len(line) > _SHALLOW:
+            _refuse_deep_nesting(line)
+        if not include_output:
+            _refuse_included(event)
+        return event
+
+    return decode_line
+
+
+def encode_event(event: RunEvent) -> bytes:
+    """The event as one line of NDJSON, without the newline.
+
+    >>> encode_event(event_decoder()(b'''{"type":"node_started","node_id":"a","seq":1,
+    ...     "run_id":"7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11","ts":"2026-01-31T12:00:00Z"}'''))[:40]
+    b'{"type":"node_started","node_id":"a","ru'
+    """
+    return _encode(event.record if isinstance(event, UnknownEvent) else event)
+
+
+def _judge(line: bytes, include_output: bool) -> RunEvent | None:
+    """The schemas' verdict on a line that msgspec refused."""
+    if not line.strip(_JSON_SPACE):
+        return None
+    record = _decode_record(line)
+    if record.get("type") == "keepalive":
+        return None
+    try:
+        event: RunEvent = _schema.load(record)
+        if not include_output:
+            _refuse_included(event)
+    except ma.ValidationError as error:
+        raise RecordError(f"not a valid event: {_flat(error.messages)}", seq=_seq(record)) from error
+    except RecursionError as error:
+        raise RecordError("no stack was left to check it") from error
+    return event
+
+
+def _decode_record(line: bytes) -> dict[str, Any]:
+    try:
+        line.decode()
+    except UnicodeDecodeError as error:
+        raise RecordError(f"not UTF-8: byte {error.start + 1} is 0x{line[error.start]:02x}") from error
+    _refuse_deep_nesting(line)
+    try:
+        record = _decode_any(line)
+    except msgspec.DecodeError as error:
+        raise RecordError(f"not JSON: {error}") from error
+    except RecursionError as error:
+        raise RecordError("no stack was left to decode it") from error
+    if not isinstance(record, dict):
+        raise RecordError("not a JSON object")
+    return record
+
+
+def _refuse_deep_nesting(line: bytes) -> None:
+    if line.count(b"{") + line.count(b"[") > MAX_NESTING and _is_deep(line):
+        raise RecordError(f"objects and arrays are nested more than {MAX_NESTING} deep")
+
+
+def _is_deep(line: bytes) -> bool:
+    """Whether a line is nested too deep to be decoded, without recursion and in linear time.
+
+    The brackets that no string holds are kept, then pairs are taken away from the inside, one level a round.
+    """
+    brackets = _without_strings(line).translate(_BRACKETS, _NO_BRACKETS)
+    for _ in range(MAX_NESTING):
+        fewer = brackets.replace(b"[]", b"")
+        if len(fewer) == len(brackets):
+            return len(fewer) > MAX_NESTING  # not balanced, so no JSON: only depth matters here
+        brackets = fewer
+    return bool(brackets)
+
+
+def _without_strings(line: bytes) -> bytes:
+    """The line without its strings. After escapes are gone, a quote opens or closes one: every other piece stays."""
+    return b"".join(line.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
+
+
+def _refuse_included(event: RunEvent) -> None:
+    """Refuse an output that nobody asked to include."""
+    if isinstance(event, RunCompleted):
+        artifact = event.outputs
+    elif isinstance(event, NodeOutput):
+        artifact = event.output
+    else:
+        return
+    if artifact.info.included:
+        raise RecordError("an output is included although include_output was not asked for", seq=event.seq)
+
+
+def _seq(record: dict[str, Any]) -> int | None:
+    seq = record.get("seq")
+    return seq if isinstance(seq, int) and not isinstance(seq, bool) and seq > 0 else None
+
+
+def _flat(messages: Any, path: str = "") -> str:
+    """marshmallow's messages on one line: ``llm_call.step: Not a valid integer.``"""
+    if isinstance(messages, dict):
+        return "; ".join(
+            _flat(inner, path if name == ma.exceptions.SCHEMA else f"{path}.{name}" if path else str(name))
+            for name, inner in messages.items()
+        )
+    text = " ".join(map(str, messages)) if isinstance(messages, list) else str(messages)
+    return f"{path}: {text}" if path else text

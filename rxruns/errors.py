@@ -1,0 +1,333 @@
+"""Every error that rxruns raises, in one tree::
+
+    RunsError
+      InvalidArgumentError(ValueError)  what you passed can not be sent
+      APIError                          the service answered with an error status
+        WorkflowValidationError         ... 400 with the issues of a workflow spec
+      TransportError                    no (whole) answer came: connection, timeout
+      StreamError                       an event stream could not go on
+        StreamProtocolError             a line that is no valid event
+        StreamContentTypeError          a response that is not NDJSON
+        StreamTimeoutError              silence for longer than the idle timeout
+        StreamInterruptedError          ended early, or given up after reconnects
+        SequenceGapError                the service skipped a ``seq``
+        StreamBackpressureError         a bounded queue overflowed
+      RunFailedError                    a run failed or was canceled (``ops.raise_on_failure``)
+      BudgetError                       a run cost more than allowed (``ops.budget``)
+
+>>> issubclass(SequenceGapError, RunsError)
+True
+
+All of them pickle, and none of them holds an API key or a token.
+"""
+
+from __future__ import annotations
+
+import copyreg
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rxruns.costs import CostTotals
+    from rxruns.events import RunCanceled, RunFailed
+    from rxruns.models import WorkflowIssue
+
+__all__ = [
+    "APIError",
+    "BudgetError",
+    "InvalidArgumentError",
+    "RunFailedError",
+    "RunsError",
+    "SequenceGapError",
+    "StreamBackpressureError",
+    "StreamContentTypeError",
+    "StreamError",
+    "StreamInterruptedError",
+    "StreamProtocolError",
+    "StreamTimeoutError",
+    "TransportError",
+    "WorkflowValidationError",
+]
+
+EXCERPT = 200
+"""How many characters of a refused line an error keeps."""
+
+
+class RunsError(Exception):
+    """The root: ``except RunsError`` catches whatever rxruns itself raises."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default calls the class with `args`, which keyword-only constructors refuse.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
+
+
+class InvalidArgumentError(RunsError, ValueError):
+    """An argument that can not be sent: nothing was requested.
+
+    Attributes:
+        field: the argument or field that is wrong, ``"nodes[2].id"`` for one inside.
+    """
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class APIError(RunsError):
+    """The service answered with an error status.
+
+    Attributes:
+        status: HTTP status; the body's ``error.status`` wins where present.
+        code: the service's code, such as ``"NOT_FOUND"``, or None.
+        message: the service's text.
+        request_id: the service's id of the request, for its support.
+        fields: field name to message, as sent by the service.
+        retries: attempts beyond the first.
+        raw_body: the body as text, cut to 4,096 characters.
+        retry_after: seconds that the service asked to wait, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        code: str | None = None,
+        request_id: str | None = None,
+        fields: Mapping[str, str] | None = None,
+        retries: int = 0,
+        raw_body: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+        self.fields: Mapping[str, str] = dict(fields or {})
+        self.retries = retries
+        self.raw_body = raw_body
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        code = f" {self.code}" if self.code else ""
+        request = f" (request {self.request_id})" if self.request_id else ""
+        fields = "".join(f"; {name}: {text}" for name, text in self.fields.items())
+        return f"{self.status}{code}: {self.message}{fields}{request}"
+
+    @property
+    def is_not_found(self) -> bool:
+        """Whether the code is ``NOT_FOUND``."""
+        return self.code == "NOT_FOUND"
+
+    @property
+    def is_validation(self) -> bool:
+        """Whether the code is ``VALIDATION_ERROR`` or ``INVALID_INPUT``."""
+        return self.code in ("VALIDATION_ERROR", "INVALID_INPUT")
+
+    @property
+    def is_rate_limit(self) -> bool:
+        """Whether the code is ``RATE_LIMIT``."""
+        return self.code == "RATE_LIMIT"
+
+    @property
+    def is_unauthorized(self) -> bool:
+        """Whether the code is ``UNAUTHORIZED``."""
+        return self.code == "UNAUTHORIZED"
+
+    @property
+    def is_forbidden(self) -> bool:
+        """Whether the code is ``FORBIDDEN``."""
+        return self.code == "FORBIDDEN"
+
+    @property
+    def is_unavailable(self) -> bool:
+        """Whether the code is ``SERVICE_UNAVAILABLE``."""
+        return self.code == "SERVICE_UNAVAILABLE"
+
+
+class WorkflowValidationError(APIError):
+    """The service refused a workflow spec.
+
+    Attributes:
+        issues: what is wrong and where, each with ``code``, ``path`` and ``message``.
+    """
+
+    def __init__(self, message: str, *, issues: Sequence[WorkflowIssue] = (), **options: Any) -> None:
+        super().__init__(message, **options)
+        self.issues = tuple(issues)
+
+    def __str__(self) -> str:
+        return super().__str__() + "".join(
+            f"\n  {issue.path}: {issue.message} [{issue.code}]" for issue in self.issues
+        )
+
+
+class TransportError(RunsError):
+    """No whole answer came. The cause is the HTTP library's own exception.
+
+    Attributes:
+        kind: ``"timeout"``, ``"connect"``, ``"request"`` (broken while it went on) or ``"other"``.
+        retries: attempts beyond the first.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: Literal["timeout", "connect", "request", "other"] = "other",
+        retries: int = 0,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.retries = retries
+
+
+class StreamError(RunsError):
+    """A stream of events could not go on.
+
+    Attributes:
+        run_id: the run that was followed, where one is known.
+        last_seq: ``seq`` of the last event that was delivered, 0 for none: ``after_seq`` to go on from.
+    """
+
+    def __init__(self, message: str, *, run_id: UUID | None = None, last_seq: int = 0) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+        self.last_seq = last_seq
+
+
+class StreamProtocolError(StreamError):
+    """A line that is no valid event.
+
+    Attributes:
+        raw_data: the line, at most 200 characters of it.
+        line_number: from 1, within its connection or file; None where no line is to blame.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        raw_data: str | None = None,
+        line_number: int | None = None,
+        run_id: UUID | None = None,
+        last_seq: int = 0,
+    ) -> None:
+        super().__init__(message, run_id=run_id, last_seq=last_seq)
+        self.raw_data = None if raw_data is None else raw_data[:EXCERPT]
+        self.line_number = line_number
+
+    def __str__(self) -> str:
+        where = "" if self.line_number is None else f"line {self.line_number}: "
+        what = "" if self.raw_data is None else f": {self.raw_data!r}"
+        return f"{where}{super().__str__()}{what}"
+
+
+class StreamContentTypeError(StreamError):
+    """A response that is not NDJSON.
+
+    Attributes:
+        expected: the content type that was asked for.
+        received: the one that came, ``""`` for none.
+        status: HTTP status of the response.
+    """
+
+    def __init__(
+        self, *, expected: str, received: str, status: int, run_id: UUID | None = None, last_seq: int = 0
+    ) -> None:
+        super().__init__(
+            f"expected {expected}, received {received or 'no content type'} (status {status}): "
+            "is the base URL that of a runs service?",
+            run_id=run_id,
+            last_seq=last_seq,
+        )
+        self.expected = expected
+        self.received = received
+        self.status = status
+
+
+class StreamTimeoutError(StreamError):
+    """The service was silent for longer than the idle timeout.
+
+    Attributes:
+        kind: ``"idle"``.
+        timeout: the idle timeout in seconds.
+    """
+
+    def __init__(self, *, timeout: float, run_id: UUID | None = None, last_seq: int = 0) -> None:
+        super().__init__(f"no byte came for {timeout:g} s", run_id=run_id, last_seq=last_seq)
+        self.kind: Literal["idle"] = "idle"
+        self.timeout = timeout
+
+
+class StreamInterruptedError(StreamError):
+    """The stream ended before the run did, or was given up. ``__cause__`` is the last fault.
+
+    Attributes:
+        reconnects: reconnects in a row that brought no event, 0 where none was allowed.
+    """
+
+    def __init__(
+        self, message: str, *, reconnects: int = 0, run_id: UUID | None = None, last_seq: int = 0
+    ) -> None:
+        super().__init__(message, run_id=run_id, last_seq=last_seq)
+        self.reconnects = reconnects
+
+
+class SequenceGapError(StreamError):
+    """The service skipped a ``seq``, also at a second look.
+
+    Attributes:
+        expected: the ``seq`` that was due.
+        received: the one that came.
+    """
+
+    def __init__(
+        self, *, expected: int, received: int, run_id: UUID | None = None, last_seq: int = 0
+    ) -> None:
+        super().__init__(
+            f"seq {expected} is missing, {received} came instead", run_id=run_id, last_seq=last_seq
+        )
+        self.expected = expected
+        self.received = received
+
+
+class StreamBackpressureError(StreamError):
+    """A bounded queue overflowed because its consumer was too slow.
+
+    Attributes:
+        dropped: how many values did not fit.
+    """
+
+    def __init__(self, message: str, *, dropped: int, run_id: UUID | None = None, last_seq: int = 0) -> None:
+        super().__init__(message, run_id=run_id, last_seq=last_seq)
+        self.dropped = dropped
+
+
+class RunFailedError(RunsError):
+    """A run failed or was canceled.
+
+    Attributes:
+        event: the :class:`~rxruns.events.RunFailed` or :class:`~rxruns.events.RunCanceled`.
+    """
+
+    def __init__(self, event: RunFailed | RunCanceled) -> None:
+        super().__init__(f"run {event.run_id}: {event.type}: {event.error.message}")
+        self.event = event
+
+
+class BudgetError(RunsError):
+    """What was spent passed the limit, or can not be priced.
+
+    Attributes:
+        totals: the cost totals when it happened.
+        unpriced: ``(provider, model)`` pairs without a price.
+    """
+
+    def __init__(self, message: str, *, totals: CostTotals, unpriced: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.totals = totals
+        self.unpriced = tuple(unpriced)

@@ -1,0 +1,296 @@
+"""What the REST calls take and return: frozen structs, named as in the service's OpenAPI description.
+
+Enums in what the service sends are open: ``status``, ``type`` and providers are text, so that a value of next
+year is kept. :class:`RunStatus` and :class:`NodeStatus` name today's, and compare equal to the text:
+
+>>> "running" == RunStatus.RUNNING
+True
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct, field
+
+from rxruns.errors import InvalidArgumentError
+from rxruns.events import NIL, Count, Filled, Sha256, Text, Timestamp
+
+
+class RunStatus(StrEnum):
+    """The states of a run that are known today."""
+
+    RUNNING = "running"
+    WAITING = "waiting"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+class NodeStatus(StrEnum):
+    """The states of a node that are known today."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    WAITING = "waiting"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+class Model(Struct, frozen=True, gc=False, omit_defaults=True):
+    """The base of requests, responses and their parts."""
+
+
+# ---- requests ----
+
+
+class RunsFanoutSubnodeOverride(Model):
+    """The model of a fan-out's subnode."""
+
+    parent_id: Text
+    subnode_id: Text
+    model: Filled
+
+
+class RunsModelOverrides(Model):
+    """Models by node id, and those of fan-out subnodes."""
+
+    nodes: dict[str, str] | None = None
+    fanout_subnodes: tuple[RunsFanoutSubnodeOverride, ...] | None = None
+
+
+class RunsCreateOptions(Model):
+    """``options`` of ``POST /runs``."""
+
+    idempotency_key: Filled
+
+
+class RunsCreateBody(Model):
+    """What both forms of ``POST /runs`` share."""
+
+    input: dict[str, Any] | None = None
+    model_override: Filled | None = None
+    model_overrides: RunsModelOverrides | None = None
+    session_id: UUID | None = None
+    stream: bool | None = None
+    options: RunsCreateOptions | None = None
+
+    def __post_init__(self) -> None:
+        if self.session_id == NIL:
+            raise InvalidArgumentError(
+                "session_id is required: it must not be the nil UUID", field="session_id"
+            )
+
+
+class RunsCreateRequest(RunsCreateBody, kw_only=True):
+    """``POST /runs`` with a workflow spec."""
+
+    spec: dict[str, Any]
+
+
+class RunsCreateFromPlanRequest(RunsCreateBody, kw_only=True):
+    """``POST /runs`` with the hash of a compiled plan."""
+
+    plan_hash: Sha256
+
+
+class RunsToolCall(Model):
+    """A tool call; ``arguments`` is JSON text."""
+
+    id: Filled
+    name: Filled
+    arguments: str | None = None
+
+
+class RunsToolResultItem(Model):
+    """What a tool gave back for one call."""
+
+    tool_call: RunsToolCall
+    output: str
+
+
+class RunsToolResultsRequest(Model):
+    """``POST /runs/{id}/tool-results``; node, step and request id are those of the pending calls."""
+
+    node_id: Text
+    step: Count
+    request_id: UUID
+    results: tuple[RunsToolResultItem, ...]
+
+    def __post_init__(self) -> None:
+        if self.request_id == NIL:
+            raise InvalidArgumentError(
+                "request_id is required: it must not be the nil UUID", field="request_id"
+            )
+
+
+# ---- responses ----
+
+
+class RunsCreateResponse(Model):
+    """The run that was started, or that the idempotency key had started before."""
+
+    run_id: UUID
+    status: str
+    plan_hash: Sha256
+
+
+class RunCostLineItem(Model):
+    """What one model of one provider cost, in US cents."""
+
+    provider_id: str
+    model: str
+    requests: Count
+    input_tokens: Count
+    output_tokens: Count
+    usd_cents: Count
+
+
+class RunCostSummary(Model):
+    """What a run cost, in US cents."""
+
+    total_usd_cents: Count
+    line_items: tuple[RunCostLineItem, ...] = ()
+
+
+class RunSummary(Model):
+    """Counts over a run."""
+
+    total_steps: Count
+    total_llm_calls: Count
+    total_tool_calls: Count
+    total_input_tokens: Count
+    total_output_tokens: Count
+    total_cost_cents: Count
+
+
+class NodeResultError(Model):
+    """Why a node failed; ``detail`` is the provider's text."""
+
+    message: str
+    code: str | None = None
+    detail: str | None = None
+
+
+class NodeResult(Model):
+    """A node's state as the service derives it."""
+
+    id: Text
+    type: str
+    status: str
+    started_at: Timestamp | None = None
+    ended_at: Timestamp | None = None
+    output: dict[str, Any] | None = None
+    error: NodeResultError | None = None
+
+
+class RunsPendingToolCall(Model):
+    """A tool call that waits for its result."""
+
+    tool_call: RunsToolCall
+
+
+class RunToolResult(Model):
+    """A tool call's result."""
+
+    tool_call: RunsToolCall
+    output: str
+    error: str | None = None
+
+
+class RunNodeStepWaiting(Model):
+    """What a step waits for."""
+
+    reason: str | None = None
+    pending_tool_calls: tuple[RunsPendingToolCall, ...] = ()
+
+
+class RunNodeStepLLMCall(Model):
+    """The model call of a step."""
+
+    provider: str | None = None
+    model: str | None = None
+    response_id: str | None = None
+    stop_reason: str | None = None
+    usage: RunNodeStepUsage | None = None
+
+
+class RunNodeStepUsage(Model):
+    """Tokens of a step; an absent count is 0."""
+
+    input_tokens: Count = 0
+    output_tokens: Count = 0
+    total_tokens: Count = 0
+
+
+class RunNodeStep(Model):
+    """One step of a node, from ``include=("steps",)``."""
+
+    step: Count
+    request_id: UUID
+    llm_call: RunNodeStepLLMCall | None = None
+    tool_calls: tuple[RunsPendingToolCall, ...] = ()
+    tool_results: tuple[RunToolResult, ...] = ()
+    waiting: RunNodeStepWaiting | None = None
+
+
+class RunNodeSteps(Model):
+    """The steps of one node."""
+
+    node_id: Text
+    steps: tuple[RunNodeStep, ...] = ()
+
+
+class RunsGetResponse(Model):
+    """A run as the service derives it from its log."""
+
+    run_id: UUID
+    status: str
+    plan_hash: Sha256
+    cost_summary: RunCostSummary
+    nodes: tuple[NodeResult, ...] = ()
+    outputs: dict[str, Any] = field(default_factory=dict)
+    summary: RunSummary | None = None
+    steps: tuple[RunNodeSteps, ...] = ()
+    parent_run_id: UUID | None = None
+
+
+class RunsPendingToolsNode(Model):
+    """A node that waits, and its calls."""
+
+    node_id: Text
+    step: Count
+    request_id: UUID
+    tool_calls: tuple[RunsPendingToolCall, ...] = ()
+
+
+class RunsPendingToolsResponse(Model):
+    """The tool calls of a run that wait for results."""
+
+    run_id: UUID
+    pending: tuple[RunsPendingToolsNode, ...] = ()
+
+
+class RunsToolResultsResponse(Model):
+    """How many results were accepted, and the run's status after them."""
+
+    accepted: Count
+    status: str
+
+
+class WorkflowIssue(Model):
+    """What is wrong with a workflow spec; ``path`` is such as ``$.nodes[0].id``."""
+
+    code: str
+    path: str
+    message: str
+
+
+class WorkflowsCompileResponse(Model):
+    """A compiled plan. ``plan_hash`` starts runs of it."""
+
+    plan_hash: str
+    plan_json: dict[str, Any]

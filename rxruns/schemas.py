@@ -1,0 +1,452 @@
+"""marshmallow schemas of everything that travels: what is valid, in both directions.
+
+:class:`RunEventSchema` takes a record of any event type; each type, payload, request and response has a schema of
+its own too, made from its struct (see :mod:`rxruns.structschema`). They are ordinary marshmallow schemas: use one
+alone, subclass it, dump with it.
+
+What the service sends is read with tolerance: unknown fields are dropped, an unknown event type becomes an
+:class:`~rxruns.events.UnknownEvent`. What is sent is strict: unknown fields are refused.
+
+>>> record = {
+...     "type": "node_started",
+...     "run_id": "7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11",
+...     "seq": 3,
+...     "ts": "2026-01-31T12:00:00Z",
+...     "node_id": "draft",
+... }
+>>> event = RunEventSchema().load(record)
+>>> event.type, event.node_id
+('node_started', 'draft')
+>>> RunEventSchema().dump(event) == record | {"envelope_version": "v2"}
+True
+>>> RunEventSchema().validate(record | {"seq": "3"})
+{'seq': ['Not a valid integer.']}
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, cast
+
+import marshmallow as ma
+
+from rxruns import events, models
+from rxruns.structschema import StructSchema
+
+T = TypeVar("T")
+
+
+class Received(StructSchema[T]):
+    """The base of schemas of what the service sends: unknown fields are dropped."""
+
+    class Meta(StructSchema.Meta):
+        unknown = ma.EXCLUDE
+
+
+class Sent(StructSchema[T]):
+    """The base of schemas of what is sent: unknown fields are refused."""
+
+
+class _UnknownEnvelopeSchema(Received[events.RunEvent]):
+    """The envelope of an event whose type is not known."""
+
+    type = ma.fields.String(required=True, validate=ma.validate.Length(min=1))
+
+    @ma.validates_schema
+    def _check_rules(self, values: dict[str, Any], **options: Any) -> None:
+        """An envelope has no rules between its fields."""
+
+    @ma.post_load(pass_original=True)
+    def _make(self, values: dict[str, Any], original: Any, **options: Any) -> events.UnknownEvent:
+        return events.UnknownEvent(record=original, **self._arguments(values))
+
+
+class RunEventSchema(ma.Schema):
+    """Load a record of any event type, and dump any event.
+
+    A type that is not known becomes an :class:`~rxruns.events.UnknownEvent`, whose ``record`` is dumped as it came.
+
+    Raises:
+        marshmallow.ValidationError: for a record that is no valid event, with the messages by field.
+    """
+
+    def load(self, data: Any, **options: Any) -> Any:
+        """Check a record and make the event of it, or a list of events with ``many=True``."""
+        many = options.pop("many", None)
+        if self.many if many is None else many:
+            return [self.load(record, many=False, **options) for record in data]
+        return _schema_of(data).load(data, **options)
+
+    def validate(self, data: Any, **options: Any) -> Any:
+        """Check a record; return the messages by field, none if it is valid."""
+        try:
+            self.load(data, **options)
+        except ma.ValidationError as error:
+            return error.messages
+        return {}
+
+    def dump(self, obj: Any, *, many: bool | None = None) -> Any:
+        """The record of an event, or a list of records with ``many=True``."""
+        if self.many if many is None else many:
+            return [self.dump(event, many=False) for event in obj]
+        if isinstance(obj, events.UnknownEvent):
+            return obj.record
+        return EVENT_SCHEMAS[obj.type].dump(obj)
+
+
+def _schema_of(record: Any) -> StructSchema[Any]:
+    """The schema that judges a record: by its ``type``, which is text."""
+    wire_type = record.get("type") if isinstance(record, dict) else None
+    return EVENT_SCHEMAS.get(wire_type if isinstance(wire_type, str) else "", _UNKNOWN)
+
+
+# ---- events ----
+
+
+class RunCompiledSchema(Received[events.RunCompiled]):
+    """``run_compiled``."""
+
+
+class RunStartedSchema(Received[events.RunStarted]):
+    """``run_started``."""
+
+
+class RunCompletedSchema(Received[events.RunCompleted]):
+    """``run_completed``."""
+
+
+class RunFailedSchema(Received[events.RunFailed]):
+    """``run_failed``."""
+
+
+class RunCanceledSchema(Received[events.RunCanceled]):
+    """``run_canceled``."""
+
+
+class TaskListUpdatedSchema(Received[events.TaskListUpdated]):
+    """``task_list_updated``."""
+
+
+class MemoryUpdatedSchema(Received[events.MemoryUpdated]):
+    """``memory_updated``."""
+
+
+class NodeStartedSchema(Received[events.NodeStarted]):
+    """``node_started``."""
+
+
+class NodeSucceededSchema(Received[events.NodeSucceeded]):
+    """``node_succeeded``."""
+
+
+class NodeFailedSchema(Received[events.NodeFailed]):
+    """``node_failed``."""
+
+
+class NodeLLMCallSchema(Received[events.NodeLLMCall]):
+    """``node_llm_call``."""
+
+
+class NodeToolCallSchema(Received[events.NodeToolCall]):
+    """``node_tool_call``."""
+
+
+class NodeToolResultSchema(Received[events.NodeToolResult]):
+    """``node_tool_result``."""
+
+
+class NodeWaitingSchema(Received[events.NodeWaiting]):
+    """``node_waiting``."""
+
+
+class NodeUserAskSchema(Received[events.NodeUserAsk]):
+    """``node_user_ask``."""
+
+
+class NodeUserAnswerSchema(Received[events.NodeUserAnswer]):
+    """``node_user_answer``."""
+
+
+class NodeOutputDeltaSchema(Received[events.NodeOutputDelta]):
+    """``node_output_delta``."""
+
+
+class NodeOutputSchema(Received[events.NodeOutput]):
+    """``node_output``."""
+
+
+class SchedulerStartedSchema(Received[events.SchedulerStarted]):
+    """``scheduler_started``."""
+
+
+class SchedulerRoundStartedSchema(Received[events.SchedulerRoundStarted]):
+    """``scheduler_round_started``."""
+
+
+class SchedulerCoordinatorStartedSchema(Received[events.SchedulerCoordinatorStarted]):
+    """``scheduler_coordinator_started``."""
+
+
+class SchedulerCoordinatorCompletedSchema(Received[events.SchedulerCoordinatorCompleted]):
+    """``scheduler_coordinator_completed``."""
+
+
+class SchedulerAgentStartedSchema(Received[events.SchedulerAgentStarted]):
+    """``scheduler_agent_started``."""
+
+
+class SchedulerAgentCompletedSchema(Received[events.SchedulerAgentCompleted]):
+    """``scheduler_agent_completed``."""
+
+
+class SchedulerMessageSentSchema(Received[events.SchedulerMessageSent]):
+    """``scheduler_message_sent``."""
+
+
+class SchedulerMessageReceivedSchema(Received[events.SchedulerMessageReceived]):
+    """``scheduler_message_received``."""
+
+
+class SchedulerRoundCompletedSchema(Received[events.SchedulerRoundCompleted]):
+    """``scheduler_round_completed``."""
+
+
+class SchedulerStoppedSchema(Received[events.SchedulerStopped]):
+    """``scheduler_stopped``."""
+
+
+# ---- payloads of events ----
+
+
+class NodeErrorSchema(Received[events.NodeError]):
+    """Why a node or a run failed: wire ``error``."""
+
+
+class TokenUsageSchema(Received[events.TokenUsage]):
+    """Tokens of one call, as metered by its provider. An absent total is input + output."""
+
+
+class ToolCallSchema(Received[events.ToolCall]):
+    """A call of a tool. ``arguments`` is JSON text, as the model wrote it."""
+
+
+class ToolCallWithArgumentsSchema(Received[events.ToolCallWithArguments]):
+    """A call of a tool that is to be run: its arguments are always there."""
+
+
+class PendingToolCallSchema(Received[events.PendingToolCall]):
+    """One of the calls that a waiting node waits for."""
+
+
+class LLMCallSchema(Received[events.LLMCall]):
+    """One call of a model: wire ``llm_call``. Without usage it is unmetered."""
+
+
+class ToolCallRequestSchema(Received[events.ToolCallRequest]):
+    """A tool call that the model asked for: wire ``tool_call`` of ``node_tool_call``."""
+
+
+class ToolCallResultSchema(Received[events.ToolCallResult]):
+    """What a tool gave back: wire ``tool_result``."""
+
+
+class WaitingSchema(Received[events.Waiting]):
+    """What a node waits for: wire ``waiting``."""
+
+
+class UserAskOptionSchema(Received[events.UserAskOption]):
+    """One answer that a question offers."""
+
+
+class UserAskSchema(Received[events.UserAsk]):
+    """A question to a person: wire ``user_ask``."""
+
+
+class UserAnswerSchema(Received[events.UserAnswer]):
+    """A person's answer: wire ``user_answer``."""
+
+
+class OutputDeltaSchema(Received[events.OutputDelta]):
+    """A piece of a node's text: wire ``delta``. ``text_delta`` is absent on starts and stops."""
+
+
+class PayloadInfoSchema(Received[events.PayloadInfo]):
+    """Size in bytes and hash of an artifact; ``included`` says that its content came along."""
+
+
+class PayloadArtifactSchema(Received[events.PayloadArtifact]):
+    """An output, kept by the service under ``artifact_key``."""
+
+
+class ExcludedArtifactSchema(Received[events.ExcludedArtifact]):
+    """An artifact whose content the service never includes."""
+
+
+class SchedulerParticipantSchema(Received[events.SchedulerParticipant]):
+    """An agent that a scheduler may start."""
+
+
+class SchedulerPolicySchema(Received[events.SchedulerPolicy]):
+    """The limits of a scheduler; ``timeout_ms`` in milliseconds."""
+
+
+class SchedulerStartSchema(Received[events.SchedulerStart]):
+    """Wire ``scheduler_started``."""
+
+
+class SchedulerRoundStartSchema(Received[events.SchedulerRoundStart]):
+    """Wire ``scheduler_round_started``."""
+
+
+class SchedulerCoordinatorStartSchema(Received[events.SchedulerCoordinatorStart]):
+    """Wire ``scheduler_coordinator_started``."""
+
+
+class SchedulerCoordinatorCompletionSchema(Received[events.SchedulerCoordinatorCompletion]):
+    """Wire ``scheduler_coordinator_completed``."""
+
+
+class SchedulerAgentStartSchema(Received[events.SchedulerAgentStart]):
+    """Wire ``scheduler_agent_started``."""
+
+
+class SchedulerAgentCompletionSchema(Received[events.SchedulerAgentCompletion]):
+    """Wire ``scheduler_agent_completed``."""
+
+
+class SchedulerSentMessageSchema(Received[events.SchedulerSentMessage]):
+    """Wire ``scheduler_message_sent``."""
+
+
+class SchedulerReceivedMessageSchema(Received[events.SchedulerReceivedMessage]):
+    """Wire ``scheduler_message_received``."""
+
+
+class SchedulerRoundCompletionSchema(Received[events.SchedulerRoundCompletion]):
+    """Wire ``scheduler_round_completed``."""
+
+
+class SchedulerStopSchema(Received[events.SchedulerStop]):
+    """Wire ``scheduler_stopped``."""
+
+
+# ---- requests ----
+
+
+class RunsFanoutSubnodeOverrideSchema(Sent[models.RunsFanoutSubnodeOverride]):
+    """The model of a fan-out's subnode."""
+
+
+class RunsModelOverridesSchema(Sent[models.RunsModelOverrides]):
+    """Models by node id, and those of fan-out subnodes."""
+
+
+class RunsCreateOptionsSchema(Sent[models.RunsCreateOptions]):
+    """``options`` of ``POST /runs``."""
+
+
+class RunsCreateRequestSchema(Sent[models.RunsCreateRequest]):
+    """``POST /runs`` with a workflow spec."""
+
+
+class RunsCreateFromPlanRequestSchema(Sent[models.RunsCreateFromPlanRequest]):
+    """``POST /runs`` with the hash of a compiled plan."""
+
+
+class RunsToolCallSchema(Sent[models.RunsToolCall]):
+    """A tool call; ``arguments`` is JSON text."""
+
+
+class RunsToolResultItemSchema(Sent[models.RunsToolResultItem]):
+    """What a tool gave back for one call."""
+
+
+class RunsToolResultsRequestSchema(Sent[models.RunsToolResultsRequest]):
+    """``POST /runs/{id}/tool-results``; node, step and request id are those of the pending calls."""
+
+
+# ---- responses ----
+
+
+class RunsCreateResponseSchema(Received[models.RunsCreateResponse]):
+    """The run that was started, or that the idempotency key had started before."""
+
+
+class RunCostLineItemSchema(Received[models.RunCostLineItem]):
+    """What one model of one provider cost, in US cents."""
+
+
+class RunCostSummarySchema(Received[models.RunCostSummary]):
+    """What a run cost, in US cents."""
+
+
+class RunSummarySchema(Received[models.RunSummary]):
+    """Counts over a run."""
+
+
+class NodeResultErrorSchema(Received[models.NodeResultError]):
+    """Why a node failed; ``detail`` is the provider's text."""
+
+
+class NodeResultSchema(Received[models.NodeResult]):
+    """A node's state as the service derives it."""
+
+
+class RunsPendingToolCallSchema(Received[models.RunsPendingToolCall]):
+    """A tool call that waits for its result."""
+
+
+class RunToolResultSchema(Received[models.RunToolResult]):
+    """A tool call's result."""
+
+
+class RunNodeStepWaitingSchema(Received[models.RunNodeStepWaiting]):
+    """What a step waits for."""
+
+
+class RunNodeStepLLMCallSchema(Received[models.RunNodeStepLLMCall]):
+    """The model call of a step."""
+
+
+class RunNodeStepUsageSchema(Received[models.RunNodeStepUsage]):
+    """Tokens of a step; an absent count is 0."""
+
+
+class RunNodeStepSchema(Received[models.RunNodeStep]):
+    """One step of a node, from ``include=("steps",)``."""
+
+
+class RunNodeStepsSchema(Received[models.RunNodeSteps]):
+    """The steps of one node."""
+
+
+class RunsGetResponseSchema(Received[models.RunsGetResponse]):
+    """A run as the service derives it from its log."""
+
+
+class RunsPendingToolsNodeSchema(Received[models.RunsPendingToolsNode]):
+    """A node that waits, and its calls."""
+
+
+class RunsPendingToolsResponseSchema(Received[models.RunsPendingToolsResponse]):
+    """The tool calls of a run that wait for results."""
+
+
+class RunsToolResultsResponseSchema(Received[models.RunsToolResultsResponse]):
+    """How many results were accepted, and the run's status after them."""
+
+
+class WorkflowIssueSchema(Received[models.WorkflowIssue]):
+    """What is wrong with a workflow spec; ``path`` is such as ``$.nodes[0].id``."""
+
+
+class WorkflowsCompileResponseSchema(Received[models.WorkflowsCompileResponse]):
+    """A compiled plan. ``plan_hash`` starts runs of it."""
+
+
+_UNKNOWN = cast(StructSchema[Any], _UnknownEnvelopeSchema())
+EVENT_SCHEMAS: dict[str, StructSchema[Any]] = {
+    schema.struct.type: schema()
+    for schema in Received.__subclasses__()
+    if issubclass(schema.struct, events.RunEvent) and schema.struct in events.KNOWN_EVENTS
+}
+"""An instance of the schema of each known event type, by the wire's name of the type."""

@@ -1,0 +1,376 @@
+"""marshmallow schemas made from msgspec structs: a field is declared once, in the struct's annotations.
+
+:class:`StructSchema` reads the struct that it is parametrized with and declares one marshmallow field for each of
+its fields, with the same types and bounds. What it loads is the struct, what it dumps is plain JSON data. It knows
+nothing about runs: use it for structs of your own.
+
+>>> import msgspec
+>>> from typing import Annotated
+>>> class Point(msgspec.Struct, kw_only=True):
+...     x: Annotated[int, msgspec.Meta(ge=0)]
+...     label: str | None = None
+>>> class PointSchema(StructSchema[Point]):
+...     "A point on the wire."
+>>> PointSchema().load({"x": 1})
+Point(x=1, label=None)
+>>> PointSchema().dump(Point(x=2))
+{'x': 2}
+>>> PointSchema().validate({"x": -1, "label": 7})
+{'x': ['Must be greater than or equal to 0.'], 'label': ['Not a valid string.']}
+
+The fields are as strict as msgspec's strict mode: no text for numbers, no ``1.0`` or ``true`` for integers, no
+bytes for text. Times and UUIDs are what :func:`msgspec.convert` takes and gives. A rule between fields is a
+``__post_init__`` of the struct that raises ValueError; it counts in both worlds.
+
+Two rules beyond msgspec's: null for a field that has a default reads as absent, and what is None by default
+or :data:`msgspec.UNSET` is not dumped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import cache, singledispatch
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, cast, get_args, get_origin, overload
+from uuid import UUID
+
+import marshmallow as ma
+import msgspec
+from marshmallow import fields, validate
+from marshmallow.schema import SchemaMeta
+from msgspec import inspect as mi
+
+__all__ = ["StructSchema"]
+
+T = TypeVar("T")
+_AwareDatetime = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class _Text(fields.String):
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> str:
+        if not isinstance(value, str):
+            raise self.make_error("invalid")
+        return value
+
+
+class _Integer(fields.Integer):
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self.make_error("invalid")
+        return value
+
+
+class _Float(fields.Float):
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> float:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise self.make_error("invalid")
+        return super()._deserialize(value, attr, data, **options)
+
+
+class _Boolean(fields.Boolean):
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid")
+        return value
+
+
+class _Converted(fields.Field[T]):
+    """Text that :func:`msgspec.convert` turns into a value, and back."""
+
+    def __init__(self, kind: Any, invalid: str, **options: Any) -> None:
+        super().__init__(error_messages={"invalid": invalid}, **options)
+        self.kind = kind
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> T:
+        if not isinstance(value, str):
+            raise self.make_error("invalid")
+        try:
+            return cast(T, msgspec.convert(value, self.kind))
+        except msgspec.ValidationError as error:
+            raise self.make_error("invalid") from error
+
+    def _serialize(self, value: T | None, attr: str | None, obj: Any, **options: Any) -> Any:
+        return msgspec.to_builtins(value)
+
+
+class _Array(fields.List[Any]):
+    """A JSON array, a tuple in Python unless the struct wants a list."""
+
+    def __init__(self, item: fields.Field[Any], made: type = tuple, **options: Any) -> None:
+        super().__init__(item, **options)
+        self.made = made
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> Any:
+        if not isinstance(value, list):
+            raise self.make_error("invalid")
+        return self.made(super()._deserialize(value, attr, data, **options))
+
+
+class _Object(fields.Dict):
+    """A JSON object; NOT a struct."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> Any:
+        if not isinstance(value, dict):
+            raise self.make_error("invalid")
+        return super()._deserialize(value, attr, data, **options)
+
+
+class _Matches(validate.Validator):
+    """Text in which a pattern is found, as msgspec's ``Meta(pattern=...)`` means it."""
+
+    def __init__(self, pattern: str, description: str | None) -> None:
+        self.pattern = re.compile(pattern)
+        self.message = f"Must be {description}." if description else f"Must match {pattern!r}."
+
+    def __call__(self, value: str) -> str:
+        if self.pattern.search(value) is None:
+            raise ma.ValidationError(self.message)
+        return value
+
+
+def _bounds(kind: mi.IntType | mi.FloatType) -> list[validate.Validator]:
+    if kind.multiple_of is not None:
+        raise TypeError("multiple_of can not be translated")
+    low = kind.ge if kind.ge is not None else kind.gt
+    high = kind.le if kind.le is not None else kind.lt
+    if low is None and high is None:
+        return []
+    return [validate.Range(low, high, min_inclusive=kind.gt is None, max_inclusive=kind.lt is None)]
+
+
+def _length(kind: mi.StrType | mi.CollectionType | mi.DictType) -> list[validate.Validator]:
+    if kind.min_length is None and kind.max_length is None:
+        return []
+    return [validate.Length(min=kind.min_length, max=kind.max_length)]
+
+
+@singledispatch
+def _field(kind: mi.Type, unknown: str, **options: Any) -> fields.Field[Any]:
+    """The marshmallow field that takes and gives what msgspec does for this type."""
+    raise TypeError(f"{type(kind).__name__} can not be translated")
+
+
+@_field.register
+def _any(kind: mi.AnyType, unknown: str, **options: Any) -> fields.Field[Any]:
+    return fields.Raw(**{**options, "allow_none": True})
+
+
+@_field.register
+def _boolean(kind: mi.BoolType, unknown: str, **options: Any) -> fields.Field[Any]:
+    return _Boolean(**options)
+
+
+@_field.register
+def _integer(kind: mi.IntType, unknown: str, **options: Any) -> fields.Field[Any]:
+    return _Integer(validate=_bounds(kind), **options)
+
+
+@_field.register
+def _float(kind: mi.FloatType, unknown: str, **options: Any) -> fields.Field[Any]:
+    return _Float(validate=_bounds(kind), **options)
+
+
+@_field.register
+def _text(
+    kind: mi.StrType, unknown: str, description: str | None = None, **options: Any
+) -> fields.Field[Any]:
+    matches = [_Matches(kind.pattern, description)] if kind.pattern else []
+    return _Text(validate=[*_length(kind), *matches], **options)
+
+
+@_field.register
+def _time(kind: mi.DateTimeType, unknown: str, **options: Any) -> fields.Field[Any]:
+    if kind.tz is not True:
+        raise TypeError("a datetime has to be Annotated[datetime, Meta(tz=True)]")
+    invalid = "Not a time of RFC 3339 with an offset, such as 2026-01-31T12:00:00Z."
+    return _Converted[datetime](_AwareDatetime, invalid, **options)
+
+
+@_field.register
+def _uuid(kind: mi.UUIDType, unknown: str, **options: Any) -> fields.Field[Any]:
+    return _Converted[UUID](UUID, "Not a valid UUID.", **options)
+
+
+@_field.register
+def _literal(kind: mi.LiteralType, unknown: str, **options: Any) -> fields.Field[Any]:
+    if not all(isinstance(value, str) for value in kind.values):
+        raise TypeError("a Literal has to be of text")
+    return _Text(validate=validate.OneOf(kind.values), **options)
+
+
+@_field.register
+def _list(kind: mi.ListType, unknown: str, **options: Any) -> fields.Field[Any]:
+    return _Array(_field(kind.item_type, unknown), list, validate=_length(kind), **options)
+
+
+@_field.register
+def _tuple(kind: mi.VarTupleType, unknown: str, **options: Any) -> fields.Field[Any]:
+    return _Array(_field(kind.item_type, unknown), validate=_length(kind), **options)
+
+
+@_field.register
+def _object(kind: mi.DictType, unknown: str, **options: Any) -> fields.Field[Any]:
+    return _Object(
+        _field(kind.key_type, unknown), _field(kind.value_type, unknown), validate=_length(kind), **options
+    )
+
+
+@_field.register
+def _struct(kind: mi.StructType, unknown: str, **options: Any) -> fields.Field[Any]:
+    return fields.Nested(lambda: _nested_schema(kind.cls, unknown)(), **options)
+
+
+@_field.register
+def _optional(kind: mi.UnionType, unknown: str, **options: Any) -> fields.Field[Any]:
+    inner = [option for option in kind.types if not isinstance(option, mi.NoneType)]
+    if len(inner) != 1 or len(kind.types) != 2:
+        raise TypeError("a union can not be translated, unless it is with None")
+    return _field(inner[0], unknown, **{**options, "allow_none": True})
+
+
+@_field.register
+def _annotated(kind: mi.Metadata, unknown: str, **options: Any) -> fields.Field[Any]:
+    description = (kind.extra_json_schema or {}).get("description")
+    if description and isinstance(kind.type, mi.StrType):
+        options["description"] = description
+    return _field(kind.type, unknown, **options)
+
+
+def _declare(struct: type[msgspec.Struct], unknown: str) -> Iterable[tuple[str, fields.Field[Any]]]:
+    kind = mi.type_info(struct)
+    assert isinstance(kind, mi.StructType)
+    if kind.tag_field is not None and kind.tag is not None:
+        yield kind.tag_field, _Text(required=True, validate=validate.Equal(kind.tag))
+    for declared in kind.fields:
+        try:
+            yield (
+                declared.name,
+                _field(
+                    declared.type,
+                    unknown,
+                    data_key=declared.encode_name,
+                    required=declared.required,
+                    allow_none=not declared.required,
+                ),
+            )
+        except TypeError as error:
+            raise TypeError(f"{struct.__qualname__}.{declared.name}: {error}") from error
+
+
+def _struct_of(bases: Iterable[Any]) -> type[msgspec.Struct] | None:
+    """The struct in ``class PointSchema(StructSchema[Point])``."""
+    for base in bases:
+        origin = get_origin(base)
+        if isinstance(origin, type) and issubclass(origin, ma.Schema):
+            (parameter,) = get_args(base)
+            if isinstance(parameter, type) and issubclass(parameter, msgspec.Struct):
+                return parameter
+    return None
+
+
+class _StructSchemaMeta(SchemaMeta):
+    @classmethod
+    def get_declared_fields(  # type: ignore[override]  # marshmallow annotates the class as `type`
+        mcs,
+        klass: Any,
+        cls_fields: Sequence[Any],
+        inherited_fields: Sequence[Any],
+        dict_cls: type = dict,
+    ) -> dict[str, fields.Field[Any]]:
+        struct = _struct_of(klass.__dict__.get("__orig_bases__", ()))
+        if struct is None:
+            declared: Iterable[Any] = ()
+        else:
+            klass.struct = struct
+            declared = _declare(struct, klass.Meta.unknown)
+        return cast(dict[str, fields.Field[Any]], dict_cls([*inherited_fields, *declared, *cls_fields]))
+
+
+class StructSchema(ma.Schema, Generic[T], metaclass=_StructSchemaMeta):
+    """Load records into a struct, and dump the struct, by the struct's own annotations.
+
+    ``class PointSchema(StructSchema[Point])`` declares the fields. Add or replace one in the class as in any
+    marshmallow schema. Unknown fields are refused; a ``class Meta(StructSchema.Meta)`` with ``unknown = EXCLUDE``
+    drops them instead, also from what is nested.
+
+    Raises:
+        TypeError: when the class is made, for an annotation that has no marshmallow field.
+        marshmallow.ValidationError: from ``load``, for a record that is not valid.
+    """
+
+    struct: ClassVar[type[Any]]
+
+    class Meta:
+        unknown: str = ma.RAISE
+
+    @overload  # type: ignore[override]  # narrower: what is loaded is known
+    def load(
+        self,
+        data: Any,
+        *,
+        many: Literal[False] | None = None,
+        partial: None = None,
+        unknown: str | None = None,
+    ) -> T: ...
+    @overload
+    def load(
+        self, data: Any, *, many: Literal[True], partial: None = None, unknown: str | None = None
+    ) -> list[T]: ...
+    def load(
+        self, data: Any, *, many: bool | None = None, partial: None = None, unknown: str | None = None
+    ) -> T | list[T]:
+        """Check a record and make the struct of it."""
+        return cast(T | list[T], super().load(data, many=many, partial=partial, unknown=unknown))
+
+    def get_attribute(self, obj: Any, attr: str, default: Any) -> Any:
+        """What is dumped of a struct: an unset field and a None that is the default are absent."""
+        value = super().get_attribute(obj, attr, default)
+        if value is msgspec.UNSET:
+            return ma.missing
+        if value is None and attr in self._optional:
+            return ma.missing
+        return value
+
+    @ma.validates_schema
+    def _check_rules(self, values: dict[str, Any], **options: Any) -> None:
+        try:
+            self.struct(**self._arguments(values))
+        except ValueError as error:
+            raise ma.ValidationError(
+                str(error), getattr(error, "field", None) or ma.exceptions.SCHEMA
+            ) from error
+
+    @ma.post_load
+    def _make(self, values: dict[str, Any], **options: Any) -> T:
+        return cast(T, self.struct(**self._arguments(values)))
+
+    def _arguments(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            name: value
+            for name, value in values.items()
+            if name in self._names and not (value is None and name in self._optional)
+        }
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return self.struct.__struct_fields__
+
+    @property
+    def _optional(self) -> frozenset[str]:
+        return _none_is_absent(self.struct)
+
+
+@cache
+def _none_is_absent(struct: type[msgspec.Struct]) -> frozenset[str]:
+    """Names of the fields where None or null means that there is nothing: all with a default but ``Any``."""
+    kind = mi.type_info(struct)
+    assert isinstance(kind, mi.StructType)
+    return frozenset(f.name for f in kind.fields if not f.required and not isinstance(f.type, mi.AnyType))
+
+
+@cache
+def _nested_schema(struct: type[msgspec.Struct], unknown: str) -> type[StructSchema[Any]]:
+    meta = type("Meta", (StructSchema.Meta,), {"unknown": unknown})
+    namespace = {"Meta": meta, "struct": struct, **dict(_declare(struct, unknown))}
+    return type(StructSchema)(f"{struct.__name__}Schema", (StructSchema,), namespace)
