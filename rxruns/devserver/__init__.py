@@ -1,0 +1,33 @@
+"""An embedded runs service, for trying and testing: real HTTP, real logs, a simulated model, faults on request.
+
+>>> from rxruns.devserver import DevServer
+>>> with DevServer(seed=7) as server:
+...     server.url.startswith("http://127.0.0.1:"), server.api_key.startswith("mr_sk_")
+(True, True)
+
+What the model says is made up, but follows from the seed, the model's name and the prompt. A prompt can ask
+for more:
+
+===================  ==================================================================================
+``[[say: text]]``    the answer is that text (JSON, say, for a ``map.fanout``)
+``[[tokens: n]]``    the answer has that many tokens
+``[[fail: text]]``   the node fails with that message, and the run with it (so does the model ``sim-fail``)
+``[[ask: text]]``    the question of a ``user_ask`` call
+``[[rounds: n]]``    that many steps ask for all tools, instead of one
+===================  ==================================================================================
+
+A model that was given tools calls each of them once, with arguments that fit its parameters, and quotes the
+results in its answer. With ``tool_execution: {"mode": "client"}`` they are the client's to run, ``user_ask``
+always is. In the text of a ``map.fanout`` subnode, ``{{item}}`` stands for the item; its events carry node ids
+like ``each.one[0]``.
+"""
+
+from __future__ import annotations
+
+from rxruns.devserver import faults
+from rxruns.devserver._http import Request
+from rxruns.devserver._model import PRICES
+from rxruns.devserver._server import DevServer, ScriptedRun
+from rxruns.devserver.faults import Faults
+
+__all__ = ["PRICES", "DevServer", "Faults", "Request", "ScriptedRun", "faults"]

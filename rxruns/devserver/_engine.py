@@ -1,0 +1,302 @@
+"""Execute a plan: each node on a thread of its own as soon as what it needs is there."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from rxruns.devserver import _llm
+from rxruns.devserver._log import RunLog, artifact
+from rxruns.devserver._model import ModelFault
+from rxruns.devserver._plan import Plan, model_of, pointed
+from rxruns.devserver._record import NodeRecord, RunRecord, as_object
+
+__all__ = ["Execution", "NodeFault", "Settings", "Stopped"]
+
+FANOUT_THREADS = 4
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the simulated service behaves: the seed of its texts, and seconds between two tokens."""
+
+    seed: int = 0
+    delay: float = 0.0
+
+
+class Stopped(Exception):
+    """The run ended while a node was at work."""
+
+
+class NodeFault(Exception):
+    """A node failed; the run fails with it."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Execution:
+    """One run at work. All it changes, it changes under the lock of the run's log."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        log: RunLog,
+        record: RunRecord,
+        inputs: Mapping[str, Any],
+        overrides: Mapping[str, Any],
+        settings: Settings,
+        on_end: Callable[[], None],
+    ) -> None:
+        self.plan, self.log, self.record, self.settings = plan, log, record, settings
+        self.inputs, self.overrides = inputs, overrides
+        self.stopped = threading.Event()
+        self._on_end = on_end
+        self._values: dict[str, Any] = {}
+        self._started: set[str] = set()
+        self._active = 0
+        self._threads: list[threading.Thread] = []
+        self._timers: list[threading.Timer] = []
+        self._expired: set[str] = set()
+        for name, kind in plan.types.items():
+            record.nodes[name] = NodeRecord(name, kind)
+
+    def start(self) -> None:
+        """Write the first two events and set to work."""
+        with self.log.changed:
+            self.emit("run_compiled", plan_hash=self.plan.hash)
+            self.emit("run_started", plan_hash=self.plan.hash)
+            for name, node in self.plan.nodes.items():
+                if "timeout_ms" in node:
+                    self._limit_time(name, node["timeout_ms"] / 1000)
+            self._advance()
+
+    def cancel(self, message: str, code: str = "CANCELED") -> bool:
+        """End the run as canceled; False when it had ended before."""
+        return self._end("run_canceled", "canceled", error={"message": message, "code": code})
+
+    def stop(self) -> None:
+        """Leave the run as it is: nothing more is written."""
+        with self.log.changed:
+            self.stopped.set()
+            for timer in self._timers:
+                timer.cancel()
+            self.log.changed.notify_all()
+
+    def join(self) -> None:
+        """Wait for the threads; for use after `stop`."""
+        for thread in [*self._threads, *self._timers]:
+            if thread.ident is not None and thread is not threading.current_thread():
+                thread.join()
+
+    def emit(self, type_: str, **fields: Any) -> str:
+        """Append an event and give its time. Raises Stopped when the run is over."""
+        with self.log.changed:
+            if self.stopped.is_set():
+                raise Stopped
+            return str(self.log.append({"type": type_} | fields)["ts"])
+
+    def pause(self, seconds: float) -> None:
+        """Wait, unless the run ends meanwhile. Raises Stopped then."""
+        if self.stopped.wait(seconds) if seconds > 0 else self.stopped.is_set():
+            raise Stopped
+
+    def wait_until(self, ready: Callable[[], bool]) -> None:
+        """Wait for a change under the lock. Raises Stopped when the run is over."""
+        self.log.changed.wait_for(lambda: ready() or self.stopped.is_set())
+        if self.stopped.is_set():
+            raise Stopped
+
+    def values(self, **local: Any) -> dict[str, Any]:
+        """What placeholders stand for: inputs with their defaults, outputs of the nodes that ended."""
+        declared = self.plan.spec.get("inputs", ())
+        defaults = {item["name"]: item.get("default") for item in declared}
+        with self.log.changed:
+            return defaults | dict(self.inputs) | self._values | local
+
+    def begin(self, node: NodeRecord) -> None:
+        """A node starts."""
+        with self.log.changed:
+            node.started_at = self.emit("node_started", node_id=node.id)
+            node.status = "running"
+            self.record.refresh()
+
+    def succeed(self, node: NodeRecord, value: Any) -> None:
+        """A node ends well, with its output."""
+        with self.log.changed:
+            payload = artifact(f"node_output.{node.id}", as_object(value))
+            self.emit("node_output", node_id=node.id, output=payload)
+            node.output = value
+            node.ended_at = self.emit("node_succeeded", node_id=node.id)
+            node.status = "succeeded"
+            self.record.refresh()
+
+    def _advance(self) -> None:
+        with self.log.changed:
+            if self.stopped.is_set():
+                return
+            room = self.plan.spec.get("max_parallelism") or len(self.plan.nodes)
+            for name in self.plan.nodes:
+                if name not in self._started and self._active < room and self._ready(name):
+                    self._started.add(name)
+                    self._active += 1
+                    self._spawn(self._run, name)
+            if len(self._values) == len(self.plan.nodes):
+                self._complete()
+
+    def _ready(self, name: str) -> bool:
+        needed, node = self.plan.needs[name], self.plan.nodes[name]
+        there = len(needed & self._values.keys())
+        if node["type"] == "join.any":
+            return there > 0
+        if node["type"] == "join.collect" and name in self._expired:
+            return True
+        return there >= min(node.get("limit", len(needed)), len(needed))
+
+    def _limit_time(self, name: str, seconds: float) -> None:
+        def expire() -> None:
+            with self.log.changed:
+                self._expired.add(name)
+            self._advance()
+
+        timer = threading.Timer(seconds, expire)
+        timer.daemon = True
+        self._timers.append(timer)
+        timer.start()
+
+    def _spawn(self, target: Callable[..., None], *args: Any) -> threading.Thread:
+        thread = threading.Thread(target=target, args=args, name="devserver-node", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+        return thread
+
+    def _run(self, name: str) -> None:
+        if self._guarded((name,), partial(self._execute, name)):
+            self._advance()
+
+    def _guarded(self, names: Sequence[str], work: Callable[[], None]) -> bool:
+        """Whether the work went well; what it raises fails the nodes, and with them the run."""
+        try:
+            work()
+        except Stopped:
+            return False
+        except ModelFault as fault:
+            self._fail(names, {"message": str(fault), "code": "PROVIDER_ERROR"})
+            return False
+        except NodeFault as fault:
+            self._fail(names, {"message": str(fault), "code": fault.code})
+            return False
+        except (
+            Exception
+        ) as error:  # a fault of the engine has to end the run too, or its readers wait for ever
+            self._fail(names, {"message": f"{type(error).__name__}: {error}", "code": "INTERNAL"})
+            raise
+        return True
+
+    def _execute(self, name: str) -> None:
+        node, record = self.plan.nodes[name], self.record.nodes[name]
+        self.begin(record)
+        match node["type"]:
+            case "llm":
+                value: Any = _llm.run(self, node, record, model_of(self.plan, node, self.overrides))
+            case "transform.json":
+                value = self._transform(node)
+            case "map.fanout":
+                value = self._fan_out(node)
+            case _:
+                value = self._joined(node)
+        with self.log.changed:
+            self.succeed(record, value)
+            self._values[name] = value
+            self._active -= 1
+
+    def _joined(self, node: Mapping[str, Any]) -> dict[str, Any]:
+        with self.log.changed:
+            ended = [name for name in self._values if name in self.plan.needs[node["id"]]]
+            taken = ended[: 1 if node["type"] == "join.any" else node.get("limit")]
+            # In the spec's order, so that the same results read the same whoever was first.
+            return {name: self._values[name] for name in self.plan.nodes if name in taken}
+
+    def _transform(self, node: Mapping[str, Any]) -> dict[str, Any]:
+        if "object" in node:
+            return {key: self._taken(source) for key, source in node["object"].items()}
+        merged: dict[str, Any] = {}
+        for source in node["merge"]:
+            part = self._taken(source)
+            if not isinstance(part, dict):
+                raise NodeFault(f"{source['from']}: only objects can be merged", "INVALID_ITEMS")
+            merged |= part
+        return merged
+
+    def _taken(self, source: Mapping[str, Any], key: str = "pointer") -> Any:
+        pointer = source.get(key)
+        try:
+            return pointed(self.values()[source["from"]], pointer)
+        except LookupError as error:
+            raise NodeFault(f"{source['from']}: nothing at {pointer}", "POINTER_NOT_FOUND") from error
+
+    def _fan_out(self, node: Mapping[str, Any]) -> list[Any]:
+        origin = node.get("items_from") or node["items_from_input"]
+        items = self._taken({"from": origin, "pointer": node.get("items_pointer")})
+        if not isinstance(items, list):
+            raise NodeFault(f"{origin}: expected a list of items", "INVALID_ITEMS")
+        found: list[Any] = [None] * len(items)
+        turns = iter(range(len(items)))
+
+        def work() -> None:
+            for place in turns:  # shared by the workers: a range's iterator gives each place once
+                name = f"{node['id']}.{node['subnode']['id']}[{place}]"
+                one = partial(self._one, name, node, items[place], found, place)
+                if not self._guarded((name, node["id"]), one):
+                    return
+
+        workers = min(node.get("max_parallelism") or FANOUT_THREADS, len(items))
+        with self.log.changed:
+            threads = [self._spawn(work) for _ in range(workers)]
+        for thread in threads:
+            thread.join()
+        self.pause(0)
+        return found
+
+    def _one(self, name: str, node: Mapping[str, Any], item: Any, found: list[Any], place: int) -> None:
+        subnode = node["subnode"]
+        with self.log.changed:
+            self.record.nodes[name] = record = NodeRecord(name, "llm.responses", listed=False)
+            self.begin(record)
+        model = model_of(self.plan, subnode, self.overrides, node["id"])
+        found[place] = _llm.run(self, subnode, record, model, item=item)
+        self.succeed(record, found[place])
+
+    def _complete(self) -> None:
+        try:
+            outputs = {item["name"]: self._taken(item) for item in self.plan.spec["outputs"]}
+        except NodeFault as fault:
+            error = {"message": f"output {fault}", "code": fault.code}
+            self._end("run_failed", "failed", error=error)
+            return
+        self.record.outputs = outputs
+        self._end("run_completed", "succeeded", outputs=artifact("run_outputs", outputs))
+
+    def _fail(self, names: Sequence[str], error: dict[str, Any]) -> None:
+        with self.log.changed:
+            if self.stopped.is_set():
+                return
+            for name in names:
+                node = self.record.nodes[name]
+                node.ended_at = self.emit("node_failed", node_id=name, error=error)
+                node.status, node.error = "failed", error
+            self._end("run_failed", "failed", error=error)
+
+    def _end(self, type_: str, status: str, **fields: Any) -> bool:
+        with self.log.changed:
+            if self.stopped.is_set():
+                return False
+            # All under the lock: who has read the last event finds the run ended.
+            self.record.end(status, self.emit(type_, plan_hash=self.plan.hash, **fields))
+            self.stop()
+            self._on_end()
+            return True

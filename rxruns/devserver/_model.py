@@ -1,0 +1,199 @@
+"""A language model that only pretends: what it says follows from the seed, the model's name and the prompt."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from hashlib import sha256
+from typing import Any
+
+__all__ = [
+    "PRICES",
+    "USER_ASK",
+    "ModelFault",
+    "Reply",
+    "ToolRequest",
+    "call_tools",
+    "cents",
+    "provider_of",
+    "reply",
+    "rounds",
+    "run_tool",
+]
+
+USER_ASK = "user_ask"
+"""The tool that asks a person."""
+
+PRICES: Mapping[tuple[str, str], tuple[Decimal, Decimal]] = {
+    ("anthropic", "claude-haiku-4-5"): (Decimal("1"), Decimal("5")),
+    ("anthropic", "claude-sonnet-4-5"): (Decimal("3"), Decimal("15")),
+    ("openai", "gpt-4o"): (Decimal("2.50"), Decimal("10")),
+    ("openai", "gpt-4o-mini"): (Decimal("0.15"), Decimal("0.60")),
+    ("xai", "grok-4"): (Decimal("3"), Decimal("15")),
+    ("google-ai-studio", "gemini-2.5-flash"): (Decimal("0.30"), Decimal("2.50")),
+}
+"""What the simulated models cost: US dollars per million input tokens and output tokens.
+
+Any other model name works as well and costs nothing.
+"""
+
+_PROVIDERS = (
+    ("claude", "anthropic"),
+    ("gpt", "openai"),
+    ("grok", "xai"),
+    ("gemini", "google-ai-studio"),
+)
+_WORDS = (
+    "the answer depends on what each part of it costs and on who has to wait so a short plan with two clear "
+    "steps beats long advice keep notes of every change then look again at numbers you trust because small "
+    "errors grow fast near an edge while simple tests find them early"
+).split()
+_MARKER = re.compile(r"\[\[(fail|say|ask|tokens|rounds):(.*)\]\]", re.DOTALL)
+
+
+class ModelFault(Exception):
+    """The simulated provider's refusal, which fails the node."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the model said, token by token, and the usage in tokens."""
+
+    tokens: tuple[str, ...]
+    usage: Mapping[str, int]
+
+    @property
+    def text(self) -> str:
+        return "".join(self.tokens)
+
+
+@dataclass(frozen=True)
+class ToolRequest:
+    """A tool call that the model asks for; `arguments` is JSON text."""
+
+    id: str
+    name: str
+    arguments: str
+
+    def on_wire(self) -> dict[str, str]:
+        return {"id": self.id, "name": self.name, "arguments": self.arguments}
+
+
+def provider_of(model: str) -> str:
+    """The provider behind a model's name; ``"simulated"`` for a name of nobody's.
+
+    >>> provider_of("claude-sonnet-4-5"), provider_of("my-model")
+    ('anthropic', 'simulated')
+    """
+    return next((provider for prefix, provider in _PROVIDERS if model.startswith(prefix)), "simulated")
+
+
+def cents(provider: str, model: str, input_tokens: int, output_tokens: int) -> int:
+    """US cents for that many tokens, half a cent rounded up; 0 for a model without a price.
+
+    >>> cents("openai", "gpt-4o", 2_000, 0)  # 0.5 cents
+    1
+    """
+    per_input, per_output = PRICES.get((provider, model), (Decimal(0), Decimal(0)))
+    usd = (per_input * input_tokens + per_output * output_tokens) / 1_000_000
+    return int((usd * 100).quantize(Decimal(1), ROUND_HALF_UP))
+
+
+def reply(seed: int, model: str, prompt: str, results: Sequence[tuple[str, str]] = ()) -> Reply:
+    """Answer the prompt, and use the tool results (name, output) in the text.
+
+    Raises:
+        ModelFault: the prompt holds ``[[fail: message]]``, or the model is called ``sim-fail``.
+
+    >>> reply(0, "gpt-4o", "hello") == reply(0, "gpt-4o", "hello")
+    True
+    >>> reply(0, "gpt-4o", "[[say: good morning]]").text
+    'good morning'
+    """
+    wish = _wish(prompt)
+    if "fail" in wish or model.startswith("sim-fail"):
+        raise ModelFault(wish.get("fail") or f"the model {model} fails on request")
+    lead = [f"{name} says {output}. " for name, output in results]
+    text = "".join(lead) + (wish["say"] if "say" in wish else _prose(_dice(seed, model, prompt), wish))
+    tokens = tuple(re.findall(r"\s*\S+|\s+\Z", text))
+    spent = _count([prompt, *(output for _, output in results)])
+    return Reply(tokens, _usage(spent, len(tokens)))
+
+
+def call_tools(
+    seed: int, model: str, prompt: str, step: int, tools: Sequence[Mapping[str, Any]]
+) -> tuple[tuple[ToolRequest, ...], Mapping[str, int]]:
+    """Ask for each of the tools once, with arguments that fit its parameters; and the usage in tokens."""
+    dice = _dice(seed, model, prompt)
+    calls = []
+    for place, tool in enumerate(tools):
+        name, parameters = str(tool["name"]), tool.get("parameters") or {}
+        filled = _question(prompt) if name == USER_ASK else _fill(parameters, dice)
+        calls.append(ToolRequest(f"call_{step}_{place}_{dice.getrandbits(32):08x}", name, json.dumps(filled)))
+    return tuple(calls), _usage(_count([prompt]), _count(call.arguments for call in calls))
+
+
+def rounds(prompt: str) -> int:
+    """How many steps ask for tools before the text: one, or what ``[[rounds: n]]`` says."""
+    return _number(_wish(prompt).get("rounds"), 1)
+
+
+def run_tool(seed: int, call: ToolRequest) -> str:
+    """What a tool that the service executes itself gives back."""
+    return f"{call.name}#{sha256(f'{seed} {call.name} {call.arguments}'.encode()).hexdigest()[:8]}"
+
+
+def _wish(prompt: str) -> dict[str, str]:
+    found = _MARKER.search(prompt)
+    return {found[1]: found[2].strip()} if found else {}
+
+
+def _number(text: str | None, default: int) -> int:
+    return int(text) if text and text.isdecimal() else default
+
+
+def _dice(seed: int, model: str, prompt: str) -> random.Random:
+    return random.Random(sha256(f"{seed}\n{model}\n{prompt}".encode()).digest())
+
+
+def _prose(dice: random.Random, wish: Mapping[str, str]) -> str:
+    words = dice.choices(_WORDS, k=_number(wish.get("tokens"), dice.randint(8, 24)))
+    return " ".join(words).capitalize() + ("" if "tokens" in wish else ".")
+
+
+def _question(prompt: str) -> dict[str, Any]:
+    question = _wish(prompt).get("ask") or "Shall I go on?"
+    return {"question": question, "options": [{"label": "yes"}, {"label": "no"}], "allow_freeform": True}
+
+
+def _fill(schema: Mapping[str, Any], dice: random.Random) -> Any:
+    if schema.get("enum"):
+        return dice.choice(list(schema["enum"]))
+    match schema.get("type", "object"):
+        case "string":
+            return dice.choice(_WORDS)
+        case "integer":
+            return dice.randint(1, 9)
+        case "number":
+            return dice.randint(1, 9) / 2
+        case "boolean":
+            return dice.random() < 0.5
+        case "array":
+            return [_fill(schema.get("items") or {"type": "string"}, dice)]
+        case "object":
+            fields: Mapping[str, Any] = schema.get("properties") or {}
+            return {name: _fill(field, dice) for name, field in fields.items()}
+        case _:
+            return None
+
+
+def _count(texts: Iterable[str]) -> int:
+    return sum(len(re.findall(r"\w+|[^\w\s]", text)) for text in texts)
+
+
+def _usage(spent: int, made: int) -> dict[str, int]:
+    return {"input_tokens": spent, "output_tokens": made, "total_tokens": spent + made}

@@ -1,0 +1,170 @@
+"""A checked spec, ready to be executed: its nodes, what each waits for, and its hash."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+
+from rxruns.devserver._spec import PLACEHOLDER, Issue, check, needs, placeholders
+
+__all__ = ["Plan", "SpecRefused", "compile_spec", "missing_inputs", "model_of", "pointed", "rendered"]
+
+_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+    "object": dict,
+    "array": list,
+}
+
+
+class SpecRefused(Exception):
+    """The spec has issues."""
+
+    def __init__(self, issues: list[Issue]) -> None:
+        super().__init__(f"{len(issues)} issues")
+        self.issues = issues
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is executed. `hash` is the SHA-256 of the canonical JSON of `spec`, node types as in answers."""
+
+    spec: Mapping[str, Any]
+    hash: str
+    nodes: Mapping[str, Mapping[str, Any]]
+    needs: Mapping[str, frozenset[str]]
+
+    @property
+    def types(self) -> dict[str, str]:
+        """Node types by node id, as ``GET /runs/{id}`` names them."""
+        return {name: _answered(node["type"]) for name, node in self.nodes.items()}
+
+
+def compile_spec(spec: Any) -> Plan:
+    """Check a spec and order it.
+
+    Raises:
+        SpecRefused: with every issue.
+
+    >>> llm = {"id": "a", "type": "llm", "model": "gpt-4o"}
+    >>> spec = {"kind": "workflow", "nodes": [llm], "outputs": [{"name": "out", "from": "a"}]}
+    >>> compile_spec(spec).spec["nodes"][0]["type"]
+    'llm.responses'
+    """
+    issues = check(spec)
+    if issues:
+        raise SpecRefused(issues)
+    nodes = {node["id"]: node for node in spec["nodes"]}
+    plan = spec | {"nodes": [_compiled(node) for node in spec["nodes"]]}
+    canonical = msgspec.json.encode(plan, order="deterministic")
+    waits = {name: frozenset(needs(node, set(nodes))) for name, node in nodes.items()}
+    return Plan(plan, sha256(canonical).hexdigest(), nodes, waits)
+
+
+def missing_inputs(plan: Plan, given: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with a run's inputs, by field: missing, or of another type than declared."""
+    declared = {item["name"]: item for item in plan.spec.get("inputs", ())}
+    wrong = {}
+    for name, item in declared.items():
+        if name not in given:
+            if item.get("required") and "default" not in item:
+                wrong[f"input.{name}"] = "is required"
+        elif not _fits(given[name], item.get("type")):
+            wrong[f"input.{name}"] = f"expected {item['type']}"
+    known = set(plan.nodes) | set(declared) | set(given)
+    for node in plan.nodes.values():
+        subnode = node.get("subnode", {})
+        local = {"item"} if subnode else set()
+        texts = [part.get(name) for part in (node, subnode) for name in ("system", "user", "input")]
+        used = placeholders([text for text in texts if text is not None]) | {node.get("items_from_input")}
+        for name in used - known - local - {None}:
+            wrong[f"input.{name}"] = f"is used by node {node['id']}, but not given"
+    return wrong
+
+
+def model_of(
+    plan: Plan, node: Mapping[str, Any], overrides: Mapping[str, Any], parent: str | None = None
+) -> str:
+    """The model that a node is run with; an override for the node wins over one for the run."""
+    per_node = overrides.get("model_overrides") or {}
+    named = (per_node.get("nodes") or {}).get(node["id"]) if parent is None else None
+    for item in per_node.get("fanout_subnodes") or ():
+        if (item.get("parent_id"), item.get("subnode_id")) == (parent, node["id"]):
+            named = item.get("model")
+    general = (overrides.get("model_override") or "").strip()
+    return str(named or general or node.get("model") or plan.spec.get("model"))
+
+
+def rendered(text: str, values: Mapping[str, Any]) -> str:
+    """Fill in the placeholders: text as it is, anything else as JSON.
+
+    >>> rendered("{{a}} and {{ b }}", {"a": "x", "b": [1]})
+    'x and [1]'
+    """
+
+    def fill(match: Any) -> str:
+        value = values.get(match[1])
+        return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+    return PLACEHOLDER.sub(fill, text)
+
+
+def pointed(value: Any, pointer: str | None) -> Any:
+    """What a JSON Pointer finds in a node's output.
+
+    A model's text is looked into as JSON where it is that, else as ``{"text": text}`` or as a response with
+    ``/output/0/content/0/text``.
+
+    Raises:
+        LookupError: nothing is there.
+
+    >>> pointed('{"items": [1, 2]}', "/items"), pointed("hi", "/text")
+    ([1, 2], 'hi')
+    """
+    if not pointer:
+        return value
+    if not isinstance(value, str):
+        return _walk(value, pointer)
+    message = {"role": "assistant", "content": [{"type": "text", "text": value}]}
+    try:
+        return _walk(msgspec.json.decode(value), pointer)
+    except (msgspec.DecodeError, LookupError):
+        return _walk({"text": value, "output": [message]}, pointer)
+
+
+def _walk(value: Any, pointer: str) -> Any:
+    for step in pointer[1:].split("/"):
+        key = step.replace("~1", "/").replace("~0", "~")
+        if isinstance(value, list) and key.isdecimal():
+            value = value[int(key)]
+        elif isinstance(value, dict):
+            value = value[key]
+        else:
+            raise LookupError(key)
+    return value
+
+
+def _compiled(node: Mapping[str, Any]) -> dict[str, Any]:
+    compiled = dict(node) | {"type": _answered(node["type"])}
+    if "subnode" in node:
+        compiled["subnode"] = _compiled(node["subnode"])
+    return compiled
+
+
+def _answered(kind: str) -> str:
+    return "llm.responses" if kind == "llm" else kind
+
+
+def _fits(value: Any, kind: object) -> bool:
+    expected = _TYPES.get(kind) if isinstance(kind, str) else None
+    if expected is None:
+        return True
+    if isinstance(value, bool):
+        return kind == "boolean"
+    return isinstance(value, expected)

@@ -1,0 +1,185 @@
+"""What the engine knows about a run: the answers to ``GET /runs/{id}`` and ``/pending-tools``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from rxruns.devserver._model import cents
+
+__all__ = ["NodeRecord", "RunRecord", "StepRecord", "as_object"]
+
+_OPEN = ("pending", "running", "waiting")
+
+
+@dataclass
+class StepRecord:
+    """One model call of a node and its tool calls, as on the wire."""
+
+    step: int
+    request_id: str
+    llm_call: dict[str, Any] | None = None
+    tool_calls: list[dict[str, Any]] = field(default_factory=list)
+    tool_results: list[dict[str, Any]] = field(default_factory=list)
+    waiting: dict[str, Any] | None = None
+
+    def response(self, tool_calls: bool) -> dict[str, Any]:
+        answer: dict[str, Any] = {"step": self.step, "request_id": self.request_id}
+        if self.llm_call is not None:
+            envelope = ("step", "request_id")
+            answer["llm_call"] = {key: item for key, item in self.llm_call.items() if key not in envelope}
+        if tool_calls:
+            answer["tool_calls"] = [{"tool_call": call} for call in self.tool_calls]
+            answer["tool_results"] = list(self.tool_results)
+        if self.waiting is not None:
+            answer["waiting"] = {
+                "pending_tool_calls": self.waiting["pending_tool_calls"],
+                "reason": self.waiting["reason"],
+            }
+        return answer
+
+
+@dataclass
+class NodeRecord:
+    """One node: ids with other shapes than the contract's (a fan-out's items) are not listed."""
+
+    id: str
+    type: str
+    status: str = "pending"
+    started_at: str | None = None
+    ended_at: str | None = None
+    output: Any = None
+    error: dict[str, Any] | None = None
+    listed: bool = True
+    steps: list[StepRecord] = field(default_factory=list)
+    pending: list[dict[str, Any]] = field(default_factory=list)
+
+    def response(self) -> dict[str, Any]:
+        answer: dict[str, Any] = {"id": self.id, "type": self.type, "status": self.status}
+        for name in ("started_at", "ended_at", "error"):
+            if getattr(self, name) is not None:
+                answer[name] = getattr(self, name)
+        if self.output is not None:
+            answer["output"] = as_object(self.output)
+        return answer
+
+    def step_of(self, step: int, request_id: str) -> StepRecord:
+        """The record of a step, made when it is new."""
+        for known in self.steps:
+            if (known.step, known.request_id) == (step, request_id):
+                return known
+        self.steps.append(StepRecord(step, request_id))
+        return self.steps[-1]
+
+
+@dataclass
+class RunRecord:
+    """One run. Whoever reads or writes it holds the lock of the run's log."""
+
+    run_id: UUID
+    plan_hash: str
+    status: str = "running"
+    nodes: dict[str, NodeRecord] = field(default_factory=dict)
+    outputs: dict[str, Any] | None = None
+
+    def end(self, status: str, ts: str) -> None:
+        """The run ended: nodes that are still open are canceled."""
+        self.status = status
+        for node in self.nodes.values():
+            if node.status in _OPEN:
+                node.status = "canceled"
+                node.pending = []
+                node.ended_at = ts if node.started_at else None
+
+    def refresh(self) -> None:
+        """An open run waits when a node waits and none is at work."""
+        if self.status in _OPEN:
+            at = {node.status for node in self.nodes.values()}
+            self.status = "waiting" if "waiting" in at and "running" not in at else "running"
+
+    def response(self, include: frozenset[str] = frozenset()) -> dict[str, Any]:
+        """The body of ``GET /runs/{id}``."""
+        lines = self._line_items()
+        answer: dict[str, Any] = {
+            "run_id": str(self.run_id),
+            "status": self.status,
+            "plan_hash": self.plan_hash,
+            "cost_summary": {
+                "total_usd_cents": sum(line["usd_cents"] for line in lines),
+                "line_items": lines,
+            },
+            "summary": self._summary(lines),
+            "nodes": [node.response() for node in self.nodes.values() if node.listed],
+        }
+        if self.outputs is not None:
+            answer["outputs"] = self.outputs
+        if include:
+            answer["steps"] = [
+                {"node_id": node.id, "steps": [step.response("tool_calls" in include) for step in node.steps]}
+                for node in self.nodes.values()
+                if node.listed and node.steps
+            ]
+        return answer
+
+    def pending_tools(self) -> dict[str, Any]:
+        """The body of ``GET /runs/{id}/pending-tools``."""
+        waiting = [
+            {
+                "node_id": node.id,
+                "step": node.steps[-1].step,
+                "request_id": node.steps[-1].request_id,
+                "tool_calls": [{"tool_call": call} for call in node.pending],
+            }
+            for node in self.nodes.values()
+            if node.pending
+        ]
+        return {"run_id": str(self.run_id), "pending": waiting}
+
+    def _calls(self) -> list[dict[str, Any]]:
+        steps = [step for node in self.nodes.values() for step in node.steps]
+        return [step.llm_call for step in steps if step.llm_call is not None]
+
+    def _line_items(self) -> list[dict[str, Any]]:
+        spent: dict[tuple[str, str], Counter[str]] = {}
+        for call in self._calls():
+            line = spent.setdefault((call.get("provider") or "", call.get("model") or ""), Counter())
+            usage = call.get("usage") or {}
+            line["requests"] += 1
+            for name in ("input_tokens", "output_tokens"):
+                line[name] += usage.get(name) or 0
+        return [
+            {
+                "provider_id": provider,
+                "model": model,
+                "requests": line["requests"],
+                "input_tokens": line["input_tokens"],
+                "output_tokens": line["output_tokens"],
+                "usd_cents": cents(provider, model, line["input_tokens"], line["output_tokens"]),
+            }
+            for (provider, model), line in spent.items()
+        ]
+
+    def _summary(self, lines: list[dict[str, Any]]) -> dict[str, int]:
+        steps = [step for node in self.nodes.values() for step in node.steps]
+        return {
+            "total_steps": len(steps),
+            "total_llm_calls": len(self._calls()),
+            "total_tool_calls": sum(len(step.tool_calls) for step in steps),
+            "total_input_tokens": sum(line["input_tokens"] for line in lines),
+            "total_output_tokens": sum(line["output_tokens"] for line in lines),
+            "total_cost_cents": sum(line["usd_cents"] for line in lines),
+        }
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    """A node's output as the object that the wire wants.
+
+    >>> as_object("hi"), as_object([1]), as_object({"a": 1}), as_object(2)
+    ({'text': 'hi'}, {'items': [1]}, {'a': 1}, {'value': 2})
+    """
+    if isinstance(value, dict):
+        return value
+    name = "text" if isinstance(value, str) else "items" if isinstance(value, list) else "value"
+    return {name: value}

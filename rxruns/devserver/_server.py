@@ -1,0 +1,278 @@
+"""The service as a value: start it, use it, close it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+from rxruns.devserver._engine import Settings
+from rxruns.devserver._http import BASE_PATH, Listener, Request
+from rxruns.devserver._runs import Run, Runs
+from rxruns.devserver._service import Service
+from rxruns.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rxruns.client import RunsClient
+    from rxruns.devserver.faults import Faults
+
+__all__ = ["DevServer", "ScriptedRun"]
+
+POLL = 0.02
+"""Seconds that closing waits at most for the accepting thread."""
+
+
+class DevServer:
+    """A real HTTP service on loopback that executes workflows with a simulated model, or serves recorded runs.
+
+    Use it as a context manager, or call :meth:`start` and :meth:`close`. Closing frees all threads and sockets.
+
+    Args:
+        host: where to listen; anything but loopback is yours to protect.
+        port: 0 for a free one.
+        directory: where each run's log is kept as ``<run_id>.ndjson``, so that a service started again on it
+            serves the same runs; logs from elsewhere under such a name are served too. None: in memory.
+        faults: what goes wrong on the way, see :mod:`rxruns.devserver.faults`.
+        seed: of the model's texts; the same spec, input and seed give the same texts and usage.
+        delay: seconds between two tokens.
+        keepalive: seconds of silence after which a keep-alive record is sent.
+        api_key: None for a random one.
+
+    Raises:
+        InvalidArgumentError: a number below zero.
+        OSError: the port is taken, or the directory can not be used.
+
+    >>> from urllib.request import Request, urlopen
+    >>> with DevServer() as server:
+    ...     run = server.add_run(events=[{"type": "run_started", "plan_hash": "0" * 64}])
+    ...     request = Request(f"{server.url}/runs/{run.run_id}/events")
+    ...     request.add_header("X-ModelRelay-Api-Key", server.api_key)
+    ...     with urlopen(request) as response:
+    ...         print(response.status, response.headers["Content-Type"])
+    200 application/x-ndjson
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        directory: str | Path | None = None,
+        faults: Faults | None = None,
+        *,
+        seed: int = 0,
+        delay: float = 0.0,
+        keepalive: float = 15.0,
+        api_key: str | None = None,
+    ) -> None:
+        for name, value, least in (("delay", delay, 0.0), ("keepalive", keepalive, 0.001)):
+            if not least <= value < 1e9:
+                raise InvalidArgumentError(f"{name} is a number of seconds, not {value!r}", field=name)
+        self._host, self._port = host, port
+        self._directory = None if directory is None else Path(directory)
+        self._settings = Settings(seed, delay)
+        self._options = (faults, keepalive, api_key)
+        self._started: tuple[Listener, Service, threading.Thread] | None = None
+        self._closed = threading.Event()
+
+    def __enter__(self) -> DevServer:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"DevServer({self.url!r})" if self._started else "DevServer(not started)"
+
+    def start(self) -> DevServer:
+        """Listen. Starting twice changes nothing."""
+        if self._started is None:
+            runs = Runs(self._directory, self._settings)
+            listener = Listener((self._host, self._port))
+            service = Service(runs, *self._options)
+            listener.service = service
+            arguments = {"poll_interval": POLL}
+            thread = threading.Thread(
+                target=listener.serve_forever, kwargs=arguments, name="devserver", daemon=True
+            )
+            self._started = (listener, service, thread)
+            self._closed.clear()
+            thread.start()
+        return self
+
+    def close(self) -> None:
+        """Stop listening, break what is open, wait for all threads. Runs at work stay where they are."""
+        if self._started is None:
+            return
+        (listener, service, thread), self._started = self._started, None
+        listener.closing.set()
+        service.runs.stop()
+        listener.shutdown()
+        thread.join()
+        listener.free_connections()
+        service.runs.close()
+        service.watch.close()
+        listener.server_close()
+        self._closed.set()
+
+    def wait_closed(self, timeout: float | None = None) -> bool:
+        """Wait until :meth:`close` was called, at most that many seconds; whether it was."""
+        return self._closed.wait(timeout)
+
+    @property
+    def url(self) -> str:
+        """The base URL for a client."""
+        listener, _, _ = self._at_work()
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{listener.server_port}{BASE_PATH}"
+
+    @property
+    def api_key(self) -> str:
+        """The key that requests have to bring."""
+        return self._service.api_key
+
+    @property
+    def access_token(self) -> str:
+        """What is accepted as ``Authorization: Bearer …`` beside the key."""
+        return self._service.access_token
+
+    @property
+    def requests(self) -> list[Request]:
+        """What was asked so far, in order, without secrets."""
+        with self._service.changed:
+            return list(self._service.requests)
+
+    @property
+    def streams(self) -> int:
+        """How many streams of events are open."""
+        return self._service.streams
+
+    def wait_for(self, ready: Callable[[DevServer], bool], timeout: float = 10.0) -> bool:
+        """Wait until `ready(server)`, asked at each request and at each stream that opens or ends.
+
+        Returns:
+            False after that many seconds.
+        """
+        return self._service.wait_for(lambda: ready(self), timeout)
+
+    def use_faults(self, faults: Faults | None) -> None:
+        """From now on let these faults happen, connections counted from the start; None: no faults."""
+        self._service.use(faults)
+
+    def client(self, **options: Any) -> RunsClient:
+        """A client of this service; `options` as for :class:`~rxruns.RunsClient`. Closing it is yours."""
+        # Only here, so that the service works where no HTTP client is installed.
+        from rxruns.client import RunsClient
+
+        return RunsClient(**{"api_key": self.api_key, "base_url": self.url} | options)
+
+    def cancel(self, run_id: UUID | str, message: str = "canceled by its owner") -> bool:
+        """Cancel a run that is executed here; False when it had ended before."""
+        run = self._service.runs.get(_uuid(run_id))
+        return run.execution is not None and run.execution.cancel(message)
+
+    def script(self, run_id: UUID | str | None = None) -> ScriptedRun:
+        """A run whose events you append one by one while clients follow it.
+
+        >>> with DevServer() as server:
+        ...     run = server.script()
+        ...     run.append({"type": "run_started", "plan_hash": "0" * 64})["seq"]
+        1
+        """
+        return ScriptedRun(self._service.runs.add(uuid4() if run_id is None else _uuid(run_id)))
+
+    def add_run(
+        self,
+        run_id: UUID | str | None = None,
+        events: Iterable[Mapping[str, Any]] = (),
+        *,
+        finish: bool = True,
+        status: str | None = None,
+    ) -> ScriptedRun:
+        """A run with these events; what their envelopes lack (run_id, seq, ts) is filled in.
+
+        Args:
+            run_id: None for a random one.
+            events: as on the wire.
+            finish: whether streams end after the last one.
+            status: what ``GET /runs/{id}`` says; None: what the events say.
+        """
+        run = self.script(run_id)
+        for event in events:
+            run.append(event)
+        run.set_status(status)
+        if finish:
+            run.finish()
+        return run
+
+    def serve_log(self, log: str | Path | Iterable[bytes]) -> list[UUID]:
+        """Serve a recorded log, which may hold several runs.
+
+        What comes twice is dropped, gaps are left as they are. A run without a terminal event is over at its
+        last line, and counts as canceled.
+
+        Returns:
+            The ids of its runs.
+
+        Raises:
+            InvalidArgumentError: a line is no event, or a run is there already.
+        """
+        if not isinstance(log, str | Path):
+            return [run.run_id for run in self._service.runs.add_log(log)]
+        with Path(log).open("rb") as lines:
+            return [run.run_id for run in self._service.runs.add_log(lines)]
+
+    @property
+    def _service(self) -> Service:
+        return self._at_work()[1]
+
+    def _at_work(self) -> tuple[Listener, Service, threading.Thread]:
+        if self._started is None:
+            raise InvalidArgumentError("the server is not started: use `with DevServer() as server`")
+        return self._started
+
+
+class ScriptedRun:
+    """A run that you write. Events are given as on the wire."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    @property
+    def run_id(self) -> UUID:
+        """The run's id."""
+        return self._run.run_id
+
+    def append(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Append an event and give it back whole: run_id, the next seq, ts are filled in where they lack.
+
+        A terminal event finishes the run. Nothing is checked, so wrong events can be tried as well.
+        """
+        return self._run.log.append(event)
+
+    def append_line(self, line: bytes, seq: int | None = None) -> None:
+        """Append bytes that need not be an event; given a `seq`, they are sent to readers from before it."""
+        self._run.log.append_line(line, seq)
+
+    def set_status(self, status: str | None) -> None:
+        """What ``GET /runs/{id}`` says from now on; None: what the events say."""
+        with self._run.log.changed:
+            self._run.status = status
+
+    def finish(self, status: str | None = None) -> None:
+        """Let all streams end after the last event, also without a terminal one."""
+        if status is not None:
+            self.set_status(status)
+        self._run.log.end()
+
+
+def _uuid(run_id: UUID | str) -> UUID:
+    try:
+        return run_id if isinstance(run_id, UUID) else UUID(run_id)
+    except ValueError:
+        raise InvalidArgumentError(f"{run_id!r} is no UUID", field="run_id") from None
