@@ -1,0 +1,78 @@
+"""What several test modules share: the contract's folder, Hypothesis profiles, a guard against leaks."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parent.parent
+CONTRACT = ROOT.parent / "shared" / "contract"
+HANG = 10.0
+"""Seconds that a thread or a socket of a finished test may take on a busy machine."""
+
+# Times on a shared machine say nothing about the code, so no deadline; in CI the same examples each time.
+settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", parent=settings.get_profile("dev"), derandomize=True, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
+
+
+@pytest.fixture(scope="session")
+def contract() -> Path:
+    """The folder with the service's own descriptions; the test is skipped where it is missing."""
+    if not CONTRACT.is_dir():
+        pytest.skip("the contract's folder is not beside this checkout")
+    return CONTRACT
+
+
+@pytest.fixture(scope="session")
+def event_json_schema(contract: Path) -> dict[str, Any]:
+    """The service's JSON Schema of an event."""
+    schema: dict[str, Any] = json.loads((contract / "run_event.schema.json").read_text("utf-8"))
+    return schema
+
+
+@pytest.fixture(scope="session")
+def openapi(contract: Path) -> dict[str, Any]:
+    """The service's OpenAPI description."""
+    description: dict[str, Any] = json.loads((contract / "runs.openapi.json").read_text("utf-8"))
+    return description
+
+
+def open_descriptors() -> set[str]:
+    """What the process holds open, as ``number -> target``; empty where the system does not tell."""
+    found = set()
+    for entry in Path("/proc/self/fd").glob("*"):
+        try:
+            found.add(f"{entry.name} -> {entry.readlink()}")
+        except OSError:  # the descriptor of this very listing
+            continue
+    return found
+
+
+def eventually(holds: Callable[[], bool], *, within: float = HANG) -> bool:
+    """Whether it holds at some time in the next seconds. For what offers no event to wait on."""
+    deadline = time.monotonic() + within
+    pause = threading.Event()
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        pause.wait(0.002)
+    return True
+
+
+@pytest.fixture
+def no_leaks() -> Iterator[None]:
+    """Threads and descriptors are, soon after the test, what they were before it."""
+    threads, descriptors = set(threading.enumerate()), open_descriptors()
+    yield
+    eventually(lambda: set(threading.enumerate()) <= threads and open_descriptors() <= descriptors)
+    assert set() == set(threading.enumerate()) - threads
+    assert set() == open_descriptors() - descriptors
