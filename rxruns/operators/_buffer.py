@@ -1,0 +1,137 @@
+"""Operators that gather the events of a run or of a node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+from uuid import UUID
+
+from msgspec import Struct
+from reactivex import Observable, abc
+
+from rxruns.events import NodeFailed, NodeSucceeded, RunEvent, TerminalEvent
+
+__all__ = ["NodeEvents", "buffer_nodes", "buffer_until_complete"]
+
+_E = TypeVar("_E", bound=RunEvent)
+
+
+class NodeEvents(Struct, frozen=True):
+    """All the events of a node, from its first one to its end.
+
+    Attributes:
+        run_id: the run that it belongs to.
+        node_id: wire ``node_id``.
+        events: in the order in which they came.
+    """
+
+    run_id: UUID
+    node_id: str
+    events: tuple[RunEvent, ...]
+
+
+def buffer_until_complete() -> Callable[[Observable[_E]], Observable[list[_E]]]:
+    """Emit all the events of a run at once, as a list, when its terminal event arrives.
+
+    ::
+
+        -a1-b1-a2-B-A-|     A and B end the runs a and b
+        ----------b-a-|     b = [b1, B], a = [a1, a2, A]
+
+    Merged runs stay apart. What is still open when the source completes is emitted then, in the order in
+    which the runs began; an error is passed on and what is open is dropped.
+
+    >>> from datetime import datetime, timezone
+    >>> from uuid import UUID
+    >>> import reactivex
+    >>> from rxruns.events import NodeError, NodeStarted, RunFailed
+    >>> run = {"run_id": UUID(int=1), "ts": datetime.now(timezone.utc)}
+    >>> events = reactivex.of(
+    ...     NodeStarted(**run, seq=1, node_id="draft"),
+    ...     RunFailed(**run, seq=2, plan_hash="0" * 64, error=NodeError(message="no model")),
+    ... )
+    >>> [event.seq for event in events.pipe(buffer_until_complete()).run()]
+    [1, 2]
+    """
+
+    def buffered(source: Observable[_E]) -> Observable[list[_E]]:
+        def subscribe(
+            observer: abc.ObserverBase[list[_E]], scheduler: abc.SchedulerBase | None = None
+        ) -> abc.DisposableBase:
+            open_runs: dict[UUID, list[_E]] = {}
+
+            def on_next(event: _E) -> None:
+                open_runs.setdefault(event.run_id, []).append(event)
+                if isinstance(event, TerminalEvent):
+                    observer.on_next(open_runs.pop(event.run_id))
+
+            def on_completed() -> None:
+                for events in open_runs.values():
+                    observer.on_next(events)
+                observer.on_completed()
+
+            return source.subscribe(on_next, observer.on_error, on_completed, scheduler=scheduler)
+
+        return Observable(subscribe)
+
+    return buffered
+
+
+def buffer_nodes() -> Callable[[Observable[RunEvent]], Observable[NodeEvents]]:
+    """Emit all the events of a node at once when it ends: at ``node_succeeded`` or ``node_failed``.
+
+    ::
+
+        -a1-b1-a2-b2-A------B-|     A and B end the nodes a and b
+        -------------a------b-|     NodeEvents: a = (a1, a2, A), b = (b1, b2, B)
+
+    A node that is still open when its run ends, or when the source completes, is emitted then, in the order
+    in which the nodes began; an error is passed on and what is open is dropped. Events that come after a
+    node's end (another attempt, say) make another value. Merged runs stay apart; events without a node are
+    left out.
+
+    >>> from datetime import datetime, timezone
+    >>> from uuid import UUID
+    >>> import reactivex
+    >>> from rxruns.events import NodeStarted, NodeSucceeded
+    >>> node = {"run_id": UUID(int=1), "ts": datetime.now(timezone.utc), "node_id": "draft"}
+    >>> events = reactivex.of(NodeStarted(**node, seq=1), NodeSucceeded(**node, seq=2))
+    >>> draft = events.pipe(buffer_nodes()).run()
+    >>> draft.node_id, [event.type for event in draft.events]
+    ('draft', ['node_started', 'node_succeeded'])
+    """
+
+    def buffered(source: Observable[RunEvent]) -> Observable[NodeEvents]:
+        def subscribe(
+            observer: abc.ObserverBase[NodeEvents], scheduler: abc.SchedulerBase | None = None
+        ) -> abc.DisposableBase:
+            open_runs: dict[UUID, dict[str, list[RunEvent]]] = {}
+
+            def emit(run_id: UUID, node_id: str, events: list[RunEvent]) -> None:
+                observer.on_next(NodeEvents(run_id, node_id, tuple(events)))
+
+            def end_run(run_id: UUID) -> None:
+                for node_id, events in open_runs.pop(run_id, {}).items():
+                    emit(run_id, node_id, events)
+
+            def on_next(event: RunEvent) -> None:
+                if isinstance(event, TerminalEvent):
+                    end_run(event.run_id)
+                node_id: str | None = getattr(event, "node_id", None)
+                if node_id is None:
+                    return
+                nodes = open_runs.setdefault(event.run_id, {})
+                nodes.setdefault(node_id, []).append(event)
+                if isinstance(event, (NodeSucceeded, NodeFailed)):
+                    emit(event.run_id, node_id, nodes.pop(node_id))
+
+            def on_completed() -> None:
+                for run_id in list(open_runs):
+                    end_run(run_id)
+                observer.on_completed()
+
+            return source.subscribe(on_next, observer.on_error, on_completed, scheduler=scheduler)
+
+        return Observable(subscribe)
+
+    return buffered

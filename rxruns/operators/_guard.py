@@ -1,0 +1,56 @@
+"""Operators that end a stream with an error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from reactivex import Observable, abc
+
+from rxruns.errors import RunFailedError
+from rxruns.events import RunCanceled, RunEvent, RunFailed
+
+__all__ = ["raise_on_failure"]
+
+_E = TypeVar("_E", bound=RunEvent)
+
+
+def raise_on_failure() -> Callable[[Observable[_E]], Observable[_E]]:
+    """Make a run that failed or was canceled an error, after its terminal event was passed on.
+
+    ::
+
+        -started-failed-|
+        -started-failed-#     RunFailedError
+
+    Of merged runs the first one that fails ends them all; put it on each run before they are merged, with
+    ``ops.catch`` behind it, to follow the others on.
+
+    The error, to ``on_error``, is :class:`~rxruns.errors.RunFailedError`, with the event as ``.event``.
+
+    >>> from datetime import datetime, timezone
+    >>> from uuid import UUID
+    >>> import reactivex
+    >>> from rxruns.events import NodeError, RunFailed
+    >>> failed = RunFailed(run_id=UUID(int=1), seq=9, ts=datetime.now(timezone.utc), plan_hash="0" * 64,
+    ...                    error=NodeError(message="no model"))
+    >>> subscription = reactivex.of(failed).pipe(raise_on_failure()).subscribe(
+    ...     lambda event: print(event.type), lambda error: print(error))
+    run_failed
+    run 00000000-0000-0000-0000-000000000001: run_failed: no model
+    """
+
+    def raising(source: Observable[_E]) -> Observable[_E]:
+        def subscribe(
+            observer: abc.ObserverBase[_E], scheduler: abc.SchedulerBase | None = None
+        ) -> abc.DisposableBase:
+            def on_next(event: _E) -> None:
+                observer.on_next(event)
+                if isinstance(event, (RunFailed, RunCanceled)):
+                    observer.on_error(RunFailedError(event))
+
+            return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
+
+        return Observable(subscribe)
+
+    return raising

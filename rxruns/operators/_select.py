@@ -1,0 +1,127 @@
+"""Operators that choose events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from reactivex import Observable
+from reactivex import operators as rx
+
+from rxruns.errors import InvalidArgumentError
+from rxruns.events import RunEvent
+
+__all__ = ["do_action", "filter", "for_node", "of_type", "tap"]
+
+_T = TypeVar("_T")
+_E = TypeVar("_E", bound=RunEvent)
+_E1 = TypeVar("_E1", bound=RunEvent)
+_E2 = TypeVar("_E2", bound=RunEvent)
+_E3 = TypeVar("_E3", bound=RunEvent)
+_E4 = TypeVar("_E4", bound=RunEvent)
+
+if TYPE_CHECKING:
+    # RxPY's own types need the type of a lambda's argument before mypy knows the source, so that it refuses
+    # `pipe(filter(lambda event: event.seq > 3))`. Here it is anything, and the elements keep theirs.
+
+    def filter(predicate: Callable[[Any], object]) -> Callable[[Observable[_T]], Observable[_T]]: ...
+
+    def tap(
+        on_next: Callable[[Any], object] | None = None,
+        on_error: Callable[[Exception], object] | None = None,
+        on_completed: Callable[[], object] | None = None,
+    ) -> Callable[[Observable[_T]], Observable[_T]]: ...
+
+    def do_action(
+        on_next: Callable[[Any], object] | None = None,
+        on_error: Callable[[Exception], object] | None = None,
+        on_completed: Callable[[], object] | None = None,
+    ) -> Callable[[Observable[_T]], Observable[_T]]: ...
+
+else:
+    from reactivex.operators import do_action, filter, tap
+
+
+def for_node(*node_ids: str) -> Callable[[Observable[_E]], Observable[_E]]:
+    """Pass on the events of some nodes: wire ``node_id``.
+
+    ::
+
+        -a1-b1-a2-c1-b2-|
+        -a1----a2-------|     for_node("a")
+
+    Args:
+        node_ids: one or more. Events of the run itself have no node and are left out.
+
+    Raises:
+        InvalidArgumentError: for no id at all, or one that is empty or no text.
+
+    >>> from datetime import datetime, timezone
+    >>> from uuid import UUID
+    >>> import reactivex
+    >>> from rxruns.events import NodeStarted
+    >>> run = {"run_id": UUID(int=1), "ts": datetime.now(timezone.utc)}
+    >>> events = [NodeStarted(**run, seq=1, node_id="draft"), NodeStarted(**run, seq=2, node_id="check")]
+    >>> reactivex.of(*events).pipe(for_node("check")).run().seq
+    2
+    """
+    if not node_ids:
+        raise InvalidArgumentError("for_node needs at least one node id", field="node_ids")
+    for node_id in node_ids:
+        if not isinstance(node_id, str) or not node_id:
+            raise InvalidArgumentError(
+                f"a node id is text that is not empty, not {node_id!r}", field="node_ids"
+            )
+    wanted = frozenset(node_ids)
+    return rx.filter(lambda event: getattr(event, "node_id", None) in wanted)
+
+
+@overload
+def of_type(event_class: type[_E1], /) -> Callable[[Observable[RunEvent]], Observable[_E1]]: ...
+@overload
+def of_type(
+    first: type[_E1], second: type[_E2], /
+) -> Callable[[Observable[RunEvent]], Observable[_E1 | _E2]]: ...
+@overload
+def of_type(
+    first: type[_E1], second: type[_E2], third: type[_E3], /
+) -> Callable[[Observable[RunEvent]], Observable[_E1 | _E2 | _E3]]: ...
+@overload
+def of_type(
+    first: type[_E1], second: type[_E2], third: type[_E3], fourth: type[_E4], /
+) -> Callable[[Observable[RunEvent]], Observable[_E1 | _E2 | _E3 | _E4]]: ...
+@overload
+def of_type(*event_classes: type[_E]) -> Callable[[Observable[RunEvent]], Observable[_E]]: ...
+def of_type(*event_classes: type[Any]) -> Callable[[Observable[Any]], Observable[Any]]:
+    """Pass on the events of some classes, and tell type checkers so.
+
+    ::
+
+        -started-delta-delta-output-|
+        ---------delta-delta--------|     of_type(NodeOutputDelta)
+
+    Args:
+        event_classes: one or more of :mod:`rxruns.events`; a category such as ``TerminalEvent`` stands for
+            all of its classes.
+
+    Raises:
+        InvalidArgumentError: for no class at all, or something that is no class of events.
+
+    >>> from datetime import datetime, timezone
+    >>> from uuid import UUID
+    >>> import reactivex
+    >>> from rxruns.events import NodeEvent, NodeStarted, NodeSucceeded
+    >>> node = {"run_id": UUID(int=1), "ts": datetime.now(timezone.utc), "node_id": "draft"}
+    >>> events = reactivex.of(NodeStarted(**node, seq=1), NodeSucceeded(**node, seq=2))
+    >>> events.pipe(of_type(NodeSucceeded)).run().seq
+    2
+    """
+    if not event_classes:
+        raise InvalidArgumentError("of_type needs at least one class of events", field="event_classes")
+    for event_class in event_classes:
+        if not isinstance(event_class, type) or not issubclass(event_class, RunEvent):
+            raise InvalidArgumentError(
+                f"{event_class!r} is no class of rxruns.events, such as NodeOutputDelta",
+                field="event_classes",
+            )
+    return rx.filter(lambda event: isinstance(event, event_classes))
