@@ -1,0 +1,116 @@
+"""Bytes to lines, without I/O.
+
+Linear in the bytes, whatever the pieces: a piece is split once, and what a line collects over many pieces is
+joined once. At most one line and one piece are held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+BOM = b"\xef\xbb\xbf"
+EXCERPT_BYTES = 200
+MAX_LINE_BYTES = 16 * 2**20
+
+OnOverlong = Callable[[int, bytes], None]
+
+
+def ignore_overlong(number: int, excerpt: bytes) -> None:
+    """Skip an over-long line without a word."""
+
+
+class Lines:
+    """Iterate the whole lines of `chunks`, each without its ``\\n`` (a ``\\r`` stays: JSON allows it).
+
+    Only ``\\n`` ends a line: U+2028, U+0085 and the like are text, as JSON wants it. A byte-order mark at
+    the very start is stripped.
+
+    Args:
+        chunks: the bytes, cut anywhere. An exception of theirs passes through.
+        max_line_bytes: the longest line, without its newline.
+        on_overlong: called with the number and the first 200 bytes of a longer line, as soon as it is known
+            to be too long; it may raise. The line is skipped to its newline and ``b""`` stands in its place.
+
+    Attributes:
+        line, number: the line that was given last, and its number from 1.
+        tail: after the end, the bytes after the last newline; where there are any, `number` is theirs.
+
+    >>> lines = Lines([b'{"seq"', b':1}\\n{"seq":2}\\n{"se'])
+    >>> list(lines), lines.tail, lines.number
+    ([b'{"seq":1}', b'{"seq":2}'], b'{"se', 3)
+    """
+
+    def __init__(
+        self,
+        chunks: Iterable[bytes],
+        max_line_bytes: int = MAX_LINE_BYTES,
+        on_overlong: OnOverlong = ignore_overlong,
+    ) -> None:
+        self.line = b""
+        self.number = 0
+        self.tail = b""
+        self._max = max_line_bytes
+        self._on_overlong = on_overlong
+        self._pieces: list[bytes] = []  # of the line that is not whole yet
+        self._size = 0
+        self._skipping = False
+        self._iterator = self._iterate(_without_bom(chunks))
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._iterator
+
+    def _iterate(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            first, *rest = chunk.split(b"\n")
+            self._keep(first)
+            if not rest:
+                continue
+            last = rest.pop()
+            yield self._take()
+            if len(chunk) <= self._max:  # so no line within it can be too long
+                for line in rest:
+                    self.number += 1
+                    self.line = line
+                    yield line
+            else:
+                for line in rest:
+                    self._keep(line)
+                    yield self._take()
+            self._keep(last)
+        if self._pieces:
+            self.tail = self._take()
+
+    def _keep(self, piece: bytes) -> None:
+        """Add a piece to the unfinished line, unless that is known to be too long."""
+        if self._skipping or not piece:
+            return
+        self._pieces.append(piece)
+        self._size += len(piece)
+        if self._size > self._max:
+            excerpt = b"".join(self._pieces)[:EXCERPT_BYTES]
+            self._drop()
+            self._skipping = True
+            self._on_overlong(self.number + 1, excerpt)
+
+    def _take(self) -> bytes:
+        """Count and give what the unfinished line collected, and start the next one."""
+        self.number += 1
+        self.line = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._drop()
+        self._skipping = False
+        return self.line
+
+    def _drop(self) -> None:
+        self._pieces = []
+        self._size = 0
+
+
+def _without_bom(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    iterator = iter(chunks)
+    head = b""
+    for chunk in iterator:
+        head += chunk
+        if len(head) >= len(BOM) or not BOM.startswith(head):
+            break
+    yield head.removeprefix(BOM)
+    yield from iterator

@@ -1,0 +1,170 @@
+"""How often, and how long to wait between: policies as values, no I/O.
+
+The loops that obey them are elsewhere: ``_transport`` for single requests, ``reader`` for streams.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeGuard
+
+from rxruns.errors import APIError, InvalidArgumentError, TransportError
+
+RETRY_AFTER_LIMIT = 120.0
+"""Seconds: a longer ``Retry-After`` is not waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How one request is tried again.
+
+    Tried again are 408, 429, 5xx and connection faults; a ``POST`` only while `retry_post` is true.
+
+    Args:
+        max_attempts: attempts in all, at least 1.
+        base_backoff: seconds before the second attempt, doubled with each further one.
+        max_backoff: the longest wait in seconds; a ``Retry-After`` up to 120 s is obeyed even above it.
+        retry_post: whether a ``POST`` is repeated. ``POST /runs`` carries an idempotency key, so that
+            a repeated one starts no second run.
+
+    Raises:
+        InvalidArgumentError: a value is out of its range.
+
+    >>> policy = RetryPolicy(max_attempts=5, max_backoff=1.0)
+    >>> 0.15 <= policy.delay(1) <= 0.45 and policy.delay(30) <= 1.0
+    True
+    >>> policy.delay(1, retry_after=7.0)
+    7.0
+    """
+
+    max_attempts: int = 3
+    base_backoff: float = 0.3
+    max_backoff: float = 5.0
+    retry_post: bool = True
+
+    def __post_init__(self) -> None:
+        whole_number("max_attempts", self.max_attempts, at_least=1)
+        seconds("base_backoff", self.base_backoff)
+        seconds("max_backoff", self.max_backoff)
+        truth("retry_post", self.retry_post)
+
+    def delay(self, n: int, retry_after: float | None = None) -> float:
+        """Seconds to wait after the `n`-th attempt, counted from 1."""
+        return backoff(n, self.base_backoff, self.max_backoff, retry_after)
+
+
+@dataclass(frozen=True, slots=True)
+class ResumePolicy:
+    """How a stream that broke goes on.
+
+    Args:
+        max_reconnects: reconnects in a row that bring no event, before the stream is given up.
+        base_backoff: seconds before the first reconnect, doubled with each further one.
+        max_backoff: the longest wait in seconds; a ``Retry-After`` up to 120 s is obeyed even above it.
+        idle_timeout: seconds without a byte after which the connection counts as broken. None: never,
+            which leaves a dead connection open until TCP notices.
+
+    Raises:
+        InvalidArgumentError: a value is out of its range.
+
+    >>> ResumePolicy(idle_timeout=0)
+    Traceback (most recent call last):
+    ...
+    rxruns.errors.InvalidArgumentError: idle_timeout is 0: give seconds above 0, or None for no limit
+    """
+
+    max_reconnects: int = 5
+    base_backoff: float = 0.3
+    max_backoff: float = 30.0
+    idle_timeout: float | None = 60.0
+
+    def __post_init__(self) -> None:
+        whole_number("max_reconnects", self.max_reconnects, at_least=0)
+        seconds("base_backoff", self.base_backoff)
+        seconds("max_backoff", self.max_backoff)
+        timeout("idle_timeout", self.idle_timeout)
+
+    def delay(self, n: int, retry_after: float | None = None) -> float:
+        """Seconds to wait before the `n`-th reconnect in a row, counted from 1."""
+        return backoff(n, self.base_backoff, self.max_backoff, retry_after)
+
+
+def backoff(n: int, base: float, longest: float, retry_after: float | None = None) -> float:
+    """Seconds to wait: `retry_after` up to 120 s exactly, else doubled from `base` with jitter.
+
+    The jitter, half to one and a half, keeps clients that broke together from coming back together.
+    A `retry_after` of 0 names no time, so the backoff holds.
+    """
+    if retry_after is not None and 0 < retry_after <= RETRY_AFTER_LIMIT:
+        return retry_after
+    doublings = min(n - 1, 64)  # 2.0 ** 1024 would overflow
+    return min(min(base * 2.0**doublings, longest) * random.uniform(0.5, 1.5), longest)
+
+
+def is_retriable(error: APIError | TransportError) -> bool:
+    """Whether trying again may help: after 408, 429 and 5xx, and when a connection or an answer broke.
+
+    Not when the service asks to stay away for longer than 120 seconds.
+    """
+    if isinstance(error, TransportError):
+        return error.kind != "other"
+    if error.retry_after is not None and error.retry_after > RETRY_AFTER_LIMIT:
+        return False
+    return error.status in (408, 429) or 500 <= error.status <= 599
+
+
+def retry_after_seconds(text: str | None, now: datetime | None = None) -> float | None:
+    """Seconds that a ``Retry-After`` header asks for; None if it is absent or neither number nor date.
+
+    >>> retry_after_seconds("2"), retry_after_seconds("soon")
+    (2.0, None)
+    """
+    if text is None:
+        return None
+    text = text.strip()
+    if text.isascii() and text.replace(".", "", 1).isdigit():
+        wait = float(text)
+        return wait if math.isfinite(wait) else None
+    try:
+        when = parsedate_to_datetime(text)
+    except (ValueError, IndexError, TypeError):
+        return None
+    if when.tzinfo is None:  # "-0000" is UTC without a word about the place
+        when = when.replace(tzinfo=UTC)
+    return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
+
+
+def whole_number(name: str, value: object, *, at_least: int) -> None:
+    """Raise `InvalidArgumentError` unless `value` is an int from `at_least` on."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
+        raise InvalidArgumentError(
+            f"{name} is {value!r}: give a whole number, {at_least} or more", field=name
+        )
+
+
+def seconds(name: str, value: object) -> None:
+    """Raise `InvalidArgumentError` unless `value` is a finite number of seconds, 0 or more."""
+    if not _is_number(value) or value < 0:
+        raise InvalidArgumentError(f"{name} is {value!r}: give seconds, 0 or more", field=name)
+
+
+def timeout(name: str, value: object) -> None:
+    """Raise `InvalidArgumentError` unless `value` is None or a finite number of seconds above 0."""
+    if value is not None and (not _is_number(value) or value <= 0):
+        raise InvalidArgumentError(
+            f"{name} is {value!r}: give seconds above 0, or None for no limit", field=name
+        )
+
+
+def truth(name: str, value: object) -> None:
+    """Raise `InvalidArgumentError` unless `value` is a bool."""
+    if not isinstance(value, bool):
+        raise InvalidArgumentError(f"{name} is {value!r}: give True or False", field=name)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,121 @@
+"""Policies are checked values, and their delays stay within what the contract says."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import FrozenInstanceError
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rxruns._retry import ResumePolicy, RetryPolicy, backoff, is_retriable, retry_after_seconds
+from rxruns.errors import APIError, InvalidArgumentError, TransportError
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1e6), st.floats(0, 1e6))
+def test_a_delay_doubles_with_jitter_and_never_passes_the_maximum(n: int, base: float, longest: float) -> None:
+    plain = min(base * 2.0 ** min(n - 1, 64), longest)
+
+    assert plain * 0.499 <= backoff(n, base, longest) <= min(plain * 1.501, longest)
+
+
+def test_delays_are_jittered() -> None:
+    assert len({RetryPolicy().delay(1) for _ in range(20)}) > 1
+
+
+@pytest.mark.parametrize("policy", [RetryPolicy(max_backoff=1.0), ResumePolicy(max_backoff=1.0)])
+def test_retry_after_is_obeyed_up_to_120_seconds_even_above_the_maximum(policy: RetryPolicy) -> None:
+    assert [0.25, 7.0, 120.0] == [policy.delay(1, wait) for wait in (0.25, 7.0, 120.0)]
+    assert policy.delay(1, 120.5) <= 1.0
+    assert 0.15 <= policy.delay(1, 0.0) <= 0.45
+
+
+@pytest.mark.parametrize("policy", [RetryPolicy(5, 0.1, 2.0, False), ResumePolicy(1, 0.1, 2.0, None)])
+def test_policies_are_values(policy: RetryPolicy | ResumePolicy) -> None:
+    assert policy == pickle.loads(pickle.dumps(policy))
+    assert hash(policy) == hash(pickle.loads(pickle.dumps(policy)))
+    with pytest.raises(FrozenInstanceError):
+        policy.base_backoff = 1.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("policy", "field", "value"),
+    [
+        (RetryPolicy, "max_attempts", 0),
+        (RetryPolicy, "max_attempts", True),
+        (RetryPolicy, "max_attempts", 1.5),
+        (RetryPolicy, "base_backoff", -0.1),
+        (RetryPolicy, "base_backoff", "1"),
+        (RetryPolicy, "max_backoff", float("nan")),
+        (RetryPolicy, "max_backoff", float("inf")),
+        (RetryPolicy, "retry_post", 1),
+        (ResumePolicy, "max_reconnects", -1),
+        (ResumePolicy, "base_backoff", None),
+        (ResumePolicy, "max_backoff", True),
+        (ResumePolicy, "idle_timeout", 0),
+        (ResumePolicy, "idle_timeout", float("inf")),
+        (ResumePolicy, "idle_timeout", "60"),
+    ],
+)
+def test_a_wrong_value_is_named(policy: Any, field: str, value: object) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        policy(**{field: value})
+
+    assert field == caught.value.field
+    assert f"{field} is {value!r}: give " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, None),
+        ("", None),
+        ("soon", None),
+        ("-5", None),
+        ("1e3", None),
+        ("٣", None),
+        ("9" * 400, None),
+        ("1.2.3", None),
+        ("0", 0.0),
+        (" 12 ", 12.0),
+        ("0.5", 0.5),
+        ("Fri, 02 Jan 2026 00:01:00 GMT", 60.0),
+        ("Fri, 02 Jan 2026 00:01:00 -0000", 60.0),
+        ("Thu, 01 Jan 2026 00:00:00 GMT", 0.0),
+        ("Fri, 99 Jan 2026 00:00:00 GMT", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(text: str | None, expected: float | None) -> None:
+    assert expected == retry_after_seconds(text, datetime(2026, 1, 2, tzinfo=UTC))
+
+
+def test_a_date_is_measured_from_now() -> None:
+    assert 0.0 == retry_after_seconds("Thu, 01 Jan 1970 00:00:00 GMT")
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_wait_or_ignored(text: str) -> None:
+    wait = retry_after_seconds(text)
+
+    assert wait is None or wait >= 0
+
+
+def test_retriable_are_408_429_and_5xx() -> None:
+    retriable = [status for status in range(100, 700) if is_retriable(APIError("", status=status))]
+
+    assert [408, 429, *range(500, 600)] == retriable
+
+
+def test_a_service_that_asks_for_more_than_120_seconds_is_left_alone() -> None:
+    waits = [is_retriable(APIError("", status=503, retry_after=wait)) for wait in (0.0, 120.0, 120.5)]
+
+    assert [True, True, False] == waits
+
+
+def test_retriable_are_faults_of_the_connection() -> None:
+    kinds = ("timeout", "connect", "request", "other")
+
+    assert [True, True, True, False] == [is_retriable(TransportError("", kind=kind)) for kind in kinds]
