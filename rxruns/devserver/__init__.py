@@ -1,4 +1,4 @@
-"""An embedded runs service, for trying and testing: real HTTP, real logs, a simulated model, faults on request.
+"""An embedded runs service, for trying and testing: real HTTP, a simulated model, faults on request.
 
 >>> from rxruns.devserver import DevServer
 >>> with DevServer(seed=7) as server:
@@ -18,8 +18,8 @@ for more:
 
 A model that was given tools calls each of them once, with arguments that fit its parameters, and quotes the
 results in its answer. With ``tool_execution: {"mode": "client"}`` they are the client's to run, ``user_ask``
-always is. In the text of a ``map.fanout`` subnode, ``{{item}}`` stands for the item; its events carry node ids
-like ``each.one[0]``.
+always is. In the text of a ``map.fanout`` subnode, ``{{item}}`` stands for the item; its events carry node
+ids like ``each.one[0]``.
 """
 
 from __future__ import annotations

@@ -151,11 +151,12 @@ class Execution:
     def _ready(self, name: str) -> bool:
         needed, node = self.plan.needs[name], self.plan.nodes[name]
         there = len(needed & self._values.keys())
+        most: int = min(node.get("limit", len(needed)), len(needed))
         if node["type"] == "join.any":
             return there > 0
         if node["type"] == "join.collect" and name in self._expired:
             return True
-        return there >= min(node.get("limit", len(needed)), len(needed))
+        return there >= most
 
     def _limit_time(self, name: str, seconds: float) -> None:
         def expire() -> None:

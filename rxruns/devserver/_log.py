@@ -82,7 +82,7 @@ class RunLog:
             return whole
 
     def append_line(self, line: bytes, seq: int | None = None) -> None:
-        """Append bytes that need not be an event; readers from before `seq` get them (None: the last one's)."""
+        """Append bytes that need not be an event, for readers from before `seq` (None: the last one's)."""
         with self.changed:
             self._add(line.rstrip(b"\n") + b"\n", self.last_seq if seq is None else seq)
 

@@ -1,4 +1,4 @@
-"""A language model that only pretends: what it says follows from the seed, the model's name and the prompt."""
+"""A language model that only pretends: its words follow from the seed, the model's name and the prompt."""
 
 from __future__ import annotations
 
@@ -47,11 +47,12 @@ _PROVIDERS = (
     ("grok", "xai"),
     ("gemini", "google-ai-studio"),
 )
-_WORDS = (
+_TEXT = (
     "the answer depends on what each part of it costs and on who has to wait so a short plan with two clear "
     "steps beats long advice keep notes of every change then look again at numbers you trust because small "
     "errors grow fast near an edge while simple tests find them early"
-).split()
+)
+_WORDS = _TEXT.split()
 _MARKER = re.compile(r"\[\[(fail|say|ask|tokens|rounds):(.*)\]\]", re.DOTALL)
 
 

@@ -49,8 +49,8 @@ def take_results(record: RunRecord, log: RunLog, body: Mapping[str, Any]) -> dic
 
 
 def _checked(body: Mapping[str, Any]) -> list[dict[str, Any]]:
-    wrong = {name: "is not known" for name in body.keys() - _FIELDS}
-    wrong |= {name: "is required" for name in _FIELDS - body.keys()}
+    wrong = dict.fromkeys(body.keys() - _FIELDS, "is not known")
+    wrong |= dict.fromkeys(_FIELDS - body.keys(), "is required")
     if not isinstance(body.get("node_id", ""), str):
         wrong["node_id"] = "expected text"
     if not isinstance(body.get("request_id", ""), str):

@@ -82,7 +82,11 @@ class Runs:
         if directory is not None:
             directory.mkdir(parents=True, exist_ok=True)
             for path in sorted(directory.glob("*.run.json")):
-                self._restore(path)
+                try:
+                    self._restore(path)
+                except (KeyError, TypeError, ValueError, Refusal) as error:
+                    message = f"{path} was not written by this service: {error!r}; move it away"
+                    raise InvalidArgumentError(message, field="directory") from error
 
     def compile(self, spec: Any) -> Plan:
         """Check a spec and keep its plan, so that runs can be created from its hash. Refuses with 400."""
@@ -223,7 +227,7 @@ class Runs:
 
     def _read(self, run_id: UUID, path: Path) -> Run:
         run = Run(RunLog(run_id))
-        whole = path.read_bytes()
+        whole = path.read_bytes() if path.exists() else b""
         if whole and not whole.endswith(b"\n") and path.with_suffix(".run.json").exists():
             # Ours, and torn when the service died: the next line must not be glued to it.
             whole = whole[: whole.rfind(b"\n") + 1]
@@ -270,7 +274,7 @@ def _as_sent(plan: Plan) -> dict[str, Any]:
 
 
 def _check_request(body: Mapping[str, Any]) -> None:
-    wrong = {name: "is not known" for name in sorted(body.keys() - _CREATE)}
+    wrong = dict.fromkeys(sorted(body.keys() - _CREATE), "is not known")
     if ("spec" in body) == ("plan_hash" in body):
         wrong["spec"] = "either spec or plan_hash is required"
     for name in ("input", "model_overrides", "options"):
@@ -296,10 +300,9 @@ def _wrong_overrides(plan: Plan, body: Mapping[str, Any]) -> dict[str, str]:
     if not isinstance(nodes, dict) or not isinstance(subnodes, list):
         return {"model_overrides": "expected nodes: an object, fanout_subnodes: a list"}
     wrong = {f"model_overrides.nodes.{name}": "no such node" for name in nodes.keys() - plan.nodes.keys()}
+    known = {(name, node["subnode"]["id"]) for name, node in plan.nodes.items() if "subnode" in node}
     for place, item in enumerate(subnodes):
-        parent = plan.nodes.get(item.get("parent_id"), {}) if isinstance(item, dict) else {}
-        if parent.get("subnode", {}).get("id", None) != (
-            item.get("subnode_id") if isinstance(item, dict) else 0
-        ):
-            wrong[f"model_overrides.fanout_subnodes[{place}]"] = "no such subnode"
+        named = (item.get("parent_id"), item.get("subnode_id")) if isinstance(item, dict) else None
+        if named not in known or not isinstance(item.get("model"), str):
+            wrong[f"model_overrides.fanout_subnodes[{place}]"] = "expected parent_id, subnode_id and model"
     return wrong

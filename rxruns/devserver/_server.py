@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+from rxruns.client import RunsClient
 from rxruns.devserver._engine import Settings
 from rxruns.devserver._http import BASE_PATH, Listener, Request
 from rxruns.devserver._runs import Run, Runs
@@ -17,7 +18,6 @@ from rxruns.errors import InvalidArgumentError
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from rxruns.client import RunsClient
     from rxruns.devserver.faults import Faults
 
 __all__ = ["DevServer", "ScriptedRun"]
@@ -27,9 +27,9 @@ POLL = 0.02
 
 
 class DevServer:
-    """A real HTTP service on loopback that executes workflows with a simulated model, or serves recorded runs.
+    """A real HTTP service on loopback that executes workflows with a simulated model, or serves recordings.
 
-    Use it as a context manager, or call :meth:`start` and :meth:`close`. Closing frees all threads and sockets.
+    Use it as a context manager, or call :meth:`start` and :meth:`close`, which frees all threads and sockets.
 
     Args:
         host: where to listen; anything but loopback is yours to protect.
@@ -166,9 +166,6 @@ class DevServer:
 
     def client(self, **options: Any) -> RunsClient:
         """A client of this service; `options` as for :class:`~rxruns.RunsClient`. Closing it is yours."""
-        # Only here, so that the service works where no HTTP client is installed.
-        from rxruns.client import RunsClient
-
         return RunsClient(**{"api_key": self.api_key, "base_url": self.url} | options)
 
     def cancel(self, run_id: UUID | str, message: str = "canceled by its owner") -> bool:

@@ -20,7 +20,7 @@ __all__ = ["Service"]
 
 
 class Service:
-    """The state of one service. `changed` is notified of each request and of each stream that opens or ends."""
+    """The state of one service. `changed` is notified of each request and of streams that open or end."""
 
     def __init__(self, runs: Runs, faults: Faults | None, keepalive: float, api_key: str | None) -> None:
         self.runs, self.keepalive = runs, keepalive

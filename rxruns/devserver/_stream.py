@@ -94,19 +94,21 @@ def _batches(log: RunLog, ask: Ask, wire: Wire, idle: float) -> Iterator[list[by
                 if log.ended or not ask.wait or wire.gone:
                     wire.pause(0)
                     return
-                here = place
-                changed = log.changed.wait_for(lambda: len(log) > here or log.ended or wire.gone, idle)
-                if changed:
+                if _wait(log, place, wire, idle):
                     continue
         place += len(batch)
         left = None if left is None else left - len(batch)
         yield batch or [KEEPALIVE]
 
 
+def _wait(log: RunLog, place: int, wire: Wire, seconds: float) -> bool:
+    return log.changed.wait_for(lambda: len(log) > place or log.ended or wire.gone, seconds)
+
+
 def _faulty(
     batches: Iterator[list[bytes]], wire: Wire, faults: Sequence[Fault], dice: random.Random
 ) -> Iterator[bytes]:
-    content = (line for batch in batches for line in batch)
+    content: Iterator[bytes] = (line for batch in batches for line in batch)
     for fault in faults:
         content = fault.lines(content, dice, wire)
     for fault in faults:

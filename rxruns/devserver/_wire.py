@@ -16,7 +16,7 @@ __all__ = ["NDJSON", "Answered", "Cut", "Ending", "Gone", "Watch", "Wire"]
 NDJSON = "application/x-ndjson"
 
 Ending = Literal["rst", "fin", "chunk", "end"]
-"""How a connection ends: reset; closed without the last chunk; closed inside a chunk; a clean end of the body."""
+"""How a body ends: reset; closed without the last chunk; closed inside a chunk; cleanly."""
 
 _RESET = struct.pack("ii", 1, 0)
 
@@ -104,7 +104,7 @@ class Wire:
             raise Gone from error
 
     def end(self, ending: Ending) -> None:
-        """End a response as a fault wants it. Whoever calls closes the connection, unless it is still good."""
+        """End a response as a fault wants it. The caller closes the connection, unless it is still good."""
         if ending == "end" and self.chunked:
             self.finish()
             return

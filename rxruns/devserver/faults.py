@@ -5,8 +5,8 @@ A :class:`Faults` value is a script that reads as a story, one entry per connect
 >>> from rxruns.devserver.faults import CutAt, Faults, Refuse, Status
 >>> story = Faults([CutAt(100), Refuse(), Status(503, retry_after=1), None], seed=7)
 
-The first stream of events breaks after 100 bytes, the second is refused, the third told to come back in a second,
-and from the fourth on all is well. An entry that is a tuple is several faults at once. Give it to
+The first stream of events breaks after 100 bytes, the second is refused, the third told to come back in a
+second, and from the fourth on all is well. An entry that is a tuple is several faults at once. Give it to
 :class:`~rxruns.devserver.DevServer` as `faults`.
 """
 
@@ -247,14 +247,14 @@ class CutAt(Fault):
     """The body breaks after that many bytes: reset, closed without or inside a chunk, or ended cleanly.
 
     >>> CutAt(100, "fin")
-    CutAt(bytes=100, how='fin')
+    CutAt(at=100, how='fin')
     """
 
-    bytes: int
+    at: int
     how: Ending = "rst"
 
     def pieces(self, pieces: Iterator[bytes], dice: random.Random, wire: Wire) -> Iterator[bytes]:
-        return _cut(pieces, self.bytes, self.how)
+        return _cut(pieces, self.at, self.how)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,181 @@
+"""A bare HTTP client, so that the service is tested without rxruns' own."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+from jsonschema import Draft7Validator, Draft202012Validator, FormatChecker
+
+from rxruns.devserver import DevServer
+
+CONTRACT = Path(__file__).resolve().parents[3] / "shared" / "contract"
+HANG = 20.0
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    content: bytes
+
+    @property
+    def body(self) -> Any:
+        return json.loads(self.content)
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.content.splitlines()]
+
+
+class Api:
+    """Calls one server."""
+
+    def __init__(self, server: DevServer) -> None:
+        self.server = server
+        self.address = urlsplit(server.url)
+
+    def connect(self) -> http.client.HTTPConnection:
+        assert self.address.hostname
+        return http.client.HTTPConnection(self.address.hostname, self.address.port, timeout=HANG)
+
+    def headers(self) -> dict[str, str]:
+        return {"X-ModelRelay-Api-Key": self.server.api_key}
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        headers: dict[str, str] | None = None,
+        connection: http.client.HTTPConnection | None = None,
+        **query: Any,
+    ) -> Answer:
+        target = self.address.path + path + (f"?{urlencode(query)}" if query else "")
+        content = body if body is None or isinstance(body, bytes) else json.dumps(body)
+        used = connection or self.connect()
+        try:
+            used.request(method, target, content, self.headers() if headers is None else headers)
+            response = used.getresponse()
+            return Answer(response.status, dict(response.headers), response.read())
+        finally:
+            if connection is None:
+                used.close()
+
+    def get(self, path: str, **query: Any) -> Answer:
+        return self.ask("GET", path, **query)
+
+    def post(self, path: str, body: Any, **options: Any) -> Answer:
+        return self.ask("POST", path, body, **options)
+
+    def start(self, spec: dict[str, Any], **options: Any) -> str:
+        answer = self.post("/runs", {"spec": spec, **options})
+        assert answer.status == 200, answer.content
+        return str(answer.body["run_id"])
+
+    def events(self, run_id: object, **query: Any) -> list[dict[str, Any]]:
+        return self.get(f"/runs/{run_id}/events", **query).events
+
+    def state(self, run_id: object, **query: Any) -> Any:
+        return self.get(f"/runs/{run_id}", **query).body
+
+    def until(self, run_id: object, kind: str) -> list[dict[str, Any]]:
+        """The events up to and with the first of that type, as they come."""
+        found = []
+        with self.follow(run_id) as response:
+            while not found or found[-1]["type"] != kind:
+                found.append(json.loads(response.readline()))
+        return found
+
+    @contextmanager
+    def follow(self, run_id: object, **query: Any) -> Iterator[http.client.HTTPResponse]:
+        connection = self.connect()
+        target = f"{self.address.path}/runs/{run_id}/events" + (f"?{urlencode(query)}" if query else "")
+        try:
+            connection.request("GET", target, headers=self.headers())
+            with connection.getresponse() as response:
+                yield response
+        finally:
+            connection.close()
+
+    def raw(self, run_id: object) -> socket.socket:
+        """A socket on which a stream was asked for."""
+        assert self.address.hostname and self.address.port
+        connection = socket.create_connection((self.address.hostname, self.address.port), timeout=HANG)
+        head = f"GET {self.address.path}/runs/{run_id}/events HTTP/1.1\r\nHost: x\r\n"
+        connection.sendall(f"{head}X-ModelRelay-Api-Key: {self.server.api_key}\r\n\r\n".encode())
+        return connection
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Api]]:
+    """Start servers that are closed at the end of the test."""
+    started: list[DevServer] = []
+
+    def start(**options: Any) -> Api:
+        started.append(DevServer(**options).start())
+        return Api(started[-1])
+
+    yield start
+    for server in started:
+        server.close()
+
+
+@pytest.fixture
+def api(serve: Callable[..., Api]) -> Api:
+    return serve()
+
+
+@pytest.fixture(scope="session")
+def check_event() -> Callable[[dict[str, Any]], None]:
+    """Check an event against the contract's schema."""
+    path = CONTRACT / "run_event.schema.json"
+    if not path.exists():
+        pytest.skip("the contract is not here")
+    schema = json.loads(path.read_text())
+    return Draft7Validator(schema, format_checker=FormatChecker()).validate
+
+
+@pytest.fixture(scope="session")
+def check_answer() -> Callable[[str, Any], None]:
+    """Check an answer against a component of the contract's OpenAPI description."""
+    path = CONTRACT / "runs.openapi.json"
+    if not path.exists():
+        pytest.skip("the contract is not here")
+    document = json.loads(path.read_text())
+
+    def check(name: str, answer: Any) -> None:
+        schema = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
+        Draft202012Validator(schema, format_checker=FormatChecker()).validate(answer)
+
+    return check
+
+
+def llm(name: str, user: str = "", **fields: Any) -> dict[str, Any]:
+    return {"id": name, "type": "llm", "model": "gpt-4o", "user": user, **fields}
+
+
+def workflow(*nodes: dict[str, Any], out: str | None = None, **fields: Any) -> dict[str, Any]:
+    outputs = [{"name": "out", "from": out or nodes[-1]["id"]}]
+    return {"kind": "workflow", "nodes": list(nodes), "outputs": outputs, **fields}
+
+
+@pytest.fixture
+def build() -> Any:
+    """Builders of specs: ``build.llm(id, user, **fields)`` and ``build.workflow(*nodes, **fields)``."""
+
+    class Build:
+        pass
+
+    Build.llm = staticmethod(llm)  # type: ignore[attr-defined]
+    Build.workflow = staticmethod(workflow)  # type: ignore[attr-defined]
+    return Build

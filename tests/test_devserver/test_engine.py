@@ -1,0 +1,425 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from rxruns.devserver import PRICES, _llm
+from rxruns.devserver._model import cents, provider_of
+
+
+def kinds(events, node=None):
+    return [event["type"] for event in events if node is None or event.get("node_id") == node]
+
+
+def output(api, spec, **options):
+    run_id = api.start(spec, **options)
+    events = api.events(run_id)
+    assert events[-1]["type"] == "run_completed", events[-1]
+    return api.state(run_id)["outputs"]["out"]
+
+
+def failure(api, spec, **options):
+    run_id = api.start(spec, **options)
+    events = api.events(run_id)
+    assert events[-1]["type"] == "run_failed"
+    return events[-1]["error"], api.state(run_id)
+
+
+def test_every_event_and_answer_fits_the_contract(api, build, check_event, check_answer):
+    tool = {"name": "search", "parameters": {"type": "object", "properties": {"q": {"type": "string"}}}}
+    spec = build.workflow(
+        build.llm("items", 'Find {{topic}} [[say: {"items": ["x", "y", {"z": 1}]}]]'),
+        {
+            "id": "each",
+            "type": "map.fanout",
+            "items_from": "items",
+            "items_pointer": "/items",
+            "subnode": build.llm("one", "Do {{item}}"),
+        },
+        build.llm("tools", "use them", tools=["clock", tool], model="claude-sonnet-4-5"),
+        {"id": "both", "type": "join.all", "depends_on": ["each", "tools"]},
+        {
+            "id": "shaped",
+            "type": "transform.json",
+            "object": {"first": {"from": "items", "pointer": "/items/0"}},
+        },
+        build.llm("sum", "Sum up {{both}} and {{shaped}}", model="gemini-2.5-flash"),
+        inputs=[{"name": "topic", "type": "string", "required": True}],
+    )
+    compiled = api.post("/workflows/compile", spec).body
+    created = api.post("/runs", {"spec": spec, "input": {"topic": "ants"}}).body
+    assert "run_id" in created, created
+    events = api.events(created["run_id"], include_output="true")
+    state = api.state(created["run_id"], include="steps,tool_calls")
+    for event in events:
+        check_event(event)
+    check_answer("WorkflowsCompileResponse", compiled)
+    check_answer("RunsCreateResponse", created)
+    check_answer("RunsGetResponse", state)
+    assert list(range(1, len(events) + 1)) == [event["seq"] for event in events]
+    assert sorted(event["ts"] for event in events) == [event["ts"] for event in events]
+    assert compiled["plan_hash"] == created["plan_hash"] == state["plan_hash"] == events[0]["plan_hash"]
+    assert {"each.one[0]", "each.one[1]", "each.one[2]"} <= {event.get("node_id") for event in events}
+    assert [compiled["plan_json"]["nodes"][i]["id"] for i in range(6)] == [n["id"] for n in state["nodes"]]
+    assert state["status"] == "succeeded" and isinstance(state["outputs"]["out"], str)
+
+
+def test_a_run_of_one_node_reads_like_this(api, build):
+    run_id = api.start(build.workflow(build.llm("a", "[[say: hi you]]")))
+    assert [
+        "run_compiled",
+        "run_started",
+        "node_started",
+        *["node_output_delta"] * 4,
+        "node_llm_call",
+        "node_output",
+        "node_succeeded",
+        "run_completed",
+    ] == kinds(api.events(run_id))
+
+
+def test_the_deltas_are_the_text_and_usage_counts_them(api, build):
+    run_id = api.start(build.workflow(build.llm("a", "Tell me more, please!")))
+    events = api.events(run_id)
+    deltas = [event["delta"].get("text_delta", "") for event in events if "delta" in event]
+    call = next(event["llm_call"] for event in events if "llm_call" in event)
+    assert api.state(run_id)["outputs"]["out"] == "".join(deltas)
+    assert {"input_tokens": 6, "output_tokens": len(deltas) - 2, "total_tokens": len(deltas) + 4} == call[
+        "usage"
+    ]
+    assert (call["provider"], call["model"], call["stop_reason"]) == ("openai", "gpt-4o", "end_turn")
+
+
+def test_the_same_seed_gives_the_same_text_and_another_does_not(serve, build):
+    spec = build.workflow(build.llm("a", "x"), build.llm("b", "{{a}}"))
+    texts = [output(serve(seed=seed), spec) for seed in (1, 1, 2)]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_parallel_nodes_are_joined_in_the_order_of_the_spec(api, build):
+    names = [f"n{i}" for i in range(6)]
+    nodes = [build.llm(name, f"[[say: {name}]]") for name in names]
+    join = {"id": "j", "type": "join.all", "depends_on": names[::-1]}
+    assert {name: name for name in names} == output(api, build.workflow(*nodes, join))
+    assert names == list(output(api, build.workflow(*nodes, join)))
+
+
+def test_streaming_is_the_default_can_be_off_and_forced(api, build):
+    spec = build.workflow(build.llm("a", "x", stream=False))
+    quiet = api.events(api.start(spec))
+    forced = api.events(api.start(spec, stream=True))
+    by_query = api.post("/runs", {"spec": spec}, stream="true").body["run_id"]
+    assert ["node_output_delta" in kinds(events) for events in (quiet, forced, api.events(by_query))] == [
+        False,
+        True,
+        True,
+    ]
+
+
+def test_placeholders_stand_for_inputs_texts_and_joins(api, build):
+    spec = build.workflow(
+        build.llm("a", "[[say: A]]"),
+        build.llm("b", "[[say: B]]"),
+        {"id": "j", "type": "join.all", "depends_on": ["a", "b"]},
+        build.llm("c", "[[say: {{a}} {{ j }} {{n}} {{d}}]]"),
+        inputs=[{"name": "n", "type": "integer"}, {"name": "d", "default": "dee"}],
+    )
+    assert output(api, spec, input={"n": 3}) == 'A {"a":"A","b":"B"} 3 dee'
+
+
+def test_structured_input_is_rendered_as_json(api, build):
+    node = {"id": "a", "type": "llm", "input": [{"role": "user", "text": "[[say: {{n}}]]"}]}
+    assert output(api, build.workflow(node, model="gpt-4o"), input={"n": "seen"}).startswith("seen")
+
+
+def test_join_any_takes_the_first_and_join_collect_its_limit(api, build):
+    slow = build.llm("slow", "x", tools=["wait"], tool_execution={"mode": "client"})
+    spec = build.workflow(
+        slow,
+        build.llm("quick", "[[say: q]]"),
+        build.llm("other", "[[say: o]]"),
+        {"id": "first", "type": "join.any", "depends_on": ["slow", "quick"]},
+        {"id": "two", "type": "join.collect", "depends_on": ["slow", "quick", "other"], "limit": 2},
+    )
+    run_id = api.start(spec)
+    with api.follow(run_id) as response:
+        done = set()
+        while not {"first", "two"} <= done:
+            event = json.loads(response.readline())
+            done |= {event["node_id"]} if event["type"] == "node_succeeded" else set()
+    outputs = {node["id"]: node.get("output") for node in api.state(run_id)["nodes"]}
+    assert (outputs["first"], outputs["two"]) == ({"quick": "q"}, {"quick": "q", "other": "o"})
+    assert api.server.cancel(run_id)
+
+
+def test_join_collect_goes_on_at_its_timeout(api, build):
+    slow = build.llm("slow", "x", tools=["wait"], tool_execution={"mode": "client"})
+    join = {"id": "j", "type": "join.collect", "depends_on": ["slow"], "timeout_ms": 1}
+    run_id = api.start(build.workflow(slow, join))
+    events = api.until(run_id, "node_succeeded")
+    assert events[-1]["node_id"] == "j"
+    assert api.state(run_id)["nodes"][1]["output"] == {}
+
+
+def test_transform_builds_and_merges_objects(api, build):
+    nodes = [
+        build.llm("a", '[[say: {"x": {"y/z": [1, 2]}}]]'),
+        build.llm("b", '[[say: {"b": true}]]'),
+        {"id": "o", "type": "transform.json", "object": {"k": {"from": "a", "pointer": "/x/y~1z/1"}}},
+        {
+            "id": "t",
+            "type": "transform.json",
+            "object": {"text": {"from": "b", "pointer": "/output/0/content/0/text"}},
+        },
+        {"id": "m", "type": "transform.json", "merge": [{"from": "o"}, {"from": "t"}]},
+    ]
+    assert output(api, build.workflow(*nodes)) == {"k": 2, "text": '{"b": true}'}
+
+
+def test_fan_out_over_an_input_keeps_the_order_of_its_items(api, build):
+    node = {
+        "id": "each",
+        "type": "map.fanout",
+        "items_from_input": "numbers",
+        "max_parallelism": 3,
+        "subnode": {"id": "one", "type": "llm", "user": "[[say: {{item}}!]]"},
+    }
+    spec = build.workflow(node, model="gpt-4o")
+    assert [f"{n}!" for n in range(20)] == output(api, spec, input={"numbers": list(range(20))})
+    assert output(api, spec, input={"numbers": []}) == []
+
+
+def test_an_item_that_no_placeholder_takes_is_the_prompt(api, build):
+    node = {"id": "e", "type": "map.fanout", "items_from_input": "i", "subnode": {"id": "o", "type": "llm"}}
+    assert output(api, build.workflow(node, model="m"), input={"i": ["[[say: one]]"]}) == ["one"]
+
+
+def test_a_node_that_fails_fails_the_run_and_cancels_the_rest(api, build, check_answer):
+    error, state = failure(api, build.workflow(build.llm("a", "[[fail: no luck]]"), build.llm("b", "{{a}}")))
+    assert error == {"message": "no luck", "code": "PROVIDER_ERROR"}
+    assert [node["status"] for node in state["nodes"]] == ["failed", "canceled"]
+    assert "outputs" not in state and error == state["nodes"][0]["error"]
+    check_answer("RunsGetResponse", state)
+
+
+def test_a_subnode_that_fails_fails_its_fan_out(api, build):
+    node = {
+        "id": "each",
+        "type": "map.fanout",
+        "items_from_input": "items",
+        "subnode": {"id": "one", "type": "llm", "user": "{{item}}"},
+    }
+    run_id = api.start(build.workflow(node, model="m"), input={"items": ["ok", "[[fail: bad]]", "ok"]})
+    failed = [event["node_id"] for event in api.events(run_id) if event["type"] == "node_failed"]
+    assert failed == ["each.one[1]", "each"]
+
+
+@pytest.mark.parametrize(
+    ("node", "code"),
+    [
+        ({"type": "transform.json", "object": {"k": {"from": "a", "pointer": "/none"}}}, "POINTER_NOT_FOUND"),
+        (
+            {"type": "transform.json", "object": {"k": {"from": "a", "pointer": "/text/deep"}}},
+            "POINTER_NOT_FOUND",
+        ),
+        ({"type": "transform.json", "merge": [{"from": "a"}]}, "INVALID_ITEMS"),
+        ({"type": "map.fanout", "items_from": "a", "subnode": {"id": "s", "type": "llm"}}, "INVALID_ITEMS"),
+    ],
+)
+def test_what_can_not_be_taken_from_an_output_fails_the_node(api, build, node, code):
+    error, _ = failure(api, build.workflow(build.llm("a", "x"), {"id": "b", **node}, model="gpt-4o"))
+    assert code == error["code"]
+
+
+def test_an_output_that_is_not_there_fails_the_run(api, build):
+    spec = build.workflow(build.llm("a", "x")) | {"outputs": [{"name": "o", "from": "a", "pointer": "/none"}]}
+    error, state = failure(api, spec)
+    assert (error["code"], state["nodes"][0]["status"]) == ("POINTER_NOT_FOUND", "succeeded")
+
+
+def test_a_canceled_run_stops_at_once(serve, build, check_event):
+    api = serve(delay=30.0)
+    run_id = api.start(build.workflow(build.llm("a", "x")))
+    api.until(run_id, "node_output_delta")
+    assert api.server.cancel(run_id, "not needed")
+    events = api.events(run_id)
+    assert (events[-1]["type"], events[-1]["error"]["message"]) == ("run_canceled", "not needed")
+    assert (api.state(run_id)["status"], api.state(run_id)["nodes"][0]["status"]) == ("canceled", "canceled")
+    assert not api.server.cancel(run_id)
+    check_event(events[-1])
+
+
+def test_a_fan_out_is_canceled_with_its_run(serve, build):
+    api = serve(delay=30.0)
+    node = {"id": "e", "type": "map.fanout", "items_from_input": "i", "subnode": {"id": "o", "type": "llm"}}
+    run_id = api.start(build.workflow(node, model="m"), input={"i": ["1", "2", "3"]})
+    api.until(run_id, "node_output_delta")
+    assert api.server.cancel(run_id)
+    assert api.events(run_id)[-1]["type"] == "run_canceled"
+
+
+def test_a_run_that_nobody_executes_can_not_be_canceled(api):
+    assert not api.server.cancel(api.server.script().run_id)
+
+
+def test_tokens_come_one_after_the_other(serve, build):
+    api = serve(delay=0.001)
+    assert output(api, build.workflow(build.llm("a", "[[say: a b c]]"))) == "a b c"
+
+
+def test_the_same_idempotency_key_gives_the_same_run(api, build):
+    spec = build.workflow(build.llm("a", "x"))
+    first, second = (api.start(spec, options={"idempotency_key": key}) for key in ("k", " k "))
+    other = api.start(spec, options={"idempotency_key": "  "})
+    assert first == second != other
+
+
+def test_a_run_can_be_started_from_a_compiled_plan(api, build):
+    plan = api.post("/workflows/compile", build.workflow(build.llm("a", "[[say: x]]"))).body["plan_hash"]
+    created = api.post("/runs", {"plan_hash": plan}).body
+    assert plan == created["plan_hash"]
+    assert api.events(created["run_id"])[-1]["type"] == "run_completed"
+    assert api.post("/runs", {"plan_hash": "f" * 64}).status == 404
+
+
+def test_the_plan_hash_does_not_depend_on_the_order_of_keys(api, build):
+    spec = build.workflow(build.llm("a", "x"))
+    turned = {key: spec[key] for key in reversed(spec)}
+    hashes = {api.post("/workflows/compile", body).body["plan_hash"] for body in (spec, turned)}
+    assert len(hashes) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "models"),
+    [
+        ({}, ["own", "sub"]),
+        ({"model_override": " all "}, ["all", "all"]),
+        ({"model_override": " "}, ["own", "sub"]),
+        ({"model_override": "all", "model_overrides": {"nodes": {"a": "named"}}}, ["named", "all"]),
+        (
+            {
+                "model_overrides": {
+                    "fanout_subnodes": [{"parent_id": "e", "subnode_id": "s", "model": "named"}]
+                }
+            },
+            ["own", "named"],
+        ),
+    ],
+)
+def test_model_overrides_win_from_the_special_to_the_general(api, build, options, models):
+    subnode = {"id": "s", "type": "llm", "model": "sub", "user": "{{item}}"}
+    fanout = {
+        "id": "e",
+        "type": "map.fanout",
+        "items_from_input": "i",
+        "subnode": subnode,
+        "depends_on": ["a"],
+    }
+    spec = build.workflow(build.llm("a", "x", model="own"), fanout)
+    events = api.events(api.start(spec, input={"i": [1]}, **options))
+    assert models == [event["llm_call"]["model"] for event in events if "llm_call" in event]
+
+
+def test_the_model_sim_fail_fails(api, build):
+    error, _ = failure(api, build.workflow(build.llm("a", "x")), model_override="sim-fail")
+    assert "sim-fail" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"plan_hash": "0" * 64}, "spec"),
+        ({"more": 1}, "more"),
+        ({"input": []}, "input"),
+        ({"options": "x"}, "options"),
+        ({"stream": "yes"}, "stream"),
+        ({"model_override": 1}, "model_override"),
+        ({"session_id": "x"}, "session_id"),
+        ({"session_id": None}, "session_id"),
+        ({"session_id": "00000000-0000-0000-0000-000000000000"}, "session_id"),
+        ({"model_overrides": {"nodes": {"none": "m"}}}, "model_overrides.nodes.none"),
+        ({"model_overrides": {"nodes": []}}, "model_overrides"),
+        ({"model_overrides": {"fanout_subnodes": [{}]}}, "model_overrides.fanout_subnodes[0]"),
+        ({"model_overrides": {"fanout_subnodes": ["x"]}}, "model_overrides.fanout_subnodes[0]"),
+        ({}, "input.need"),
+        ({"input": {"need": True}}, "input.need"),
+        ({"input": {"need": "1"}}, "input.need"),
+    ],
+)
+def test_a_bad_request_is_refused_by_field(api, build, body, field):
+    spec = build.workflow(
+        build.llm("a", "x"),
+        inputs=[{"name": "need", "type": "integer", "required": True}, {"name": "any", "type": "blob"}],
+    )
+    answer = api.post("/runs", {"spec": spec, **body})
+    assert answer.status == 400 and field in answer.body["error"]["fields"]
+
+
+def test_a_placeholder_that_nothing_fills_is_refused(api, build):
+    answer = api.post("/runs", {"spec": build.workflow(build.llm("a", "{{nobody}}"))})
+    assert (answer.status, list(answer.body["error"]["fields"])) == (400, ["input.nobody"])
+
+
+def test_booleans_are_no_numbers_but_are_booleans(api, build):
+    spec = build.workflow(build.llm("a", "[[say: {{b}}]]"), inputs=[{"name": "b", "type": "boolean"}])
+    assert output(api, spec, input={"b": True}) == "true"
+
+
+def test_max_parallelism_one_runs_node_after_node(api, build):
+    spec = build.workflow(*(build.llm(f"n{i}", "x") for i in range(4)), max_parallelism=1)
+    events = api.events(api.start(spec))
+    order = [event["node_id"] for event in events if event["type"] in ("node_started", "node_succeeded")]
+    assert order == ["n0", "n0", "n1", "n1", "n2", "n2", "n3", "n3"]
+
+
+def test_costs_are_summed_per_model_and_rounded_half_up(api, build):
+    nodes = [build.llm(f"n{i}", "[[tokens: 2000]]", stream=False) for i in range(2)]
+    run_id = api.start(build.workflow(*nodes, build.llm("free", "x", model="mine")))
+    api.events(run_id)
+    lines = {line["model"]: line for line in api.state(run_id)["cost_summary"]["line_items"]}
+    paid = lines["gpt-4o"]
+    assert (paid["requests"], paid["output_tokens"]) == (2, 4000)
+    assert cents("openai", "gpt-4o", paid["input_tokens"], 4000) == paid["usd_cents"] == 4
+    assert (lines["mine"]["provider_id"], lines["mine"]["usd_cents"]) == ("simulated", 0)
+
+
+def test_half_a_cent_is_a_cent_and_every_priced_model_has_its_provider():
+    assert (cents("openai", "gpt-4o", 2_000, 0), cents("openai", "gpt-4o", 1_999, 0)) == (1, 0)
+    assert all(provider == provider_of(model) for provider, model in PRICES)
+
+
+def test_outputs_are_included_on_request_and_only_when_small(api, build):
+    spec = build.workflow(
+        build.llm("a", "[[say: small]]"), build.llm("b", "[[tokens: 250000]]", stream=False)
+    )
+    run_id = api.start(spec)
+    bare, whole = api.events(run_id), api.events(run_id, include_output="true")
+    info = [event["output"]["info"]["included"] for event in whole if "output" in event]
+    content = [event["output"].get("content") for event in whole if "output" in event]
+    assert sorted(info, reverse=True) == [True, False]
+    assert {"text": "small"} in content and None in content
+    assert not any("content" in str(event) for event in bare if "output" in event)
+    assert bare[-1]["outputs"]["info"] == whole[-1]["outputs"]["info"]
+    assert not whole[-1]["outputs"]["info"]["included"]
+    assert len(api.state(run_id)["outputs"]["out"]) > 1_000_000
+
+
+def test_steps_and_tool_calls_are_included_on_request(api, build):
+    run_id = api.start(build.workflow(build.llm("a", "x", tools=["clock"])))
+    api.events(run_id)
+    bare, steps, calls = (api.state(run_id, include=names) for names in ("", "steps", "steps,tool_calls"))
+    assert "steps" not in bare
+    assert ["tool_calls" in step for step in steps["steps"][0]["steps"]] == [False, False]
+    assert calls["steps"][0]["steps"][0]["tool_calls"][0]["tool_call"]["name"] == "clock"
+    assert api.get(f"/runs/{run_id}", include="secrets").status == 400
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_fault_of_the_engine_itself_ends_the_run(api, build, monkeypatch):
+    def breaks(*_):
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(_llm, "run", breaks)
+    error, _ = failure(api, build.workflow(build.llm("a", "x")))
+    assert error == {"message": "ZeroDivisionError: oops", "code": "INTERNAL"}

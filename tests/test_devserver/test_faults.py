@@ -1,0 +1,318 @@
+from __future__ import annotations
+
+import http.client
+import json
+import pickle
+
+import pytest
+
+from rxruns.devserver import Faults
+from rxruns.devserver.faults import (
+    CloseAfter,
+    CutAt,
+    CutRandomly,
+    Delay,
+    Duplicates,
+    Fault,
+    Gap,
+    InvalidLine,
+    LoseResponse,
+    NoAnswer,
+    Redirect,
+    Refuse,
+    Replay,
+    Silence,
+    SplitBytes,
+    Status,
+    Unchunked,
+    WrongContentType,
+)
+from rxruns.errors import InvalidArgumentError
+
+DELTA = {
+    "type": "node_output_delta",
+    "node_id": "a",
+    "delta": {"kind": "message_delta", "text_delta": "é\u2028"},
+}
+ENDED = {"type": "run_canceled", "plan_hash": "0" * 64, "error": {"message": "enough"}}
+
+
+@pytest.fixture
+def faulty(serve):
+    """Serve a run of ten events with faults: the API and the run's id."""
+
+    def start(*script, **options):
+        api = serve(faults=Faults(script, **options), keepalive=0.01)
+        return api, api.server.add_run(events=[DELTA] * 9 + [ENDED]).run_id
+
+    return start
+
+
+def seqs(content):
+    return [json.loads(line)["seq"] for line in content.splitlines()]
+
+
+def broken(api, run_id):
+    """What came before the stream broke."""
+    with api.follow(run_id) as response:
+        received = b""
+        try:
+            while piece := response.read(1):
+                received += piece
+        except (http.client.IncompleteRead, ConnectionResetError):
+            return received
+    raise AssertionError("the stream ended cleanly")
+
+
+def whole(api, run_id, **query):
+    return api.get(f"/runs/{run_id}/events", **query).content
+
+
+def test_no_faults_is_no_faults(faulty):
+    assert list(range(1, 11)) == seqs(whole(*faulty()))
+
+
+@pytest.mark.parametrize("how", ["rst", "fin", "chunk"])
+def test_a_cut_comes_at_the_byte_and_then_all_is_well(faulty, how):
+    api, run_id = faulty(CutAt(300, how))
+    assert len(broken(api, run_id)) == 300
+    assert list(range(1, 11)) == seqs(whole(api, run_id))
+
+
+def test_a_cut_can_look_like_a_clean_end(faulty):
+    api, run_id = faulty(CutAt(300, "end"))
+    connection = api.connect()
+    first = api.ask("GET", f"/runs/{run_id}/events", connection=connection)
+    assert len(first.content) == 300
+    assert api.ask("GET", f"/runs/{run_id}", connection=connection).status == 200
+    connection.close()
+
+
+def test_a_cut_after_the_end_is_none(faulty):
+    assert len(seqs(whole(*faulty(CutAt(10**9))))) == 10
+
+
+def test_a_cut_at_zero_sends_the_head_alone(faulty):
+    assert broken(*faulty(CutAt(0, "fin"))) == b""
+
+
+@pytest.mark.parametrize("how", ["rst", "fin", "chunk"])
+def test_other_answers_can_be_cut_too(faulty, how):
+    api, run_id = faulty(rest=[CutAt(10, how)])
+    with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
+        api.get(f"/runs/{run_id}")
+    assert api.get(f"/runs/{run_id}").status == 200
+
+
+def test_random_cuts_are_the_same_for_the_same_seed(faulty):
+    def lengths(seed):
+        api, run_id = faulty(otherwise=CutRandomly(0, 1000, ["fin"]), seed=seed)
+        return [len(broken(api, run_id)) for _ in range(4)]
+
+    assert lengths(1) == lengths(1) != lengths(2)
+
+
+def test_refused_connections_are_reset(faulty):
+    api, run_id = faulty(Refuse())
+    with pytest.raises((ConnectionResetError, http.client.RemoteDisconnected)):
+        whole(api, run_id)
+    assert len(seqs(whole(api, run_id))) == 10
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (503, "SERVICE_UNAVAILABLE"),
+        (429, "RATE_LIMIT"),
+        (404, "NOT_FOUND"),
+        (410, "INVALID_INPUT"),
+        (599, "SERVICE_UNAVAILABLE"),
+    ],
+)
+def test_a_status_is_answered_with_its_code_and_the_connection_stays(faulty, status, code):
+    api, run_id = faulty(Status(status, retry_after=2))
+    connection = api.connect()
+    answer = api.ask("GET", f"/runs/{run_id}/events", connection=connection)
+    assert (status, code, "2") == (answer.status, answer.body["error"]["code"], answer.headers["Retry-After"])
+    assert api.ask("GET", f"/runs/{run_id}/events", connection=connection).status == 200
+    connection.close()
+
+
+def test_a_status_has_no_retry_after_unless_it_is_given(faulty):
+    api, run_id = faulty(Status(503, code="MINE"))
+    answer = api.get(f"/runs/{run_id}/events")
+    assert (answer.body["error"]["code"], "Retry-After" in answer.headers) == ("MINE", False)
+
+
+def test_a_redirect_names_its_target(faulty):
+    answer = faulty(Redirect("http://127.0.0.1:9/x", 302))
+    answer = answer[0].get(f"/runs/{answer[1]}/events")
+    assert (answer.status, answer.headers["Location"]) == (302, "http://127.0.0.1:9/x")
+
+
+def test_a_wrong_content_type_comes_with_the_body(faulty):
+    api, run_id = faulty(WrongContentType(), WrongContentType(""))
+    answers = [api.get(f"/runs/{run_id}/events") for _ in range(3)]
+    assert [answer.headers["Content-Type"] for answer in answers] == [
+        "text/html; charset=utf-8",
+        "",
+        "application/x-ndjson",
+    ]
+
+
+def test_an_unchunked_body_ends_with_the_connection(faulty):
+    api, run_id = faulty(Unchunked())
+    answer = api.get(f"/runs/{run_id}/events")
+    assert ("Transfer-Encoding" in answer.headers, answer.headers["Connection"]) == (False, "close")
+    assert len(answer.events) == 10
+
+
+def test_an_unchunked_body_can_be_cut(faulty):
+    api, run_id = faulty((Unchunked(), CutAt(50, "end")), (Unchunked(), CutAt(60, "chunk")))
+    assert [len(whole(api, run_id)) for _ in range(2)] == [50, 60]
+
+
+def test_bytes_are_split_and_nothing_is_lost(faulty):
+    api, run_id = faulty(SplitBytes(), None)
+    assert whole(api, run_id) == whole(api, run_id)
+
+
+def test_each_byte_is_a_chunk(faulty):
+    api, run_id = faulty(SplitBytes(), None)
+    with api.follow(run_id) as response:
+        assert response.fp is not None
+        assert [response.fp.readline(), response.fp.readline()] == [b"1\r\n", b"{\r\n"]
+
+
+def test_a_clean_end_comes_early(faulty):
+    api, run_id = faulty(CloseAfter(3), CloseAfter())
+    assert [len(seqs(whole(api, run_id))) for _ in range(3)] == [3, 0, 10]
+
+
+def test_a_clean_end_does_not_wait_for_the_next_event(serve):
+    api = serve(faults=Faults([CloseAfter(1)]))
+    run = api.server.add_run(events=[DELTA], finish=False)
+    assert seqs(whole(api, run.run_id)) == [1]
+
+
+def test_keepalives_are_no_events_to_a_fault(serve):
+    api = serve(faults=Faults([CloseAfter(1)]), keepalive=0.005)
+    run = api.server.script()
+    with api.follow(run.run_id) as response:
+        assert b"keepalive" in response.readline()
+        run.append(DELTA)
+        assert sum(b"keepalive" not in line for line in response) == 1
+
+
+def test_silence_lasts_until_the_client_hangs_up(faulty):
+    api, run_id = faulty(Silence(2))
+    with api.follow(run_id) as response:
+        assert [json.loads(response.readline())["seq"] for _ in range(2)] == [1, 2]
+        assert api.server.streams == 1
+    assert api.server.wait_for(lambda server: server.streams == 0)
+
+
+def test_silence_can_end(faulty):
+    assert len(seqs(whole(*faulty(Silence(2, seconds=0.01))))) == 10
+
+
+def test_no_answer_at_all_until_the_client_hangs_up(serve):
+    api = serve(faults=Faults([NoAnswer()], rest=[NoAnswer()]))
+    for path in ("/runs/x/events", "/runs/x"):
+        asked = len(api.server.requests)
+        connection = api.connect()
+        connection.request("GET", api.address.path + path, headers=api.headers())
+        assert api.server.wait_for(lambda server, asked=asked: len(server.requests) == asked + 1)
+        connection.close()
+
+
+def test_a_server_with_silent_streams_can_be_closed(faulty):
+    api, run_id = faulty(Silence(1))
+    with api.follow(run_id) as response:
+        response.readline()
+        api.server.close()
+
+
+def test_a_delay_delays_the_status_and_each_event(faulty):
+    api, run_id = faulty(Delay(per_event=0.001, before_status=0.001))
+    assert len(seqs(whole(api, run_id))) == 10
+
+
+def test_a_replay_begins_before_what_was_asked_for(faulty):
+    api, run_id = faulty(Replay(3), Replay(3))
+    assert seqs(whole(api, run_id, after_seq=6, limit=3)) == [4, 5, 6]
+    assert seqs(whole(api, run_id, after_seq=1))[0] == 1
+
+
+def test_duplicates_repeat_and_lose_nothing(faulty):
+    found = seqs(whole(*faulty(Duplicates(0.5), seed=3)))
+    assert set(range(1, 11)) == set(found) and len(found) > 10
+
+
+def test_a_gap_leaves_events_out(faulty):
+    api, run_id = faulty((Gap(2, 5), InvalidLine(0, b"{")))
+    assert seqs(whole(api, run_id).removeprefix(b"{\n")) == [1, 3, 4, 6, 7, 8, 9, 10]
+
+
+def test_an_invalid_line_does_not_disturb_the_gaps(faulty):
+    api, run_id = faulty((InvalidLine(1, b"\xff"), Gap(2)))
+    lines = whole(api, run_id).splitlines()
+    assert (len(lines), lines[1]) == (9 + 1, b"\xff")
+
+
+def test_a_lost_response_comes_after_the_deed(serve, build):
+    api = serve(faults=Faults([LoseResponse()], rest=[LoseResponse()]))
+    spec = build.workflow(build.llm("a", "x"))
+    body = {"spec": spec, "options": {"idempotency_key": "k"}}
+    with pytest.raises((ConnectionResetError, http.client.RemoteDisconnected)):
+        api.post("/runs", body)
+    run_id = api.post("/runs", body).body["run_id"]
+    with pytest.raises((ConnectionResetError, http.client.RemoteDisconnected)):
+        api.events(run_id)
+    assert api.events(run_id)[-1]["type"] == "run_completed"
+
+
+def test_faults_happen_before_the_key_is_looked_at(faulty):
+    api, run_id = faulty(Status(503))
+    assert [api.ask("GET", f"/runs/{run_id}/events", headers={}).status for _ in range(2)] == [503, 401]
+
+
+def test_faults_can_be_changed_while_serving(faulty):
+    api, run_id = faulty(Status(503))
+    api.server.use_faults(Faults([CloseAfter(1)]))
+    assert seqs(whole(api, run_id)) == [1]
+    api.server.use_faults(None)
+    assert len(seqs(whole(api, run_id))) == 10
+
+
+def test_a_fault_of_ones_own_changes_the_lines(faulty):
+    class Shout(Fault):
+        def lines(self, lines, dice, wire):
+            return (line.replace(b"message_delta", b"MESSAGE") for line in lines)
+
+    assert b"MESSAGE" in whole(*faulty(Shout()))
+
+
+@pytest.mark.parametrize("name", ["script", "rest"])
+def test_what_is_no_fault_is_refused(name):
+    with pytest.raises(InvalidArgumentError) as caught:
+        Faults(**{name: [(Refuse(), "refuse")]})
+    assert name == caught.value.field
+
+
+def test_faults_are_values():
+    faults = Faults([CutAt(1), (Gap(1), None or Refuse())], rest=[None], otherwise=Silence(), seed=3)
+    assert faults == pickle.loads(pickle.dumps(faults))
+    assert faults == Faults([CutAt(1), [Gap(1), Refuse()]], rest=[None], otherwise=Silence(), seed=3)
+
+
+def test_a_fault_that_fails_itself_costs_one_connection(faulty, caplog):
+    class Broken(Fault):
+        def before(self, wire):
+            raise ZeroDivisionError("mine")
+
+    api, run_id = faulty(Broken())
+    with pytest.raises((ConnectionResetError, http.client.RemoteDisconnected)):
+        whole(api, run_id)
+    assert len(seqs(whole(api, run_id))) == 10
+    assert "a request failed" in caplog.text

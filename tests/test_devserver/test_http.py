@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from uuid import uuid4
+
+import pytest
+
+from rxruns.devserver import DevServer
+from rxruns.errors import InvalidArgumentError
+
+STARTED = {"type": "run_started", "plan_hash": "0" * 64}
+DELTA = {
+    "type": "node_output_delta",
+    "node_id": "a",
+    "delta": {"kind": "message_delta", "text_delta": "é\u2028"},
+}
+ENDED = {"type": "run_canceled", "plan_hash": "0" * 64, "error": {"message": "enough"}}
+
+
+@pytest.fixture
+def run_id(api):
+    return api.server.add_run(events=[STARTED, DELTA, DELTA, ENDED]).run_id
+
+
+def seqs(events):
+    return [event["seq"] for event in events]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"X-ModelRelay-Api-Key": "mr_sk_wrong"},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": "Basic key"},
+        {"X-ModelRelay-Api-Key": "caf\xe9"},
+        {"X-ModelRelay-Api-Key": "key", "Authorization": "Bearer wrong"},
+    ],
+)
+def test_a_request_without_the_key_is_unauthorized(serve, headers):
+    api = serve(api_key="mr_sk_right")
+    headers = {name: value.replace("key", "mr_sk_right") for name, value in headers.items()}
+    answer = api.ask("GET", f"/runs/{uuid4()}", headers=headers)
+    assert (
+        answer.status,
+        answer.body["error"]["code"],
+        answer.body["error"]["status"],
+    ) == (401, "UNAUTHORIZED", 401)
+
+
+def test_a_bearer_token_is_accepted_beside_the_key(api, run_id):
+    tokens = [f"Bearer {api.server.access_token}", f"Bearer {api.server.api_key}"]
+    statuses = [
+        api.ask("GET", f"/runs/{run_id}", headers={"Authorization": token}).status for token in tokens
+    ]
+    both = api.headers() | {"Authorization": tokens[0]}
+    assert [*statuses, api.ask("GET", f"/runs/{run_id}", headers=both).status] == [200, 200, 200]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nothing", 404, "NOT_FOUND"),
+        ("GET", "/runs", 404, "NOT_FOUND"),
+        ("PUT", "/runs", 404, "NOT_FOUND"),
+        ("POST", f"/runs/{uuid4()}/events", 404, "NOT_FOUND"),
+        ("GET", f"/walks/{uuid4()}/events", 404, "NOT_FOUND"),
+        ("GET", f"/runs/{uuid4()}", 404, "NOT_FOUND"),
+        ("GET", f"/runs/{uuid4()}/events", 404, "NOT_FOUND"),
+        ("GET", f"/runs/{uuid4()}/pending-tools", 404, "NOT_FOUND"),
+        ("GET", "/runs/twelve", 400, "INVALID_INPUT"),
+        ("GET", "/runs/../../etc/events", 404, "NOT_FOUND"),
+        ("GET", "/runs/..%2f..%2fetc/events", 400, "INVALID_INPUT"),
+        ("GET", "/runs/00000000-0000-0000-0000-000000000000/events", 400, "INVALID_INPUT"),
+        ("POST", "/runs", 400, "INVALID_INPUT"),
+        ("POST", "/workflows/compile", 400, "INVALID_INPUT"),
+    ],
+)
+def test_what_is_not_there_is_refused_as_the_contract_says(api, method, path, status, code):
+    answer = api.ask(method, path)
+    assert (status, code) == (answer.status, answer.body["error"]["code"])
+    assert answer.headers["X-ModelRelay-Request-Id"] == answer.body["request_id"]
+
+
+def test_what_is_not_below_the_base_path_is_not_found(api):
+    connection = api.connect()
+    connection.request("GET", "/elsewhere", headers=api.headers())
+    assert connection.getresponse().status == 404
+    connection.close()
+
+
+def test_a_method_that_http_does_not_know_is_refused(api):
+    assert api.ask("BREW", "/runs").status == 501
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"after_seq": "-1"}, "after_seq"),
+        ({"after_seq": "x"}, "after_seq"),
+        ({"after_seq": "9" * 30}, "after_seq"),
+        ({"limit": "0"}, "limit"),
+        ({"limit": "10001"}, "limit"),
+        ({"wait": "maybe"}, "wait"),
+        ({"include_output": ""}, "include_output"),
+    ],
+)
+def test_a_bad_query_is_refused_by_name(api, run_id, query, field):
+    answer = api.get(f"/runs/{run_id}/events", **query)
+    assert (400, [field]) == (answer.status, list(answer.body["error"]["fields"]))
+
+
+def test_after_seq_and_limit_select_events(api, run_id):
+    assert seqs(api.events(run_id)) == [1, 2, 3, 4]
+    assert seqs(api.events(run_id, after_seq=2)) == [3, 4]
+    assert seqs(api.events(run_id, after_seq=1, limit=2)) == [2, 3]
+    assert seqs(api.events(run_id, after_seq=4)) == []
+
+
+def test_without_wait_the_stream_ends_after_what_is_there(api):
+    run = api.server.add_run(events=[STARTED], finish=False)
+    assert seqs(api.events(run.run_id, wait="0")) == [1]
+    assert seqs(api.events(run.run_id, wait="false", after_seq=1)) == []
+
+
+def test_pages_and_other_requests_share_one_connection(api, run_id):
+    connection = api.connect()
+    found = [
+        api.ask("GET", f"/runs/{run_id}/events", connection=connection, after_seq=after, limit=2).events
+        for after in (0, 2)
+    ]
+    port = connection.sock.getsockname()
+    state = api.ask("GET", f"/runs/{run_id}", connection=connection)
+    assert [seqs(events) for events in found] == [[1, 2], [3, 4]]
+    assert (200, port) == (state.status, connection.sock.getsockname())
+    connection.close()
+
+
+def test_each_event_is_a_chunk_of_its_own(api, run_id):
+    with api.raw(run_id) as connection:
+        received = b""
+        while not received.endswith(b"0\r\n\r\n"):
+            received += connection.recv(65536)
+    _, _, body = received.partition(b"\r\n\r\n")
+    chunks = []
+    while body != b"0\r\n\r\n":
+        size, _, body = body.partition(b"\r\n")
+        chunks.append(json.loads(body[: int(size, 16)]))
+        body = body[int(size, 16) + 2 :]
+    assert seqs(chunks) == [1, 2, 3, 4]
+
+
+def test_an_event_is_sent_while_the_client_waits(api):
+    run = api.server.script()
+    with api.follow(run.run_id) as response:
+        assert api.server.wait_for(lambda server: server.streams == 1)
+        run.append(STARTED)
+        assert json.loads(response.readline())["seq"] == 1
+        run.append(ENDED)
+        assert json.loads(response.readline())["seq"] == 2
+        assert response.read() == b""
+
+
+def test_silence_is_filled_with_keepalives_that_do_not_count(serve):
+    api = serve(keepalive=0.01)
+    run = api.server.script()
+    with api.follow(run.run_id, limit=1) as response:
+        assert json.loads(response.readline()) == {"type": "keepalive"}
+        run.append(STARTED)
+        kinds = [json.loads(line)["type"] for line in response]
+    assert kinds[-1] == "run_started"
+
+
+@pytest.mark.parametrize("hang_up", ["fin", "rst"])
+def test_a_client_that_hangs_up_frees_its_stream(api, hang_up):
+    run = api.server.script()
+    connection = api.raw(run.run_id)
+    assert api.server.wait_for(lambda server: server.streams == 1)
+    if hang_up == "rst":
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    connection.close()
+    assert api.server.wait_for(lambda server: server.streams == 0)
+
+
+def test_a_request_sent_early_does_not_end_the_stream(api):
+    run = api.server.script()
+    with api.raw(run.run_id) as connection:
+        assert api.server.wait_for(lambda server: server.streams == 1)
+        head = f"GET /api/v1/runs/{run.run_id} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        connection.sendall(f"{head}X-ModelRelay-Api-Key: {api.server.api_key}\r\n\r\n".encode())
+        run.append(STARTED)
+        run.append(ENDED)
+        received = b""
+        while piece := connection.recv(65536):
+            received += piece
+    assert received.count(b"HTTP/1.1 200 OK") == 2
+
+
+def test_closing_ends_streams_that_wait_and_streams_that_block():
+    before = set(threading.enumerate())
+    with DevServer() as server:
+        waiting = server.script()
+        large = server.add_run(events=[DELTA] * 50_000)
+        connections = []
+        for run in (waiting, large):
+            connections.append(
+                socket.create_connection(("127.0.0.1", int(server.url.split(":")[2].split("/")[0])))
+            )
+            head = f"GET /api/v1/runs/{run.run_id}/events HTTP/1.1\r\nHost: x\r\n"
+            connections[-1].sendall(f"{head}X-ModelRelay-Api-Key: {server.api_key}\r\n\r\n".encode())
+        assert server.wait_for(lambda server: server.streams == 2)
+    assert before == set(threading.enumerate())
+    for connection in connections:
+        connection.close()
+
+
+def test_a_closed_server_can_be_started_again():
+    server = DevServer()
+    with server:
+        assert server.start() is server
+        assert not server.wait_closed(0)
+        assert repr(server) == f"DevServer('{server.url}')"
+    assert server.wait_closed(0)
+    server.close()
+    with server:
+        assert not server.wait_closed(0)
+
+
+def test_a_server_that_is_not_started_says_so():
+    server = DevServer()
+    assert repr(server) == "DevServer(not started)"
+    with pytest.raises(InvalidArgumentError, match="not started"):
+        _ = server.url
+
+
+@pytest.mark.parametrize("options", [{"delay": -1}, {"keepalive": 0}, {"delay": float("nan")}])
+def test_times_below_zero_are_refused(options):
+    with pytest.raises(InvalidArgumentError) as caught:
+        DevServer(**options)
+    assert caught.value.field in options
+
+
+def test_a_port_that_is_taken_leaves_nothing_behind(api):
+    before = set(threading.enumerate())
+    with pytest.raises(OSError):
+        DevServer(port=int(api.address.port)).start()
+    assert before == set(threading.enumerate())
+
+
+def test_requests_are_kept_without_secrets(api, run_id):
+    headers = api.headers() | {"Authorization": f"Bearer {api.server.access_token}", "X-Mine": "1"}
+    api.ask("POST", f"/runs/{run_id}/tool-results", {"a": 1}, headers=headers, x="y")
+    request = api.server.requests[-1]
+    assert ("POST", f"/api/v1/runs/{run_id}/tool-results") == (request.method, request.path)
+    assert (request.query, request.body, request.headers["x-mine"]) == ({"x": "y"}, {"a": 1}, "1")
+    assert "<hidden>" == request.headers["authorization"] == request.headers["x-modelrelay-api-key"]
+    assert api.server.api_key not in repr(request) and api.server.access_token not in repr(request)
+
+
+def test_a_body_that_is_no_json_is_refused_and_kept_as_text(api):
+    answer = api.post("/runs", b"{no json\xff")
+    assert (answer.status, api.server.requests[-1].body) == (400, "{no json\ufffd")
+
+
+def test_a_body_without_a_usable_length_is_refused(api):
+    answers = [
+        api.ask("POST", "/runs", headers=api.headers() | {"Content-Length": length})
+        for length in ("many", str(2**40))
+    ]
+    assert [answer.status for answer in answers] == [413, 413]
+
+
+def test_many_streams_at_once_all_get_everything(api):
+    run = api.server.script()
+    found = []
+
+    def follow() -> None:
+        found.append(len(api.events(run.run_id)))
+
+    threads = [threading.Thread(target=follow) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    assert api.server.wait_for(lambda server: server.streams == 40)
+    for _ in range(100):
+        run.append(DELTA)
+    run.append(ENDED)
+    for thread in threads:
+        thread.join()
+    assert found == [101] * 40
+
+
+def test_a_client_can_be_had(api, run_id):
+    with api.server.client() as client:
+        assert [event.seq for event in client.list_events(run_id)] == [1, 2, 3, 4]

@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import json
+from uuid import UUID, uuid4
+
+import pytest
+
+from rxruns.devserver._recorded import record_from_log
+from rxruns.errors import InvalidArgumentError
+
+ONE, TWO = (UUID(int=n, version=4) for n in (1, 2))
+ENDED = {"type": "run_canceled", "plan_hash": "0" * 64, "error": {"message": "enough"}}
+ALL = {"include": "steps,tool_calls"}
+
+
+def line(run_id, seq, type_="node_started", **fields):
+    event = {"envelope_version": "v2", "run_id": str(run_id), "seq": seq, "ts": "2025-01-01T00:00:00Z"}
+    return json.dumps(event | {"type": type_, "node_id": "a"} | fields).encode() + b"\n"
+
+
+@pytest.fixture
+def spec(build):
+    fanout = {"id": "e", "type": "map.fanout", "items_from_input": "i", "subnode": build.llm("s", "{{item}}")}
+    return build.workflow(build.llm("a", "x", tools=["clock"]), fanout, build.llm("b", "{{a}} {{e}}"))
+
+
+def finished(api, spec, **options):
+    run_id = api.start(spec, input={"i": [1, 2]}, **options)
+    assert api.events(run_id)[-1]["type"] == "run_completed"
+    return run_id
+
+
+def test_a_service_started_again_serves_the_same_runs(serve, spec, tmp_path):
+    api = serve(directory=tmp_path / "runs")
+    run_id = finished(api, spec, options={"idempotency_key": "k"})
+    before = (
+        api.events(run_id),
+        api.events(run_id, include_output=1),
+        api.state(run_id),
+        api.state(run_id, **ALL),
+    )
+    api.server.close()
+    again = serve(directory=str(tmp_path / "runs"))
+    after = (
+        again.events(run_id),
+        again.events(run_id, include_output=1),
+        again.state(run_id),
+        again.state(run_id, **ALL),
+    )
+    assert before == after
+    assert run_id == again.start(spec, input={"i": []}, options={"idempotency_key": "k"})
+    plan = before[2]["plan_hash"]
+    assert again.post("/runs", {"plan_hash": plan, "input": {"i": []}}).status == 200
+    assert again.get(f"/runs/{run_id}/pending-tools").body["pending"] == []
+
+
+def test_what_the_log_says_is_what_the_engine_knows(api, spec):
+    run_id = finished(api, spec)
+    told = record_from_log(
+        UUID(run_id), api.events(run_id, include_output=1), {"a": "llm.responses", "e": "map.fanout"}
+    )
+    assert api.state(run_id, **ALL) == told.response(frozenset({"steps", "tool_calls"}))
+
+
+def test_a_failed_run_reads_the_same_from_its_log(api, build):
+    run_id = api.start(build.workflow(build.llm("a", "[[fail: x]]"), build.llm("b", "{{a}}")))
+    events = api.events(run_id)
+    told = record_from_log(UUID(run_id), events, {"a": "llm.responses", "b": "llm.responses"})
+    assert api.state(run_id) == told.response()
+
+
+def test_a_waiting_run_reads_the_same_from_its_log(api, build):
+    run_id = api.start(build.workflow(build.llm("a", "x", tools=["user_ask", "clock"])))
+    api.until(run_id, "node_waiting")
+    told = record_from_log(UUID(run_id), api.events(run_id, wait=0))
+    assert api.state(run_id, **ALL) == told.response(frozenset({"steps", "tool_calls"}))
+    assert api.get(f"/runs/{run_id}/pending-tools").body == told.pending_tools()
+
+
+def test_a_run_that_the_service_left_open_has_failed_when_it_starts_again(
+    serve, build, tmp_path, check_event
+):
+    api = serve(directory=tmp_path)
+    run_id = api.start(build.workflow(build.llm("a", "x", tools=["user_ask"])))
+    api.until(run_id, "node_waiting")
+    api.server.close()
+    log = tmp_path / f"{run_id}.ndjson"
+    log.write_bytes(log.read_bytes() + b'{"torn": ')
+    for _ in range(2):
+        again = serve(directory=tmp_path)
+        events = again.events(run_id)
+        check_event(events[-1])
+        assert (events[-1]["type"], events[-1]["error"]["code"]) == ("run_failed", "INTERRUPTED")
+        assert again.state(run_id)["status"] == "failed"
+        assert len(events) == events[-1]["seq"] == log.read_bytes().count(b"\n")
+        again.server.close()
+
+
+def test_a_stop_before_the_first_event_leaves_a_failed_run(serve, build, tmp_path):
+    api = serve(directory=tmp_path)
+    run_id = api.start(build.workflow(build.llm("a", "x")))
+    api.events(run_id)
+    api.server.close()
+    kept = tmp_path / f"{run_id}.run.json"
+    content = json.loads(kept.read_bytes())
+    del content["answer"]
+    kept.write_text(json.dumps(content))
+    (tmp_path / f"{run_id}.ndjson").unlink()
+    again = serve(directory=tmp_path)
+    assert [event["type"] for event in again.events(run_id)] == ["run_failed"]
+
+
+def test_a_recorded_log_in_the_directory_is_served(serve, tmp_path):
+    content = line(ONE, 1) + b"\n" + b'{"type": "keepalive"}\n' + line(ONE, 3) + line(ONE, 3) + line(TWO, 4)
+    (tmp_path / f"{ONE}.ndjson").write_bytes(content + line(ONE, 5, "node_succeeded").rstrip())
+    api = serve(directory=tmp_path)
+    assert [event["seq"] for event in api.events(ONE)] == [1, 3, 5]
+    state = api.state(ONE)
+    assert (state["status"], state["nodes"][0]["status"]) == ("canceled", "succeeded")
+    assert content.startswith((tmp_path / f"{ONE}.ndjson").read_bytes()[:10])
+    assert api.get(f"/runs/{TWO}").status == 404
+
+
+def test_a_damaged_log_is_told(serve, tmp_path):
+    (tmp_path / f"{ONE}.ndjson").write_bytes(line(ONE, 1) + b"{\n")
+    api = serve(directory=tmp_path)
+    answer = api.get(f"/runs/{ONE}")
+    assert answer.status == 500 and "line 2" in answer.body["error"]["message"]
+
+
+def test_nothing_outside_the_directory_is_served(serve, tmp_path):
+    (tmp_path / "secret.ndjson").write_bytes(line(ONE, 1))
+    (tmp_path / "runs").mkdir()
+    api = serve(directory=tmp_path / "runs")
+    statuses = {
+        api.get(f"/runs/{name}/events", wait=0).status
+        for name in (
+            "..%2fsecret",
+            "../secret",
+            "%2e%2e/secret",
+            "secret",
+            f"{ONE}%2f..%2f..%2fsecret",
+            str(ONE),
+        )
+    }
+    assert statuses <= {400, 404}
+
+
+def test_a_recorded_log_of_several_runs_is_served_by_run(api):
+    lines = [
+        line(ONE, 1),
+        line(TWO, 1),
+        b" \n",
+        b'{"type": "keepalive"}',
+        line(ONE, 1),
+        line(ONE, 4),
+        line(TWO, 2, **ENDED),
+    ]
+    assert api.server.serve_log([*lines, line(TWO, 3)]) == [ONE, TWO]
+    assert [event["seq"] for event in api.events(ONE)] == [1, 4]
+    assert [event["seq"] for event in api.events(TWO)] == [1, 2]
+    assert (api.state(TWO)["status"], api.state(TWO)["plan_hash"]) == ("canceled", "0" * 64)
+
+
+def test_a_recorded_log_can_be_a_file_and_its_outputs_are_included_on_request(api, tmp_path):
+    payload = {
+        "artifact_key": "k",
+        "info": {"bytes": 2, "sha256": "0" * 64, "included": True},
+        "content": {"x": 1},
+    }
+    path = tmp_path / "log"
+    path.write_bytes(line(ONE, 1, "node_output", output=payload))
+    api.server.serve_log(str(path))
+    assert payload == api.events(ONE, include_output=1)[0]["output"]
+    bare = api.events(ONE)[0]["output"]
+    assert ("content" in bare, bare["info"]["included"]) == (False, False)
+    assert api.state(ONE)["nodes"][0]["output"] == {"x": 1}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"{",
+        b"[]",
+        b'{"run_id": "x", "seq": 1}',
+        b'{"seq": 1}',
+        b'{"run_id": 5, "seq": 1}',
+        b"\xff",
+        b'{"run_id": "%s", "seq": "1"}' % str(ONE).encode(),
+    ],
+)
+def test_a_log_with_a_line_that_is_no_event_is_refused(api, bad):
+    with pytest.raises(InvalidArgumentError, match="line 2"):
+        api.server.serve_log([line(ONE, 1), bad])
+
+
+def test_a_run_is_there_once(api):
+    api.server.script(str(ONE))
+    for again in (lambda: api.server.add_run(ONE), lambda: api.server.serve_log([line(ONE, 1)])):
+        with pytest.raises(InvalidArgumentError) as caught:
+            again()
+        assert caught.value.field == "run_id"
+    with pytest.raises(InvalidArgumentError):
+        api.server.script("one")
+
+
+def test_a_scripted_run_says_what_it_is_told(api):
+    run = api.server.script()
+    assert (1, str(run.run_id)) == (run.append({"type": "x"})["seq"], run.append({"type": "x"})["run_id"])
+    assert run.append({"type": "x", "seq": 9})["seq"] == 9
+    assert run.append({"type": "x", "seq": 2})["seq"] == 2
+    run.append_line(b"not json")
+    run.append_line(b'{"seq": 10}\n', seq=10)
+    run.append_line(b"[1]")
+    run.append({"type": "node_y", "node_id": "n", "seq": "odd"})
+    assert api.state(run.run_id)["status"] == "running"
+    run.set_status("waiting")
+    assert api.state(run.run_id)["status"] == "waiting"
+    run.finish("succeeded")
+    assert api.state(run.run_id)["status"] == "succeeded"
+    whole = api.get(f"/runs/{run.run_id}/events").content.splitlines()
+    later = api.get(f"/runs/{run.run_id}/events", after_seq=9).content.splitlines()
+    assert (len(whole), later[:2]) == (8, [b'{"seq": 10}', b"[1]"])
+
+
+def test_an_added_run_can_stay_open_and_have_a_status(api):
+    run = api.server.add_run(
+        ONE, [{"type": "run_started", "plan_hash": "1" * 64}], finish=False, status="waiting"
+    )
+    state = api.state(ONE)
+    assert (state["status"], state["plan_hash"]) == ("waiting", "1" * 64)
+    run.append(ENDED)
+    assert len(api.events(ONE)) == 2
+
+
+def test_runs_nobody_knows_are_unknown(serve, tmp_path):
+    assert serve(directory=tmp_path).get(f"/runs/{uuid4()}").status == 404
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.run.json", b"{}"),
+        (f"{ONE}.run.json", b"{"),
+        (f"{ONE}.run.json", b"[]"),
+        (f"{ONE}.run.json", b'{"spec": {}}'),
+    ],
+)
+def test_a_directory_with_a_foreign_record_is_refused(serve, tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InvalidArgumentError, match="move it away") as caught:
+        serve(directory=tmp_path)
+    assert caught.value.field == "directory"

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import pytest
+
+from rxruns.devserver._spec import check
+
+LLM = {"id": "a", "type": "llm", "model": "m"}
+
+
+def spec(*nodes, **fields):
+    return {"kind": "workflow", "nodes": list(nodes), "outputs": [{"name": "o", "from": "a"}], **fields}
+
+
+def node(type_, **fields):
+    return spec(LLM, {"id": "b", "type": type_, **fields})
+
+
+PREDICATE = {"source": "node_output", "op": "exists", "path": "$.x"}
+SUB = {"id": "s", "type": "llm", "model": "m"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "path"),
+    [
+        ("text", "INVALID_TYPE", "$"),
+        (spec(LLM, kind="plan"), "INVALID_KIND", "$.kind"),
+        (spec(LLM, tier="x"), "UNKNOWN_FIELD", "$.tier"),
+        (spec(), "REQUIRED", "$.nodes"),
+        (spec("x"), "INVALID_TYPE", "$.nodes[0]"),
+        (spec(LLM, max_parallelism=0), "INVALID_NUMBER", "$.max_parallelism"),
+        (spec(LLM, inputs={}), "INVALID_TYPE", "$.inputs"),
+        (spec(LLM, inputs=[{"name": "x"}, {"name": "x"}]), "INVALID_INPUT", "$.inputs[1].name"),
+        (spec(LLM, inputs=["x"]), "INVALID_INPUT", "$.inputs[0].name"),
+        (spec(LLM, outputs=[]), "REQUIRED", "$.outputs"),
+        (spec(LLM, outputs=[{"from": "a"}]), "REQUIRED", "$.outputs[0].name"),
+        (spec(LLM, outputs=[{"name": "o", "from": "z"}]), "UNKNOWN_NODE", "$.outputs[0].from"),
+        (
+            spec(LLM, outputs=[{"name": "o", "from": "a", "pointer": "x"}]),
+            "INVALID_POINTER",
+            "$.outputs[0].pointer",
+        ),
+        (spec(LLM, LLM), "DUPLICATE_ID", "$.nodes[1].id"),
+        (spec(LLM, LLM | {"id": "B"}), "INVALID_ID", "$.nodes[1].id"),
+        (spec(LLM, LLM | {"id": "b\n"}), "INVALID_ID", "$.nodes[1].id"),
+        (spec(LLM, LLM | {"id": "b" * 65}), "INVALID_ID", "$.nodes[1].id"),
+        (spec({"id": "a", "type": "llm"}), "MODEL_REQUIRED", "$.nodes[0].model"),
+        (spec(LLM | {"depends_on": "b"}), "INVALID_TYPE", "$.nodes[0].depends_on"),
+        (spec(LLM | {"depends_on": ["z"]}), "UNKNOWN_NODE", "$.nodes[0].depends_on[0]"),
+        (spec(LLM | {"depends_on": [["z"]]}), "UNKNOWN_NODE", "$.nodes[0].depends_on[0]"),
+        (spec(LLM | {"depends_on": ["a"]}), "CYCLE", "$.nodes[0]"),
+        (spec(LLM | {"user": "{{b}}"}, LLM | {"id": "b", "user": "{{a}}"}), "CYCLE", "$.nodes[1]"),
+        (node("route.switch"), "UNSUPPORTED", "$.nodes[1].type"),
+        (node(["llm"]), "UNSUPPORTED", "$.nodes[1].type"),
+        (node("llm", model="m", user=1), "INVALID_TYPE", "$.nodes[1].user"),
+        (node("llm", model="m", stream=1), "INVALID_TYPE", "$.nodes[1].stream"),
+        (node("llm", model="m", tools="x"), "INVALID_TYPE", "$.nodes[1].tools"),
+        (node("llm", model="m", tools=[1]), "INVALID_TOOL", "$.nodes[1].tools[0]"),
+        (node("llm", model="m", tools=[{"function": "x"}]), "INVALID_TOOL", "$.nodes[1].tools[0]"),
+        (
+            node("llm", model="m", tool_execution={"mode": "x"}),
+            "INVALID_MODE",
+            "$.nodes[1].tool_execution.mode",
+        ),
+        (node("join.all"), "REQUIRED", "$.nodes[1].depends_on"),
+        (node("join.any", depends_on=["a"], predicate=PREDICATE), "UNSUPPORTED", "$.nodes[1].predicate"),
+        (node("join.collect", depends_on=["a"], limit=True), "INVALID_NUMBER", "$.nodes[1].limit"),
+        (node("join.collect", depends_on=["a"], timeout_ms=-1), "INVALID_NUMBER", "$.nodes[1].timeout_ms"),
+        (node("transform.json"), "REQUIRED", "$.nodes[1]"),
+        (node("transform.json", merge=["x"]), "UNKNOWN_NODE", "$.nodes[1].merge[0].from"),
+        (node("transform.json", object={"k": {"from": "z"}}), "UNKNOWN_NODE", "$.nodes[1].object.k.from"),
+        (
+            node("transform.json", object={"k": {"from": "a", "x": 1}}),
+            "UNKNOWN_FIELD",
+            "$.nodes[1].object.k.x",
+        ),
+        (node("map.fanout", subnode=SUB), "REQUIRED", "$.nodes[1]"),
+        (node("map.fanout", items_from="z", subnode=SUB), "UNKNOWN_NODE", "$.nodes[1].items_from"),
+        (node("map.fanout", items_from_input=1, subnode=SUB), "INVALID_TYPE", "$.nodes[1].items_from_input"),
+        (
+            node("map.fanout", items_from="a", items_path="$", subnode=SUB),
+            "UNSUPPORTED",
+            "$.nodes[1].items_path",
+        ),
+        (node("map.fanout", items_from="a"), "UNSUPPORTED", "$.nodes[1].subnode.type"),
+        (
+            node("map.fanout", items_from="a", subnode=SUB | {"id": "S"}),
+            "INVALID_ID",
+            "$.nodes[1].subnode.id",
+        ),
+        (
+            node("map.fanout", items_from="a", subnode=SUB | {"tools": ["x"]}),
+            "UNSUPPORTED",
+            "$.nodes[1].subnode.tools",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_path(wrong, code, path):
+    assert (code, path) in [(issue["code"], issue["path"]) for issue in check(wrong)]
+
+
+def test_all_issues_are_told_at_once():
+    wrong = spec({"id": "A", "type": "llm"}, {"id": "a", "type": "none"}, kind="x")
+    assert {"$.kind", "$.nodes[0].id", "$.nodes[0].model", "$.nodes[1].type"} == {
+        issue["path"] for issue in check(wrong)
+    }
+
+
+def test_issues_come_back_from_compiling_and_creating(api):
+    wrong = spec({"id": "a", "type": "llm"})
+    for answer in (api.post("/workflows/compile", wrong), api.post("/runs", {"spec": wrong})):
+        assert (answer.status, answer.body["error"]["code"]) == (400, "VALIDATION_ERROR")
+        assert [(issue["code"], issue["path"]) for issue in answer.body["issues"]] == [
+            ("MODEL_REQUIRED", "$.nodes[0].model")
+        ]

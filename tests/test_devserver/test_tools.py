@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import json
+from uuid import uuid4
+
+import pytest
+from jsonschema import validate
+
+CLIENT = {"mode": "client"}
+PARAMETERS = {
+    "type": "object",
+    "properties": {
+        "city": {"type": "string"},
+        "unit": {"enum": ["C", "F"]},
+        "days": {"type": "integer"},
+        "factor": {"type": "number"},
+        "exact": {"type": "boolean"},
+        "tags": {"type": "array", "items": {"type": "string"}},
+        "more": {"type": "object", "properties": {}},
+        "none": {"type": "null"},
+    },
+    "required": ["city", "unit", "days", "factor", "exact", "tags"],
+}
+WEATHER = {"type": "function", "function": {"name": "weather", "parameters": PARAMETERS}}
+
+
+def waiting(api, spec):
+    """A run that waits, and the body that answers all its pending calls."""
+    run_id = api.start(spec)
+    api.until(run_id, "node_waiting")
+    return run_id, answers(api, run_id)
+
+
+def answers(api, run_id):
+    pending = api.get(f"/runs/{run_id}/pending-tools").body["pending"][0]
+    calls = [item["tool_call"] for item in pending["tool_calls"]]
+    body = {name: pending[name] for name in ("node_id", "step", "request_id")}
+    return body | {"results": [{"tool_call": call, "output": f"{call['name']}!"} for call in calls]}
+
+
+@pytest.fixture
+def spec(build):
+    return build.workflow(build.llm("a", "x", tools=[WEATHER, "clock"], tool_execution=CLIENT))
+
+
+def submit(api, run_id, body):
+    return api.post(f"/runs/{run_id}/tool-results", body)
+
+
+def test_a_run_waits_for_its_tools_and_goes_on_with_their_results(api, spec, check_event, check_answer):
+    run_id, body = waiting(api, spec)
+    check_answer("RunsPendingToolsResponse", api.get(f"/runs/{run_id}/pending-tools").body)
+    check_answer("RunsToolResultsRequest", body)
+    state = api.state(run_id, include="steps,tool_calls")
+    check_answer("RunsGetResponse", state)
+    assert (state["status"], state["nodes"][0]["status"]) == ("waiting", "waiting")
+    answer = submit(api, run_id, body)
+    check_answer("RunsToolResultsResponse", answer.body)
+    assert answer.body == {"accepted": 2, "status": "running"}
+    events = api.events(run_id)
+    for event in events:
+        check_event(event)
+    kinds = [event["type"] for event in events if event["type"] != "node_output_delta"]
+    assert kinds[2:] == [
+        "node_started",
+        "node_llm_call",
+        "node_tool_call",
+        "node_tool_call",
+        "node_waiting",
+        "node_tool_result",
+        "node_tool_result",
+        "node_llm_call",
+        "node_output",
+        "node_succeeded",
+        "run_completed",
+    ]
+    assert api.state(run_id)["outputs"]["out"].startswith("weather says weather!. clock says clock!. ")
+    assert api.get(f"/runs/{run_id}/pending-tools").body["pending"] == []
+    check_answer("RunsGetResponse", api.state(run_id, include="steps,tool_calls"))
+
+
+def test_arguments_fit_the_parameters_and_follow_from_the_seed(serve, spec):
+    found = []
+    for seed in (3, 3):
+        _, body = waiting(serve(seed=seed), spec)
+        found.append([item["tool_call"] for item in body["results"]])
+    validate(json.loads(found[0][0]["arguments"]), PARAMETERS)
+    assert found[0] == found[1]
+
+
+def test_a_node_goes_on_when_the_last_result_is_in(api, spec):
+    run_id, body = waiting(api, spec)
+    first, second = body["results"]
+    assert submit(api, run_id, body | {"results": [second]}).body == {"accepted": 1, "status": "waiting"}
+    assert [item["tool_call"]["name"] for item in answers(api, run_id)["results"]] == ["weather"]
+    assert submit(api, run_id, body).status == 400
+    assert submit(api, run_id, body | {"results": [first]}).body == {"accepted": 1, "status": "running"}
+    assert api.events(run_id)[-1]["type"] == "run_completed"
+
+
+def test_results_for_another_step_or_request_conflict(api, spec):
+    run_id, body = waiting(api, spec)
+    wrong = [body | {"step": 1}, body | {"request_id": str(uuid4())}]
+    assert [
+        (answer.status, answer.body["error"]["code"])
+        for answer in (submit(api, run_id, item) for item in wrong)
+    ] == [(409, "CONFLICT")] * 2
+
+
+def test_results_for_what_is_not_pending_are_not_found(api, spec):
+    run_id, body = waiting(api, spec)
+    assert submit(api, run_id, body | {"node_id": "z"}).status == 404
+    assert submit(api, uuid4(), body).status == 404
+    assert [submit(api, run_id, body).status for _ in range(2)] == [200, 404]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"more": 1}, "more"),
+        ({"node_id": 1}, "node_id"),
+        ({"request_id": 1}, "request_id"),
+        ({"step": -1}, "step"),
+        ({"step": True}, "step"),
+        ({"results": []}, "results"),
+        ({"results": "x"}, "results"),
+        ({"results": ["x"]}, "results[0].tool_call"),
+        ({"results": [{"tool_call": {"id": "x"}, "output": ""}]}, "results[0].tool_call"),
+        ({"results": [{"tool_call": {"id": "x", "name": "y"}, "output": 1}]}, "results[0].output"),
+        ({"results": [{"tool_call": {"id": "x", "name": "y"}, "output": "o"}]}, "results[0].tool_call"),
+    ],
+)
+def test_bad_results_are_refused_by_field(api, spec, change, field):
+    run_id, body = waiting(api, spec)
+    answer = submit(api, run_id, body | change)
+    assert answer.status == 400 and field in answer.body["error"]["fields"]
+
+
+def test_missing_fields_and_a_call_answered_twice_are_refused(api, spec):
+    run_id, body = waiting(api, spec)
+    assert {"node_id", "step", "request_id", "results"} == submit(api, run_id, {}).body["error"][
+        "fields"
+    ].keys()
+    assert submit(api, run_id, body | {"results": body["results"][:1] * 2}).status == 400
+    assert submit(api, run_id, []).status == 400
+
+
+def test_an_error_of_a_tool_is_passed_on(api, spec):
+    run_id, body = waiting(api, spec)
+    body["results"][0] |= {"output": "Error: down", "error": "down"}
+    submit(api, run_id, body)
+    results = [event["tool_result"] for event in api.events(run_id) if "tool_result" in event]
+    assert [result.get("error") for result in results] == ["down", None]
+
+
+def test_a_question_waits_for_its_answer_in_every_mode(api, build, check_event):
+    spec = build.workflow(build.llm("a", "[[ask: Left or right?]]", tools=["user_ask", "clock"]))
+    run_id, body = waiting(api, spec)
+    assert [item["tool_call"]["name"] for item in body["results"]] == ["user_ask"]
+    body["results"][0]["output"] = json.dumps({"answer": "left", "is_freeform": False})
+    assert submit(api, run_id, body).status == 200
+    events = api.events(run_id)
+    for event in events:
+        check_event(event)
+    asked = next(event["user_ask"] for event in events if "user_ask" in event)
+    answer = next(event["user_answer"] for event in events if "user_answer" in event)
+    assert (
+        asked["question"],
+        [option["label"] for option in asked["options"]],
+        asked["allow_freeform"],
+    ) == ("Left or right?", ["yes", "no"], True)
+    assert (answer["answer"], answer["is_freeform"]) == ("left", False)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "left",
+        "[]",
+        '{"answer": 1, "is_freeform": true}',
+        '{"answer": "  ", "is_freeform": true}',
+        '{"answer": "x"}',
+    ],
+)
+def test_a_malformed_answer_is_refused(api, build, output):
+    run_id, body = waiting(api, build.workflow(build.llm("a", "x", tools=["user_ask"])))
+    body["results"][0]["output"] = output
+    answer = submit(api, run_id, body)
+    assert (answer.status, list(answer.body["error"]["fields"])) == (400, ["results[0].output"])
+
+
+@pytest.mark.parametrize("mode", ["server", "agentic"])
+def test_the_service_runs_tools_itself_unless_they_are_the_clients(api, build, mode):
+    node = build.llm("a", "x", tools=["clock"], tool_execution={"mode": mode})
+    run_id = api.start(build.workflow(node))
+    events = api.events(run_id)
+    results = [event["tool_result"]["output"] for event in events if "tool_result" in event]
+    assert len(results) == 1 and results[0] in api.state(run_id)["outputs"]["out"]
+    assert "node_waiting" not in [event["type"] for event in events]
+
+
+def test_more_rounds_are_asked_for_in_the_prompt(api, build):
+    node = build.llm("a", "[[rounds: 2]]", tools=["clock"], tool_execution=CLIENT)
+    run_id, first = waiting(api, build.workflow(node))
+    submit(api, run_id, first)
+    with api.follow(run_id) as response:
+        seen = 0
+        while seen < 2:
+            seen += json.loads(response.readline())["type"] == "node_waiting"
+    second = answers(api, run_id)
+    assert (first["step"], second["step"]) == (0, 1)
+    submit(api, run_id, second)
+    assert api.events(run_id)[-1]["type"] == "run_completed"
+
+
+def test_a_run_with_a_node_at_work_is_running_though_another_waits(api):
+    run = api.server.script()
+    run.append({"type": "node_started", "node_id": "busy"})
+    run.append({"type": "node_started", "node_id": "asks"})
+    call = {"id": "c", "name": "user_ask", "arguments": "{}"}
+    waits = {
+        "step": 0,
+        "request_id": str(uuid4()),
+        "pending_tool_calls": [{"tool_call": call}],
+        "reason": "r",
+    }
+    run.append({"type": "node_waiting", "node_id": "asks", "waiting": waits})
+    assert api.state(run.run_id)["status"] == "running"
+    run.append({"type": "node_succeeded", "node_id": "busy"})
+    assert api.state(run.run_id)["status"] == "waiting"
