@@ -32,12 +32,12 @@ class Lines:
             to be too long; it may raise. The line is skipped to its newline and ``b""`` stands in its place.
 
     Attributes:
-        line, number: the line that was given last, and its number from 1.
-        tail: after the end, the bytes after the last newline; where there are any, `number` is theirs.
+        number: of the line that was given last, from 1; 0 before the first.
+        tail: after the end, the bytes after the last newline.
 
     >>> lines = Lines([b'{"seq"', b':1}\\n{"seq":2}\\n{"se'])
-    >>> list(lines), lines.tail, lines.number
-    ([b'{"seq":1}', b'{"seq":2}'], b'{"se', 3)
+    >>> list(lines), lines.number, lines.tail
+    ([b'{"seq":1}', b'{"seq":2}'], 2, b'{"se')
     """
 
     def __init__(
@@ -46,7 +46,6 @@ class Lines:
         max_line_bytes: int = MAX_LINE_BYTES,
         on_overlong: OnOverlong = ignore_overlong,
     ) -> None:
-        self.line = b""
         self.number = 0
         self.tail = b""
         self._max = max_line_bytes
@@ -66,19 +65,19 @@ class Lines:
             if not rest:
                 continue
             last = rest.pop()
+            self.number += 1
             yield self._take()
             if len(chunk) <= self._max:  # so no line within it can be too long
                 for line in rest:
                     self.number += 1
-                    self.line = line
                     yield line
             else:
                 for line in rest:
                     self._keep(line)
+                    self.number += 1
                     yield self._take()
             self._keep(last)
-        if self._pieces:
-            self.tail = self._take()
+        self.tail = self._take()
 
     def _keep(self, piece: bytes) -> None:
         """Add a piece to the unfinished line, unless that is known to be too long."""
@@ -93,12 +92,11 @@ class Lines:
             self._on_overlong(self.number + 1, excerpt)
 
     def _take(self) -> bytes:
-        """Count and give what the unfinished line collected, and start the next one."""
-        self.number += 1
-        self.line = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        """Give what the unfinished line collected, and start the next one."""
+        line = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._drop()
         self._skipping = False
-        return self.line
+        return line
 
     def _drop(self) -> None:
         self._pieces = []

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeGuard
 
-from rxruns.errors import APIError, InvalidArgumentError, TransportError
+from rxruns.errors import InvalidArgumentError
 
 RETRY_AFTER_LIMIT = 120.0
 """Seconds: a longer ``Retry-After`` is not waited for."""
@@ -105,16 +105,9 @@ def backoff(n: int, base: float, longest: float, retry_after: float | None = Non
     return min(min(base * 2.0**doublings, longest) * random.uniform(0.5, 1.5), longest)
 
 
-def is_retriable(error: APIError | TransportError) -> bool:
-    """Whether trying again may help: after 408, 429 and 5xx, and when a connection or an answer broke.
-
-    Not when the service asks to stay away for longer than 120 seconds.
-    """
-    if isinstance(error, TransportError):
-        return error.kind != "other"
-    if error.retry_after is not None and error.retry_after > RETRY_AFTER_LIMIT:
-        return False
-    return error.status in (408, 429) or 500 <= error.status <= 599
+def is_retryable(status: int) -> bool:
+    """Whether an HTTP status means "try again": 408, 429 and 5xx."""
+    return status in (408, 429) or 500 <= status <= 599
 
 
 def retry_after_seconds(text: str | None, now: datetime | None = None) -> float | None:

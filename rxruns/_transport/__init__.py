@@ -1,0 +1,30 @@
+"""Send, retry, open a stream, map errors: the only package that names requests or urllib3.
+
+Whatever they raise becomes a :class:`~rxruns.errors.TransportError` or an :class:`~rxruns.errors.APIError`
+here, with theirs as its ``__cause__``. Each request runs under a :class:`Cancellation`, which ends every
+phase but DNS and TCP connect at once; after those nothing is sent any more.
+
+``_cancellation`` frees a blocked socket, ``_credentials`` and ``_answers`` are values, ``_exchange`` is one
+request and what became of it, ``_connections`` are urllib3's that note their sockets, ``_bodies`` reads,
+``_send`` puts them together.
+"""
+
+from rxruns._transport._answers import Answer, RequestMetrics
+from rxruns._transport._bodies import OpenStream
+from rxruns._transport._cancellation import Cancellation, Cancelled
+from rxruns._transport._credentials import Credentials, Secret
+from rxruns._transport._exchange import Ask
+from rxruns._transport._send import Session, Transport
+
+__all__ = [
+    "Answer",
+    "Ask",
+    "Cancellation",
+    "Cancelled",
+    "Credentials",
+    "OpenStream",
+    "RequestMetrics",
+    "Secret",
+    "Session",
+    "Transport",
+]

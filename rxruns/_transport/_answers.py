@@ -1,0 +1,133 @@
+"""What comes back, as values: an answer's parts, error bodies in all their forms, metrics. No I/O."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+from rxruns._retry import retry_after_seconds
+from rxruns.errors import APIError, RunsError, WorkflowValidationError
+from rxruns.models import WorkflowIssue
+
+RAW_BODY = 4096
+"""Characters of an error's body that are kept."""
+
+_MESSAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class RequestMetrics:
+    """One request, after its retries; for a stream, once its headers came or opening it failed.
+
+    Attributes:
+        method: ``"GET"`` or ``"POST"``.
+        path: under the base URL, without the query, such as ``"/runs"``.
+        status: of the last answer; None where none came.
+        latency: seconds, attempts and waits between them included.
+        attempts: how often it was sent, from 1.
+        request_id: the service's id of the last answer, where it gave one.
+        error: what the caller gets raised, or None.
+    """
+
+    method: str
+    path: str
+    status: int | None
+    latency: float
+    attempts: int
+    request_id: str | None
+    error: RunsError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer with a 2xx status. `body` is decoded (no gzip)."""
+
+    status: int
+    request_id: str | None
+    body: bytes
+
+
+def request_id_of(headers: Mapping[str, str]) -> str | None:
+    """The service's id of a request: ``X-ModelRelay-Request-Id``, else ``X-Request-Id``."""
+    return headers.get("X-ModelRelay-Request-Id") or headers.get("X-Request-Id") or None
+
+
+def redirect_error(status: int, headers: Mapping[str, str]) -> APIError:
+    """The error of a redirect: names the host that it leads to, and nothing else of the target."""
+    try:
+        host = urlsplit(headers.get("Location", "")).netloc.rpartition("@")[2]
+    except ValueError:
+        host = ""
+    return APIError(
+        f"a redirect to {host or 'another address'} is not followed, because the credentials would go there: "
+        "set base_url to the service's own address",
+        status=status,
+        request_id=request_id_of(headers),
+    )
+
+
+def api_error(status: int, headers: Mapping[str, str], body: str) -> APIError:
+    """The error that a body describes, in any form that is known; a strange body is an error's text."""
+    outer = _object(_parsed(body))
+    inner = _object(outer.get("error")) or outer
+    sent_status = inner.get("status")
+    options: dict[str, Any] = {
+        "status": sent_status if type(sent_status) is int and 100 <= sent_status <= 599 else status,
+        "code": _text(inner.get("code")) or _text(outer.get("code")),
+        "request_id": _text(outer.get("request_id")) or request_id_of(headers),
+        "fields": _fields(inner.get("fields")),
+        "raw_body": body[:RAW_BODY],
+        "retry_after": retry_after_seconds(headers.get("Retry-After")),
+    }
+    issues = outer.get("issues") or inner.get("issues")
+    message = _text(inner.get("message")) or _text(outer.get("message")) or _text(outer.get("error"))
+    if status == HTTPStatus.BAD_REQUEST and isinstance(issues, list) and issues:
+        return WorkflowValidationError(
+            message or "the workflow spec is not valid", issues=[_issue(issue) for issue in issues], **options
+        )
+    return APIError(message or ("" if outer else _excerpt(body)) or _phrase(status), **options)
+
+
+def _parsed(body: str) -> object:
+    try:
+        parsed: object = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return parsed
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def _fields(value: object) -> dict[str, str]:
+    fields = _object(value).items()
+    return {name: text if isinstance(text, str) else json.dumps(text) for name, text in fields}
+
+
+def _issue(value: object) -> WorkflowIssue:
+    issue = _object(value)
+    return WorkflowIssue(
+        code=_text(issue.get("code")) or "",
+        path=_text(issue.get("path")) or "",
+        message=_text(issue.get("message")) or ("" if issue else str(value)),
+    )
+
+
+def _excerpt(body: str) -> str:
+    return " ".join(body[: 4 * _MESSAGE].split())[:_MESSAGE]
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "the service gave no reason"

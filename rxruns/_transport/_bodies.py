@@ -1,0 +1,89 @@
+"""Bodies: read whole and bounded, or as they come. Closing, so that no socket stays noted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import requests
+
+from rxruns._transport._cancellation import Cancellation
+from rxruns._transport._exchange import FOREIGN, Exchange
+
+_PIECE = 64 * 2**10
+
+
+class OpenStream:
+    """An answer whose body is read as it comes. For one thread, which closes it.
+
+    Attributes:
+        status: HTTP status, 2xx.
+        headers: by name, in any case.
+        request_id: the service's id of the request.
+    """
+
+    def __init__(self, response: requests.Response, exchange: Exchange) -> None:
+        self.status: int = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+        self.request_id = exchange.request_id
+        self._response = response
+        self._exchange = exchange
+
+    def chunks(self) -> Iterator[bytes]:
+        """Iterate the body's bytes as soon as they come, then close.
+
+        Raises:
+            TransportError: ``"timeout"`` if none came for the read timeout, ``"request"`` if the body broke.
+            Cancelled: its cancellation was cancelled.
+        """
+        cancellation = self._exchange.ask.cancellation
+        try:
+            for piece in _pieces(self._response):
+                cancellation.check()
+                yield piece
+            cancellation.check()  # a body that was shut down can look like one that ended
+        except FOREIGN as error:
+            raise self._exchange.fault(error) from error
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the connection: kept for the next request if the body was read to its end, or closed."""
+        with closing(self._response, self._exchange.ask.cancellation):
+            pass
+
+
+class closing:
+    """Close the response, then let go of its socket."""
+
+    def __init__(self, response: requests.Response, cancellation: Cancellation) -> None:
+        self._response = response
+        self._cancellation = cancellation
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *exception: object) -> None:
+        self._response.close()
+        self._cancellation.release()
+
+
+def read_bounded(response: requests.Response, cancellation: Cancellation, limit: int) -> bytes:
+    """The body, unpacked; where it is longer than `limit`, more than `limit` bytes of it."""
+    body = bytearray()
+    while len(body) <= limit and (piece := response.raw.read(_PIECE, decode_content=True)):
+        body += piece
+    cancellation.check()
+    return bytes(body)
+
+
+def _pieces(response: requests.Response) -> Iterator[bytes]:
+    """The body's bytes as they come.
+
+    ``raw.stream`` is the faster one, but waits for a full buffer where the body is not chunked.
+    """
+    raw = response.raw
+    packed = response.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity")
+    if raw.chunked and not packed:
+        yield from raw.stream(_PIECE, decode_content=False)
+    else:
+        while piece := raw.read1(_PIECE, decode_content=packed):
+            yield piece

@@ -1,0 +1,92 @@
+"""A word from any thread that frees a blocked socket at once.
+
+The thread that sends and reads notes its socket here; who cancels shuts that socket down, which ends a TLS
+handshake, the wait for headers, and a read in the middle of a line. It never closes: closing is for the
+thread that reads. For that to be safe, a noted socket is held open until it is released, so that a
+descriptor that the system gives out again is never shut down by mistake.
+
+Tried on Linux alone. Windows would need a look at whether ``shutdown()`` ends a ``recv`` that began before
+it, free-threaded builds nothing more: all state changes under the lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from typing import Protocol
+
+
+class Cancelled(Exception):
+    """The request was cancelled by its own caller. Internal: who cancels never sees it."""
+
+
+class Hold(Protocol):
+    """What keeps a noted socket open until it is closed."""
+
+    def close(self) -> object: ...
+
+
+class Cancellation:
+    """Stops what goes on under it, one request after the other, now and for good.
+
+    >>> cancellation = Cancellation()
+    >>> cancellation.wait(0)
+    False
+    >>> cancellation.cancel()
+    >>> cancellation.wait(60), cancellation.cancelled
+    (True, True)
+    """
+
+    def __init__(self) -> None:
+        # Reentrant: a signal or the garbage collector may come in between, on the same thread.
+        self._lock = threading.RLock()
+        self._event = threading.Event()
+        self._socket: socket.socket | None = None
+        self._hold: Hold | None = None
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether :meth:`cancel` was called."""
+        return self._event.is_set()
+
+    def cancel(self) -> None:
+        """Stop. From any thread, at any time, any number of times; never waits for the network."""
+        with self._lock:
+            self._event.set()
+            self._shut_down()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait that long, or until cancelled: True if cancelled."""
+        return self._event.wait(min(seconds, threading.TIMEOUT_MAX))
+
+    def check(self) -> None:
+        """Raise `Cancelled` if cancelled."""
+        if self._event.is_set():
+            raise Cancelled
+
+    def note(self, sock: socket.socket, hold: Hold) -> None:
+        """Shut `sock` down when cancelled, until released; `hold` is closed then.
+
+        Raises:
+            Cancelled: it was cancelled before; the socket is shut down.
+        """
+        self.release()
+        with self._lock:
+            self._socket, self._hold = sock, hold
+            if self._event.is_set():
+                self._shut_down()
+        self.check()
+
+    def release(self) -> None:
+        """Forget the noted socket. For the thread that noted it."""
+        with self._lock:
+            hold, self._socket, self._hold = self._hold, None, None
+        if hold is not None:
+            hold.close()
+
+    def _shut_down(self) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(OSError):  # the other side may have closed it
+                # The base class's own: SSLSocket's would first drop the TLS state that a reader uses.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)

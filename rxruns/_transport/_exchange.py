@@ -1,0 +1,105 @@
+"""One request as its caller wants it, what became of it, and our errors for foreign ones."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import requests
+import urllib3
+
+from rxruns._retry import RETRY_AFTER_LIMIT, RetryPolicy, is_retryable
+from rxruns._transport._cancellation import Cancellation
+from rxruns._transport._credentials import hide
+from rxruns.errors import APIError, TransportError
+
+FOREIGN = (
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    OSError,
+    UnicodeError,
+)
+"""What may come out of a call of requests, urllib3 or a socket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request, as its caller wants it.
+
+    Attributes:
+        path: under the base URL; `params` become its query.
+        read_timeout: seconds between bytes; None for no limit.
+        retry: None for one attempt.
+        cancellation: what stops it.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    read_timeout: float | None
+    params: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    retry: RetryPolicy | None = None
+    cancellation: Cancellation = field(default_factory=Cancellation)
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    def may_retry(self, error: APIError | TransportError, attempt: int) -> bool:
+        """Whether the policy wants another attempt after this error of the `attempt`-th, counted from 1."""
+        if self.retry is None or attempt >= self.retry.max_attempts:
+            return False
+        return _is_passing(error) and (self.method != "POST" or self.retry.retry_post)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What happened to an `Ask` so far; `connected`, `status` and `request_id` are of its last attempt."""
+
+    ask: Ask
+    started: float = field(default_factory=time.monotonic)
+    attempts: int = 0
+    connected: bool = False
+    status: int | None = None
+    request_id: str | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def begin(self) -> None:
+        self.attempts += 1
+        self.connected, self.status, self.request_id = False, None, None
+
+    def fault(self, error: Exception) -> TransportError:
+        """Our error for a foreign one; `Cancelled` is raised where that is the reason."""
+        self.ask.cancellation.check()
+        return TransportError(
+            hide(f"{self.ask}: {_reason(error)}", self.secrets), kind=_kind(error, connected=self.connected)
+        )
+
+
+def _is_passing(error: APIError | TransportError) -> bool:
+    """Whether another attempt may do better, and the service does not ask to stay away for too long."""
+    if isinstance(error, TransportError):
+        return error.kind != "other"
+    return is_retryable(error.status) and (error.retry_after or 0.0) <= RETRY_AFTER_LIMIT
+
+
+def _kind(error: Exception, *, connected: bool) -> Literal["timeout", "connect", "request", "other"]:
+    if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError):
+        return "timeout"
+    if isinstance(error, requests.RequestException) and not isinstance(error, requests.ConnectionError):
+        return "other"
+    if isinstance(error, ValueError):  # an address that can not be used
+        return "other"
+    return "request" if connected else "connect"
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost of the exceptions that they wrap into each other."""
+    inner = getattr(error, "reason", None)
+    if not isinstance(inner, BaseException):
+        inner = next((wrapped for wrapped in error.args if isinstance(wrapped, BaseException)), None)
+    return f"{type(error).__name__}: {error}" if inner is None else _reason(inner)

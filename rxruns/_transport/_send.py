@@ -1,0 +1,225 @@
+"""The transport: attempts, retries, metrics."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+
+from rxruns._transport._answers import Answer, RequestMetrics, api_error, redirect_error, request_id_of
+from rxruns._transport._bodies import OpenStream, closing, read_bounded
+from rxruns._transport._cancellation import Cancelled
+from rxruns._transport._connections import note_sockets_of, used_for
+from rxruns._transport._credentials import Credentials, hide
+from rxruns._transport._exchange import FOREIGN, Ask, Exchange
+from rxruns.errors import APIError, RunsError, TransportError
+
+Session = requests.Session
+
+MAX_BODY = 64 * 2**20
+"""Bytes of an answer that is no stream, unpacked: a small gzip must not fill the memory."""
+
+_MAX_ERROR_BODY = 64 * 2**10
+_POOL = 1000
+
+logger = logging.getLogger("rxruns")
+T = TypeVar("T")
+
+
+class Transport:
+    """Sends requests to one service. Safe to use from many threads.
+
+    Args:
+        base_url: without a trailing slash.
+        credentials: asked at each attempt.
+        headers: the caller's own, sent with each request.
+        connect_timeout: seconds for each TCP connect.
+        session: the caller's own, which is not closed here; its adapters are made to note their sockets.
+        on_request: gets the metrics of each request. What it raises is logged, and the request goes on.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        credentials: Credentials,
+        headers: Mapping[str, str],
+        connect_timeout: float | None,
+        session: requests.Session | None = None,
+        on_request: Callable[[RequestMetrics], object] | None = None,
+    ) -> None:
+        self._base_url = base_url
+        self._credentials = credentials
+        self._headers = dict(headers)
+        self._connect_timeout = connect_timeout
+        self._on_request = on_request
+        self._owns_session = session is None
+        self._session = _new_session() if session is None else session
+
+    def close(self) -> None:
+        """Close idle connections, unless the session is the caller's own."""
+        if self._owns_session:
+            self._session.close()
+
+    def request(self, ask: Ask) -> Answer:
+        """Send, retry as the policy says, and read the whole answer.
+
+        Raises:
+            APIError: the service answered with an error status, or with a redirect.
+            TransportError: no whole answer came, or one above 64 MiB.
+            Cancelled: its cancellation was cancelled.
+        """
+
+        def read(response: requests.Response, exchange: Exchange) -> Answer:
+            with closing(response, ask.cancellation):
+                body = read_bounded(response, ask.cancellation, MAX_BODY)
+            if len(body) > MAX_BODY:
+                raise TransportError(f"{ask}: the answer is larger than {MAX_BODY:,} bytes", kind="other")
+            return Answer(response.status_code, exchange.request_id, body)
+
+        return self._perform(ask, read)
+
+    def open_stream(self, ask: Ask) -> OpenStream:
+        """Send, retry as the policy says, and return once the headers of a 2xx answer are there.
+
+        Raises:
+            APIError, TransportError, Cancelled: as in :meth:`request`.
+        """
+        return self._perform(ask, OpenStream)
+
+    def _perform(self, ask: Ask, consume: Callable[[requests.Response, Exchange], T]) -> T:
+        exchange = Exchange(ask)
+        try:
+            result = self._persist(exchange, consume)
+        except (APIError, TransportError) as error:
+            error.retries = exchange.attempts - 1
+            self._report(exchange, error)
+            raise
+        self._report(exchange, None)
+        return result
+
+    def _persist(self, exchange: Exchange, consume: Callable[[requests.Response, Exchange], T]) -> T:
+        """Attempt until it works, or the policy gives up."""
+        ask = exchange.ask
+        while True:
+            exchange.begin()
+            try:
+                return self._attempt(exchange, consume)
+            except (APIError, TransportError) as error:
+                logger.debug("%s: attempt %d: %s", ask, exchange.attempts, error)
+                if ask.retry is None or not ask.may_retry(error, exchange.attempts):
+                    raise
+                retry_after = error.retry_after if isinstance(error, APIError) else None
+                delay = ask.retry.delay(exchange.attempts, retry_after)
+            if ask.cancellation.wait(delay):
+                raise Cancelled
+
+    def _attempt(self, exchange: Exchange, consume: Callable[[requests.Response, Exchange], T]) -> T:
+        """One attempt. The socket is let go of on every way out, unless `consume` took the response over."""
+        exchange.ask.cancellation.check()
+        exchange.secrets = self._credentials.headers()
+        try:
+            response = self._send(exchange)
+            logger.debug(
+                "%s: attempt %d: status %s, request %s",
+                exchange.ask,
+                exchange.attempts,
+                exchange.status,
+                exchange.request_id,
+            )
+            if not response.ok:
+                raise _refusal(response, exchange)
+            return consume(response, exchange)
+        except FOREIGN as error:
+            exchange.ask.cancellation.release()
+            raise exchange.fault(error) from error
+        except BaseException:
+            exchange.ask.cancellation.release()
+            raise
+
+    def _send(self, exchange: Exchange) -> requests.Response:
+        ask, session = exchange.ask, self._session
+        prepared = session.prepare_request(
+            requests.Request(
+                ask.method,
+                self._base_url + ask.path,
+                headers={**self._headers, **ask.headers},
+                params=dict(ask.params),
+                data=ask.body,
+                auth=_Auth(exchange.secrets),
+            )
+        )
+        url = prepared.url or self._base_url
+        settings = session.merge_environment_settings(url, {}, True, None, None)
+        note_sockets_of(session, url, settings["proxies"])
+        # A hook, because requests would read the body of a redirect, and parse its target.
+        prepared.hooks["response"].append(_refuse_redirect(exchange))
+        timeout = (self._connect_timeout, ask.read_timeout)
+        with used_for(exchange):
+            return session.send(prepared, timeout=timeout, allow_redirects=False, **settings)
+
+    def _report(self, exchange: Exchange, error: RunsError | None) -> None:
+        if self._on_request is None:
+            return
+        metrics = RequestMetrics(
+            method=exchange.ask.method,
+            path=exchange.ask.path,
+            status=exchange.status,
+            latency=time.monotonic() - exchange.started,
+            attempts=exchange.attempts,
+            request_id=exchange.request_id,
+            error=error,
+        )
+        try:
+            self._on_request(metrics)
+        except Exception:
+            logger.exception("on_request raised; %s goes on", exchange.ask)
+
+
+class _Auth(AuthBase):
+    """Sets our headers last. Without an ``auth``, requests would put credentials of a .netrc over them."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = headers
+
+    def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+        prepared.headers.update(self._headers)
+        return prepared
+
+
+def _new_session() -> requests.Session:
+    session = requests.Session()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(pool_maxsize=_POOL))  # each open stream holds a connection
+    return session
+
+
+def _refuse_redirect(exchange: Exchange) -> Callable[..., None]:
+    def check(response: requests.Response, **options: object) -> None:
+        exchange.status = response.status_code
+        exchange.request_id = request_id_of(response.headers)
+        if 300 <= response.status_code < 400:
+            response.close()
+            raise redirect_error(response.status_code, response.headers)
+
+    return check
+
+
+def _refusal(response: requests.Response, exchange: Exchange) -> APIError:
+    """The error of an error status. A body that breaks counts as empty, an endless one is cut."""
+    cancellation = exchange.ask.cancellation
+    with closing(response, cancellation):
+        try:
+            body = read_bounded(response, cancellation, _MAX_ERROR_BODY)
+        except FOREIGN:
+            cancellation.check()
+            body = b""
+    text = hide(body[:_MAX_ERROR_BODY].decode("utf-8", "replace"), exchange.secrets)
+    error = api_error(response.status_code, response.headers, text)
+    exchange.request_id = error.request_id
+    return error
