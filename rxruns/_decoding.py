@@ -1,22 +1,25 @@
 """One line to one event: msgspec executes what the schemas say, and what it refuses is judged by them.
 
-The fast path is C: :mod:`msgspec` decodes the line straight into the frozen struct, types and bounds checked. A line
-that it refuses is decoded without a type and given to :class:`~rxruns.schemas.RunEventSchema`, whose verdict
-stands: an event after all (an unknown type, a null that reads as absent) or an error with marshmallow's messages.
+The fast path is C: :mod:`msgspec` decodes the line straight into the frozen struct, types and bounds
+checked. A line that it refuses is decoded without a type and given to
+:class:`~rxruns.schemas.RunEventSchema`, whose verdict stands: an event after all (an unknown type, a null
+that reads as absent) or an error with marshmallow's messages.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Union
+from typing import Any, Union, cast
 
 import marshmallow as ma
 import msgspec
+from marshmallow import exceptions
 
+from rxruns.errors import EXCERPT
 from rxruns.events import KNOWN_EVENTS, NodeOutput, RunCompleted, RunEvent, UnknownEvent
 from rxruns.schemas import RunEventSchema
 
-__all__ = ["MAX_NESTING", "RecordError", "encode_event", "event_decoder"]
+__all__ = ["MAX_NESTING", "RecordError", "encode_event", "event_decoder", "excerpt"]
 
 MAX_NESTING = 100
 """How deep objects and arrays of a record may be nested."""
@@ -34,10 +37,19 @@ _decode_any = msgspec.json.decode
 
 
 class RecordError(ValueError):
-    """A line that is no valid event. ``seq`` is that of its record, where it can be read."""
+    """A line that is no valid event.
 
-    def __init__(self, message: str, *, seq: int | None = None) -> None:
+    Attributes:
+        is_record: the line is a whole JSON object, so nothing of it was cut off.
+        seq: that of the record, where it can be read.
+    """
+
+    is_record: bool = False
+    seq: int | None = None
+
+    def __init__(self, message: str, *, is_record: bool = False, seq: int | None = None) -> None:
         super().__init__(message)
+        self.is_record = is_record
         self.seq = seq
 
 
@@ -56,14 +68,18 @@ def event_decoder(*, include_output: bool = True) -> Callable[[bytes], RunEvent 
 
     def decode_line(line: bytes) -> RunEvent | None:
         try:
-            event = decode(line)
-            line.isascii() or line.decode()  # msgspec does not look into fields that nobody declares
-        except (ValueError, RecursionError):
-            return _judge(line, include_output)
-        if len(line) > _SHALLOW:
-            _refuse_deep_nesting(line)
-        if not include_output:
-            _refuse_included(event)
+            try:
+                event = decode(line)
+                if not line.isascii():
+                    line.decode()  # msgspec does not look into fields that nobody declares
+            except (ValueError, RecursionError):
+                return _judge(line, include_output)
+            if len(line) > _SHALLOW:
+                _refuse_deep_nesting(line)
+            if not include_output:
+                _refuse_included(event)
+        except RecursionError as error:  # so near to the limit that `RecordError.__init__` can not be called
+            raise RecordError.__new__(RecordError, "no stack was left to check it") from error
         return event
 
     return decode_line
@@ -79,6 +95,11 @@ def encode_event(event: RunEvent) -> bytes:
     return _encode(event.record if isinstance(event, UnknownEvent) else event)
 
 
+def excerpt(line: bytes) -> str:
+    """The start of a line as text, for an error message."""
+    return line[: 4 * EXCERPT].decode("utf-8", "replace")[:EXCERPT]
+
+
 def _judge(line: bytes, include_output: bool) -> RunEvent | None:
     """The schemas' verdict on a line that msgspec refused."""
     if not line.strip(_JSON_SPACE):
@@ -91,7 +112,8 @@ def _judge(line: bytes, include_output: bool) -> RunEvent | None:
         if not include_output:
             _refuse_included(event)
     except ma.ValidationError as error:
-        raise RecordError(f"not a valid event: {_flat(error.messages)}", seq=_seq(record)) from error
+        message = f"not a valid event: {_flat(cast(Any, error).messages)}"
+        raise RecordError(message, is_record=True, seq=_seq(record)) from error
     except RecursionError as error:
         raise RecordError("no stack was left to check it") from error
     return event
@@ -111,7 +133,7 @@ def _decode_record(line: bytes) -> dict[str, Any]:
         raise RecordError("no stack was left to decode it") from error
     if not isinstance(record, dict):
         raise RecordError("not a JSON object")
-    return record
+    return cast(dict[str, Any], record)
 
 
 def _refuse_deep_nesting(line: bytes) -> None:
@@ -134,7 +156,10 @@ def _is_deep(line: bytes) -> bool:
 
 
 def _without_strings(line: bytes) -> bytes:
-    """The line without its strings. After escapes are gone, a quote opens or closes one: every other piece stays."""
+    """The line without its strings.
+
+    After escapes are gone, a quote opens or closes one: every other piece stays.
+    """
     return b"".join(line.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
 
 
@@ -147,7 +172,8 @@ def _refuse_included(event: RunEvent) -> None:
     else:
         return
     if artifact.info.included:
-        raise RecordError("an output is included although include_output was not asked for", seq=event.seq)
+        message = "an output is included although include_output was not asked for"
+        raise RecordError(message, is_record=True, seq=event.seq)
 
 
 def _seq(record: dict[str, Any]) -> int | None:
@@ -155,12 +181,12 @@ def _seq(record: dict[str, Any]) -> int | None:
     return seq if isinstance(seq, int) and not isinstance(seq, bool) and seq > 0 else None
 
 
-def _flat(messages: Any, path: str = "") -> str:
+def _flat(messages: dict[Any, Any] | list[Any] | str, path: str = "") -> str:
     """marshmallow's messages on one line: ``llm_call.step: Not a valid integer.``"""
     if isinstance(messages, dict):
         return "; ".join(
-            _flat(inner, path if name == ma.exceptions.SCHEMA else f"{path}.{name}" if path else str(name))
+            _flat(inner, path if name == exceptions.SCHEMA else f"{path}.{name}" if path else str(name))
             for name, inner in messages.items()
         )
-    text = " ".join(map(str, messages)) if isinstance(messages, list) else str(messages)
+    text = " ".join(map(str, messages)) if isinstance(messages, list) else messages
     return f"{path}: {text}" if path else text

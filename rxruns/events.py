@@ -21,7 +21,7 @@ Classes form categories, so that ``isinstance`` and ``ops.of_type`` select many 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, dataclass_transform
 from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, field
@@ -38,6 +38,8 @@ Timestamp = Annotated[datetime, Meta(tz=True)]
 NIL = UUID(int=0)
 
 
+# To type checkers `frozen=True` is not inherited, unless it is the default.
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
 class Payload(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """The base of what events carry."""
 
@@ -68,7 +70,7 @@ class ToolCall(Payload):
 class ToolCallWithArguments(ToolCall):
     """A call of a tool that is to be run: its arguments are always there."""
 
-    arguments: str  # pyright: ignore[reportIncompatibleVariableOverride] -- frozen, so narrower is sound
+    arguments: str  # pyright: ignore[reportIncompatibleVariableOverride, reportGeneralTypeIssues] -- frozen: narrower is sound
 
 
 class PendingToolCall(Payload):
@@ -78,7 +80,7 @@ class PendingToolCall(Payload):
 
 
 class StepPayload(Payload):
-    """What belongs to one step of a node: ``step`` counts from 0, ``request_id`` is that of the model call."""
+    """What belongs to one step of a node: ``step`` counts from 0; ``request_id`` is the model call's."""
 
     step: Count
     request_id: UUID
@@ -275,6 +277,7 @@ def _v2() -> Literal["v2"]:
     return "v2"
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
 class RunEvent(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, tag_field="type"):
     """The envelope of every event.
 

@@ -10,7 +10,7 @@ True
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, dataclass_transform
 from uuid import UUID
 
 from msgspec import Struct, field
@@ -40,6 +40,8 @@ class NodeStatus(StrEnum):
     CANCELED = "canceled"
 
 
+# To type checkers `frozen=True` is not inherited, unless it is the default.
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
 class Model(Struct, frozen=True, gc=False, omit_defaults=True):
     """The base of requests, responses and their parts."""
 
@@ -252,7 +254,7 @@ class RunsGetResponse(Model):
     plan_hash: Sha256
     cost_summary: RunCostSummary
     nodes: tuple[NodeResult, ...] = ()
-    outputs: dict[str, Any] = field(default_factory=dict)
+    outputs: dict[str, Any] = field(default_factory=dict[str, Any])
     summary: RunSummary | None = None
     steps: tuple[RunNodeSteps, ...] = ()
     parent_run_id: UUID | None = None

@@ -1,8 +1,8 @@
 """marshmallow schemas of everything that travels: what is valid, in both directions.
 
-:class:`RunEventSchema` takes a record of any event type; each type, payload, request and response has a schema of
-its own too, made from its struct (see :mod:`rxruns.structschema`). They are ordinary marshmallow schemas: use one
-alone, subclass it, dump with it.
+:class:`RunEventSchema` takes a record of any event type; each type, payload, request and response has a
+schema of its own too, made from its struct (see :mod:`rxruns.structschema`). They are ordinary marshmallow
+schemas: use one alone, subclass it, dump with it.
 
 What the service sends is read with tolerance: unknown fields are dropped, an unknown event type becomes an
 :class:`~rxruns.events.UnknownEvent`. What is sent is strict: unknown fields are refused.
@@ -23,14 +23,17 @@ True
 {'seq': ['Not a valid integer.']}
 """
 
+# marshmallow is typed in part.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, overload
 
 import marshmallow as ma
+from marshmallow import exceptions, fields, validate
 
 from rxruns import events, models
-from rxruns.structschema import StructSchema
+from rxruns.structschema import StructSchema, Unknown
 
 T = TypeVar("T")
 
@@ -38,7 +41,7 @@ T = TypeVar("T")
 class Received(StructSchema[T]):
     """The base of schemas of what the service sends: unknown fields are dropped."""
 
-    class Meta(StructSchema.Meta):
+    class Meta(StructSchema.Meta):  # pyright: ignore[reportUntypedBaseClass]
         unknown = ma.EXCLUDE
 
 
@@ -49,7 +52,7 @@ class Sent(StructSchema[T]):
 class _UnknownEnvelopeSchema(Received[events.RunEvent]):
     """The envelope of an event whose type is not known."""
 
-    type = ma.fields.String(required=True, validate=ma.validate.Length(min=1))
+    type = fields.String(required=True, validate=validate.Length(min=1))
 
     @ma.validates_schema
     def _check_rules(self, values: dict[str, Any], **options: Any) -> None:
@@ -63,23 +66,49 @@ class _UnknownEnvelopeSchema(Received[events.RunEvent]):
 class RunEventSchema(ma.Schema):
     """Load a record of any event type, and dump any event.
 
-    A type that is not known becomes an :class:`~rxruns.events.UnknownEvent`, whose ``record`` is dumped as it came.
+    A type that is not known becomes an :class:`~rxruns.events.UnknownEvent`, whose ``record`` is dumped as it
+    came.
 
     Raises:
         marshmallow.ValidationError: for a record that is no valid event, with the messages by field.
     """
 
-    def load(self, data: Any, **options: Any) -> Any:
+    @overload  # type: ignore[override]  # narrower: what is loaded is known
+    def load(
+        self,
+        data: Any,
+        *,
+        many: Literal[False] | None = None,
+        partial: None = None,
+        unknown: Unknown | None = None,
+    ) -> events.RunEvent: ...
+    @overload
+    def load(
+        self, data: Any, *, many: Literal[True], partial: None = None, unknown: Unknown | None = None
+    ) -> list[events.RunEvent]: ...
+    def load(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, data: Any, *, many: bool | None = None, partial: None = None, unknown: Unknown | None = None
+    ) -> events.RunEvent | list[events.RunEvent]:
         """Check a record and make the event of it, or a list of events with ``many=True``."""
-        many = options.pop("many", None)
-        if self.many if many is None else many:
-            return [self.load(record, many=False, **options) for record in data]
-        return _schema_of(data).load(data, **options)
+        if not (self.many if many is None else many):
+            return cast(events.RunEvent, _schema_of(data).load(data, partial=partial, unknown=unknown))
+        if not isinstance(data, list):
+            raise ma.ValidationError({exceptions.SCHEMA: ["Invalid input type."]}, data=data, valid_data=[])
+        loaded: list[events.RunEvent] = []
+        messages: dict[int, Any] = {}
+        for index, record in enumerate(data):
+            try:
+                loaded.append(self.load(record, many=False, partial=partial, unknown=unknown))
+            except ma.ValidationError as error:
+                messages[index] = error.messages
+        if messages:
+            raise ma.ValidationError(messages, data=data, valid_data=loaded)
+        return loaded
 
-    def validate(self, data: Any, **options: Any) -> Any:
+    def validate(self, data: Any, *, many: bool | None = None, partial: Any = None) -> Any:
         """Check a record; return the messages by field, none if it is valid."""
         try:
-            self.load(data, **options)
+            cast(Any, self).load(data, many=many, partial=partial)
         except ma.ValidationError as error:
             return error.messages
         return {}

@@ -1,8 +1,8 @@
 """marshmallow schemas made from msgspec structs: a field is declared once, in the struct's annotations.
 
-:class:`StructSchema` reads the struct that it is parametrized with and declares one marshmallow field for each of
-its fields, with the same types and bounds. What it loads is the struct, what it dumps is plain JSON data. It knows
-nothing about runs: use it for structs of your own.
+:class:`StructSchema` reads the struct that it is parametrized with and declares one marshmallow field for
+each of its fields, with the same types and bounds. What it loads is the struct, what it dumps is plain JSON
+data. It knows nothing about runs: use it for structs of your own.
 
 >>> import msgspec
 >>> from typing import Annotated
@@ -18,17 +18,21 @@ Point(x=1, label=None)
 >>> PointSchema().validate({"x": -1, "label": 7})
 {'x': ['Must be greater than or equal to 0.'], 'label': ['Not a valid string.']}
 
-The fields are as strict as msgspec's strict mode: no text for numbers, no ``1.0`` or ``true`` for integers, no
-bytes for text. Times and UUIDs are what :func:`msgspec.convert` takes and gives. A rule between fields is a
-``__post_init__`` of the struct that raises ValueError; it counts in both worlds.
+The fields are as strict as msgspec's strict mode: no text for numbers, no ``1.0`` or ``true`` for integers,
+no bytes for text. Times and UUIDs are what :func:`msgspec.convert` takes and gives. A rule between fields
+is a ``__post_init__`` of the struct that raises ValueError; it counts in both worlds.
 
-Two rules beyond msgspec's: null for a field that has a default reads as absent, and what is None by default
-or :data:`msgspec.UNSET` is not dumped.
+Three rules beyond msgspec's: null for a field that has a default reads as absent, unless its annotation
+allows None and its default is another; what is None by default or :data:`msgspec.UNSET` is not dumped; a
+tag has to be there.
 """
 
+# marshmallow is typed in part.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 from __future__ import annotations
 
 import re
+import types
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache, singledispatch
@@ -37,13 +41,14 @@ from uuid import UUID
 
 import marshmallow as ma
 import msgspec
-from marshmallow import fields, validate
+from marshmallow import exceptions, fields, validate
 from marshmallow.schema import SchemaMeta
 from msgspec import inspect as mi
 
 __all__ = ["StructSchema"]
 
 T = TypeVar("T")
+Unknown = Literal["raise", "exclude", "include"]
 _AwareDatetime = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
@@ -113,7 +118,7 @@ class _Object(fields.Dict):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> Any:
         if not isinstance(value, dict):
             raise self.make_error("invalid")
-        return super()._deserialize(value, attr, data, **options)
+        return cast(Any, super())._deserialize(value, attr, data, **options)
 
 
 class _Matches(validate.Validator):
@@ -153,7 +158,8 @@ def _field(kind: mi.Type, unknown: str, **options: Any) -> fields.Field[Any]:
 
 @_field.register
 def _any(kind: mi.AnyType, unknown: str, **options: Any) -> fields.Field[Any]:
-    return fields.Raw(**{**options, "allow_none": True})
+    options["allow_none"] = True
+    return fields.Raw(**options)
 
 
 @_field.register
@@ -211,9 +217,10 @@ def _tuple(kind: mi.VarTupleType, unknown: str, **options: Any) -> fields.Field[
 
 @_field.register
 def _object(kind: mi.DictType, unknown: str, **options: Any) -> fields.Field[Any]:
-    return _Object(
-        _field(kind.key_type, unknown), _field(kind.value_type, unknown), validate=_length(kind), **options
-    )
+    keys = _field(kind.key_type, unknown)
+    if not isinstance(keys, _Text | _Converted | fields.Raw):
+        raise TypeError("the keys of a dict have to be text")
+    return _Object(keys, _field(kind.value_type, unknown), validate=_length(kind), **options)
 
 
 @_field.register
@@ -240,10 +247,15 @@ def _annotated(kind: mi.Metadata, unknown: str, **options: Any) -> fields.Field[
 def _declare(struct: type[msgspec.Struct], unknown: str) -> Iterable[tuple[str, fields.Field[Any]]]:
     kind = mi.type_info(struct)
     assert isinstance(kind, mi.StructType)
-    if kind.tag_field is not None and kind.tag is not None:
-        yield kind.tag_field, _Text(required=True, validate=validate.Equal(kind.tag))
+    if kind.array_like:
+        raise TypeError(f"{struct.__qualname__}: array_like can not be translated")
+    if kind.tag_field is not None:
+        tag_field = _Text if isinstance(kind.tag, str) else _Integer
+        yield kind.tag_field, tag_field(required=True, validate=validate.Equal(kind.tag))
     for declared in kind.fields:
         try:
+            if declared.name == kind.tag_field:
+                raise TypeError("a field can not have the name of the tag's")
             yield (
                 declared.name,
                 _field(
@@ -266,12 +278,14 @@ def _struct_of(bases: Iterable[Any]) -> type[msgspec.Struct] | None:
             (parameter,) = get_args(base)
             if isinstance(parameter, type) and issubclass(parameter, msgspec.Struct):
                 return parameter
+            if not isinstance(parameter, TypeVar):
+                raise TypeError(f"{parameter!r} is no msgspec struct")
     return None
 
 
 class _StructSchemaMeta(SchemaMeta):
     @classmethod
-    def get_declared_fields(  # type: ignore[override]  # marshmallow annotates the class as `type`
+    def get_declared_fields(
         mcs,
         klass: Any,
         cls_fields: Sequence[Any],
@@ -283,7 +297,7 @@ class _StructSchemaMeta(SchemaMeta):
             declared: Iterable[Any] = ()
         else:
             klass.struct = struct
-            declared = _declare(struct, klass.Meta.unknown)
+            declared = _declare(struct, getattr(klass.Meta, "unknown", ma.RAISE))
         return cast(dict[str, fields.Field[Any]], dict_cls([*inherited_fields, *declared, *cls_fields]))
 
 
@@ -291,18 +305,20 @@ class StructSchema(ma.Schema, Generic[T], metaclass=_StructSchemaMeta):
     """Load records into a struct, and dump the struct, by the struct's own annotations.
 
     ``class PointSchema(StructSchema[Point])`` declares the fields. Add or replace one in the class as in any
-    marshmallow schema. Unknown fields are refused; a ``class Meta(StructSchema.Meta)`` with ``unknown = EXCLUDE``
-    drops them instead, also from what is nested.
+    marshmallow schema. Unknown fields are refused; a ``class Meta(StructSchema.Meta)`` with
+    ``unknown = EXCLUDE`` drops them instead, also from what is nested.
+
+    ``validate`` checks a part of a record with ``partial=True``; ``load`` makes whole structs.
 
     Raises:
         TypeError: when the class is made, for an annotation that has no marshmallow field.
         marshmallow.ValidationError: from ``load``, for a record that is not valid.
     """
 
-    struct: ClassVar[type[Any]]
+    struct: ClassVar[type[msgspec.Struct]]
 
     class Meta:
-        unknown: str = ma.RAISE
+        unknown: Unknown = ma.RAISE
 
     @overload  # type: ignore[override]  # narrower: what is loaded is known
     def load(
@@ -311,20 +327,22 @@ class StructSchema(ma.Schema, Generic[T], metaclass=_StructSchemaMeta):
         *,
         many: Literal[False] | None = None,
         partial: None = None,
-        unknown: str | None = None,
+        unknown: Unknown | None = None,
     ) -> T: ...
     @overload
     def load(
-        self, data: Any, *, many: Literal[True], partial: None = None, unknown: str | None = None
+        self, data: Any, *, many: Literal[True], partial: None = None, unknown: Unknown | None = None
     ) -> list[T]: ...
-    def load(
-        self, data: Any, *, many: bool | None = None, partial: None = None, unknown: str | None = None
+    def load(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, data: Any, *, many: bool | None = None, partial: None = None, unknown: Unknown | None = None
     ) -> T | list[T]:
         """Check a record and make the struct of it."""
         return cast(T | list[T], super().load(data, many=many, partial=partial, unknown=unknown))
 
     def get_attribute(self, obj: Any, attr: str, default: Any) -> Any:
         """What is dumped of a struct: an unset field and a None that is the default are absent."""
+        if attr == self.struct.__struct_config__.tag_field:
+            return self.struct.__struct_config__.tag
         value = super().get_attribute(obj, attr, default)
         if value is msgspec.UNSET:
             return ma.missing
@@ -334,11 +352,13 @@ class StructSchema(ma.Schema, Generic[T], metaclass=_StructSchemaMeta):
 
     @ma.validates_schema
     def _check_rules(self, values: dict[str, Any], **options: Any) -> None:
+        if not _required(self.struct) <= values.keys():
+            return  # `partial` or `only`: rules are for whole structs
         try:
             self.struct(**self._arguments(values))
-        except ValueError as error:
+        except (TypeError, ValueError) as error:  # the two that msgspec takes for a verdict
             raise ma.ValidationError(
-                str(error), getattr(error, "field", None) or ma.exceptions.SCHEMA
+                str(error), getattr(error, "field", None) or exceptions.SCHEMA
             ) from error
 
     @ma.post_load
@@ -362,15 +382,35 @@ class StructSchema(ma.Schema, Generic[T], metaclass=_StructSchemaMeta):
 
 
 @cache
+def _required(struct: type[msgspec.Struct]) -> frozenset[str]:
+    return frozenset(declared.name for declared in _fields(struct) if declared.required)
+
+
+@cache
 def _none_is_absent(struct: type[msgspec.Struct]) -> frozenset[str]:
-    """Names of the fields where None or null means that there is nothing: all with a default but ``Any``."""
+    """Names of the fields where None or null means that there is nothing, and is no value of its own."""
+    return frozenset(
+        declared.name
+        for declared in _fields(struct)
+        if not declared.required and (declared.default is None or not _takes_none(declared.type))
+    )
+
+
+def _fields(struct: type[msgspec.Struct]) -> tuple[mi.Field, ...]:
     kind = mi.type_info(struct)
     assert isinstance(kind, mi.StructType)
-    return frozenset(f.name for f in kind.fields if not f.required and not isinstance(f.type, mi.AnyType))
+    return kind.fields
+
+
+def _takes_none(kind: mi.Type) -> bool:
+    if isinstance(kind, mi.Metadata):
+        return _takes_none(kind.type)
+    return isinstance(kind, mi.AnyType) or (isinstance(kind, mi.UnionType) and kind.includes_none)
 
 
 @cache
 def _nested_schema(struct: type[msgspec.Struct], unknown: str) -> type[StructSchema[Any]]:
-    meta = type("Meta", (StructSchema.Meta,), {"unknown": unknown})
-    namespace = {"Meta": meta, "struct": struct, **dict(_declare(struct, unknown))}
-    return type(StructSchema)(f"{struct.__name__}Schema", (StructSchema,), namespace)
+    # Not registered: marshmallow's names are for the schemas that people wrote.
+    meta = type("Meta", (StructSchema.Meta,), {"unknown": unknown, "register": False})
+    base = cast(Any, StructSchema)[struct]
+    return types.new_class(f"{struct.__name__}Schema", (base,), {}, lambda body: body.update(Meta=meta))
