@@ -70,7 +70,8 @@ class CostDifference(Struct, frozen=True):
 
     def __str__(self) -> str:
         of = "total" if self.provider is None else f"{self.provider}/{self.model}"
-        return f"{of}: {self.field} {self.ours}, the service says {self.service}"
+        form = ".4f" if self.field == "usd" else "d"
+        return f"{of}: {self.field} {self.ours:{form}}, the service says {self.service:{form}}"
 
 
 class CostTotals:
@@ -201,9 +202,11 @@ class CostTotals:
             for key in sorted(self._lines.keys() | theirs.keys())
             for difference in _line_differences(self._lines.get(key) or CostLineItem(*key), theirs.get(key))
         ]
-        cents = {summary.total_usd_cents, sum(item.usd_cents for item in summary.line_items)}
-        if self.usd is not None and not any(_within_a_cent(self.usd, sum_) for sum_ in cents):
-            found.append(CostDifference(None, None, "usd", self.usd, Decimal(summary.total_usd_cents) / 100))
+        cents = summary.total_usd_cents
+        # A sum of rounded lines may be off by more; the lines themselves were compared.
+        is_sum_of_lines = cents == sum(item.usd_cents for item in summary.line_items)
+        if not is_sum_of_lines and self.usd is not None and not _within_a_cent(self.usd, cents):
+            found.append(CostDifference(None, None, "usd", self.usd, _dollars(cents)))
         return tuple(found)
 
     def __eq__(self, other: object) -> bool:
@@ -299,8 +302,12 @@ def _line_differences(ours: CostLineItem, theirs: RunCostLineItem | None) -> lis
             found.append(CostDifference(ours.provider, ours.model, field, mine, yours))
     cents = 0 if theirs is None else theirs.usd_cents
     if ours.usd is not None and not _within_a_cent(ours.usd, cents):
-        found.append(CostDifference(ours.provider, ours.model, "usd", ours.usd, Decimal(cents) / 100))
+        found.append(CostDifference(ours.provider, ours.model, "usd", ours.usd, _dollars(cents)))
     return found
+
+
+def _dollars(cents: int) -> Decimal:
+    return Decimal(cents).scaleb(-2, EXACT)
 
 
 def _within_a_cent(usd: Decimal, cents: int) -> bool:

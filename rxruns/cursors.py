@@ -88,6 +88,8 @@ class SqliteCursors:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, busy_timeout: float = 30.0) -> None:
+        if str(path) == ":memory:":
+            raise InvalidArgumentError("path: to keep cursors in memory, use MemoryCursors()", field="path")
         self._path = os.path.abspath(path)
         self._busy_timeout = busy_timeout
         self._open()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from reactivex import Observable
 from reactivex import operators as rx
@@ -11,35 +11,13 @@ from reactivex import operators as rx
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import RunEvent
 
-__all__ = ["do_action", "filter", "for_node", "of_type", "tap"]
+__all__ = ["for_node", "of_type"]
 
-_T = TypeVar("_T")
 _E = TypeVar("_E", bound=RunEvent)
 _E1 = TypeVar("_E1", bound=RunEvent)
 _E2 = TypeVar("_E2", bound=RunEvent)
 _E3 = TypeVar("_E3", bound=RunEvent)
 _E4 = TypeVar("_E4", bound=RunEvent)
-
-if TYPE_CHECKING:
-    # RxPY's own types need the type of a lambda's argument before mypy knows the source, so that it refuses
-    # `pipe(filter(lambda event: event.seq > 3))`. Here it is anything, and the elements keep theirs.
-
-    def filter(predicate: Callable[[Any], object]) -> Callable[[Observable[_T]], Observable[_T]]: ...
-
-    def tap(
-        on_next: Callable[[Any], object] | None = None,
-        on_error: Callable[[Exception], object] | None = None,
-        on_completed: Callable[[], object] | None = None,
-    ) -> Callable[[Observable[_T]], Observable[_T]]: ...
-
-    def do_action(
-        on_next: Callable[[Any], object] | None = None,
-        on_error: Callable[[Exception], object] | None = None,
-        on_completed: Callable[[], object] | None = None,
-    ) -> Callable[[Observable[_T]], Observable[_T]]: ...
-
-else:
-    from reactivex.operators import do_action, filter, tap
 
 
 def for_node(*node_ids: str) -> Callable[[Observable[_E]], Observable[_E]]:

@@ -1,0 +1,293 @@
+"""Cost totals: what is counted, what is priced, and the laws of folding."""
+
+from __future__ import annotations
+
+import decimal
+import pickle
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rxruns.costs import CostDifference, CostLineItem, CostTotals, Price, fold
+from rxruns.errors import InvalidArgumentError
+from rxruns.events import NodeLLMCall, TokenUsage
+from rxruns.models import RunCostLineItem, RunCostSummary
+from tests.making import OTHER_RUN, RUN, delta, llm_call, node_started, tokens
+
+GPT = ("openai", "gpt-5")
+PRICES = {GPT: Price("1.25", "10")}
+
+counts = st.none() | st.integers(0, 10**12)
+usages = st.none() | st.builds(tokens, counts, counts, counts)
+names = st.sampled_from([None, "", "openai", "anthropic"])
+calls = st.builds(
+    llm_call,
+    names,
+    st.sampled_from([None, "", "small", "large"]),
+    usage=usages,
+    run_id=st.sampled_from([RUN, OTHER_RUN]),
+)
+events = st.lists(calls | st.builds(node_started) | st.builds(delta), max_size=12)
+amounts = st.decimals(0, 10**6, places=6)
+prices = st.dictionaries(
+    st.tuples(st.sampled_from(["openai", "anthropic"]), st.sampled_from(["small", "large"])),
+    st.builds(Price, amounts, amounts),
+)
+
+
+class TestWhatIsCounted:
+    def test_requests_tokens_and_money_add_up(self) -> None:
+        totals = fold([llm_call(usage=tokens(1000, 200)), llm_call(usage=tokens(10, 20))], PRICES)
+        line = CostLineItem(*GPT, 2, 1010, 220, 1230, 0, Decimal("0.0034625"))
+        assert (line,) == totals.line_items
+        assert (2, 1010, 220, 1230, 0, Decimal("0.0034625"), ()) == (
+            totals.requests,
+            totals.input_tokens,
+            totals.output_tokens,
+            totals.total_tokens,
+            totals.unmetered,
+            totals.usd,
+            totals.unpriced,
+        )
+
+    def test_nothing_was_spent_at_first(self) -> None:
+        assert (0, 0, Decimal(0), (), ()) == (
+            CostTotals().requests,
+            CostTotals().total_tokens,
+            CostTotals().usd,
+            CostTotals().unpriced,
+            CostTotals().line_items,
+        )
+
+    @pytest.mark.parametrize("event", [node_started(), delta()])
+    def test_other_events_leave_the_very_value(self, event: Any) -> None:
+        totals = fold([llm_call()], PRICES)
+        assert totals is totals.step(event)
+
+    def test_a_total_that_is_sent_is_kept(self) -> None:
+        assert 777 == fold([llm_call(usage=tokens(10, 20, 777))]).total_tokens
+
+    @pytest.mark.parametrize("usage", [None, TokenUsage()])
+    def test_a_call_without_usage_is_unmetered(self, usage: TokenUsage | None) -> None:
+        totals = fold([llm_call(usage=usage)], PRICES)
+        assert (1, 1, 0, Decimal(0)) == (totals.requests, totals.unmetered, totals.total_tokens, totals.usd)
+
+    def test_a_usage_of_zeros_is_metered(self) -> None:
+        assert 0 == fold([llm_call(usage=tokens(0, 0))]).unmetered
+
+    @pytest.mark.parametrize("half", [tokens(5), tokens(written=5), tokens(total=5)])
+    def test_a_usage_with_one_number_is_metered(self, half: TokenUsage) -> None:
+        totals = fold([llm_call(usage=half)])
+        assert (0, 5) == (totals.unmetered, totals.total_tokens)
+
+    @pytest.mark.parametrize(
+        ("provider", "model", "key"),
+        [(None, "gpt-5", ("", "gpt-5")), ("openai", None, ("openai", "")), (None, None, ("", ""))],
+    )
+    def test_a_call_without_provider_or_model_has_no_price(
+        self, provider: str | None, model: str | None, key: tuple[str, str]
+    ) -> None:
+        totals = fold([llm_call(provider, model, usage=tokens(1, 1))], PRICES)
+        assert ((key,), None, 2) == (totals.unpriced, totals.usd, totals.total_tokens)
+
+    def test_a_model_without_a_price_makes_the_sum_unknown_and_is_named(self) -> None:
+        totals = fold([llm_call(usage=tokens(1, 1)), llm_call("b", "c"), llm_call("a", "d")], PRICES)
+        assert (None, (("a", "d"), ("b", "c"))) == (totals.usd, totals.unpriced)
+        assert [None, None, Decimal("0.00001125")] == [line.usd for line in totals.line_items]
+
+
+class TestPrices:
+    @pytest.mark.parametrize(
+        ("given_amount", "meant"),
+        [(2, "2"), ("0.15", "0.15"), (0.1, "0.1"), (1e-7, "1E-7"), (Decimal("-0"), "0")],
+    )
+    def test_a_price_is_the_number_that_was_written(self, given_amount: Any, meant: str) -> None:
+        assert Decimal(meant) == Price(given_amount, 0).input_usd_per_million
+        assert not Price(given_amount, 0).input_usd_per_million.is_signed()
+
+    @pytest.mark.parametrize(
+        "amount",
+        [-1, "-0.01", "NaN", float("nan"), float("inf"), "sNaN", "2 USD", "", 10**9, "1E-41", True, None, []],
+    )
+    def test_what_is_no_price_is_refused(self, amount: Any) -> None:
+        with pytest.raises(InvalidArgumentError) as refused:
+            Price(1, amount)
+        assert "output_usd_per_million" == refused.value.field
+        assert "output_usd_per_million" in str(refused.value)
+
+    @pytest.mark.parametrize(
+        "table",
+        [
+            {"gpt-5": Price(1, 1)},
+            {("openai",): Price(1, 1)},
+            {("openai", ""): Price(1, 1)},
+            {("openai", None): Price(1, 1)},
+            {GPT: 3},
+        ],
+    )
+    def test_a_table_of_something_else_is_refused(self, table: Any) -> None:
+        with pytest.raises(InvalidArgumentError) as refused:
+            fold([], table)
+        assert "prices" == refused.value.field
+
+    def test_a_table_that_changes_later_changes_nothing(self) -> None:
+        table = dict(PRICES)
+        totals = CostTotals(table)
+        table.clear()
+        assert () == totals.step(llm_call(usage=tokens(1, 1))).unpriced
+
+    def test_an_immutable_price_pickles(self) -> None:
+        price = Price(1, "2.5")
+        assert price == pickle.loads(pickle.dumps(price))
+        assert 1 == len({price, Price("1", Decimal("2.5"))})
+        with pytest.raises(AttributeError):
+            price.input_usd_per_million = Decimal(0)  # type: ignore[misc]
+
+
+class TestLaws:
+    @given(events, prices)
+    def test_a_fold_resumed_anywhere_is_the_fold_from_the_beginning(self, log: Any, table: Any) -> None:
+        whole = fold(log, table)
+        for cursor in range(len(log) + 1):
+            stored = pickle.loads(pickle.dumps(fold(log[:cursor], table)))
+            assert whole == fold(log[cursor:], initial=stored) == fold(log[cursor:], table, initial=stored)
+
+    @given(events, events, prices)
+    def test_the_sum_of_folds_is_the_fold_of_both(self, one: Any, other: Any, table: Any) -> None:
+        together = fold(one, table) + fold(other, table)
+        assert fold(one + other, table) == together == fold(one, table).combine(fold(other, table))
+        assert hash(fold(one + other, table)) == hash(together)
+
+    @given(st.tuples(events, events, events), st.tuples(prices, prices, prices))
+    def test_sums_do_not_depend_on_order_even_with_different_prices(self, logs: Any, tables: Any) -> None:
+        a, b, c = (fold(log, table) for log, table in zip(logs, tables, strict=True))
+        assert a + b == b + a
+        assert (a + b) + c == a + (b + c)
+        assert a + CostTotals() == a == CostTotals() + a
+
+    @given(events.flatmap(lambda log: st.tuples(st.just(log), st.permutations(log))), prices)
+    def test_merged_runs_cost_the_same_in_whatever_order_they_come(self, orders: Any, table: Any) -> None:
+        one, other = orders
+        assert fold(one, table) == fold(other, table)
+        assert fold(one, table).usd == fold(other, table).usd
+        assert fold(one, table).line_items == fold(other, table).line_items
+
+    @given(events, prices, st.integers(1, 40))
+    def test_money_is_exact_whatever_the_decimal_context(self, log: Any, table: Any, precision: int) -> None:
+        with decimal.localcontext(prec=precision):
+            usd = fold(log, table).usd
+        expected: Fraction | None = Fraction(0)
+        for event in log:
+            if isinstance(event, NodeLLMCall):
+                call, usage = event.llm_call, event.llm_call.usage or TokenUsage()
+                price = table.get((call.provider, call.model))
+                if price is None or expected is None:
+                    expected = None
+                    continue
+                expected += Fraction(price.input_usd_per_million) * (usage.input_tokens or 0) / 10**6
+                expected += Fraction(price.output_usd_per_million) * (usage.output_tokens or 0) / 10**6
+        assert expected == (None if usd is None else Fraction(usd))
+
+    @given(events, prices)
+    def test_a_step_leaves_the_value_before_it_as_it_was(self, log: Any, table: Any) -> None:
+        totals = CostTotals(table)
+        before = [(totals, repr(totals))]
+        for event in log:
+            totals = totals.step(event)
+            before.append((totals, repr(totals)))
+        assert [] == [said for value, said in before if repr(value) != said]
+
+
+class TestTheValue:
+    def test_costs_stay_what_they_were_when_prices_differ(self) -> None:
+        cheap = fold([llm_call(usage=tokens(10**6, 0))], {GPT: Price(1, 0)})
+        dear = fold([llm_call(usage=tokens(10**6, 0))], {GPT: Price(3, 0)})
+        assert Decimal(4) == (cheap + dear).usd
+        assert Decimal(5) == (cheap + dear).step(llm_call(usage=tokens(10**6, 0))).usd
+        assert Decimal(7) == (dear + cheap).step(llm_call(usage=tokens(10**6, 0))).usd
+
+    def test_a_part_without_prices_makes_the_sum_unknown(self) -> None:
+        call = llm_call(usage=tokens(1, 1))
+        assert (GPT,) == (fold([call], PRICES) + fold([call])).unpriced
+
+    def test_it_can_be_made_from_stored_line_items(self) -> None:
+        totals = fold([llm_call(usage=tokens(1, 2)), llm_call("a", "b")], PRICES)
+        assert totals == CostTotals(PRICES, totals.line_items)
+        assert totals + totals == CostTotals(PRICES, totals.line_items * 2)
+
+    def test_it_is_immutable(self) -> None:
+        totals = CostTotals()
+        with pytest.raises(AttributeError, match="immutable"):
+            totals.usd = Decimal(0)  # type: ignore[misc]
+        with pytest.raises(AttributeError, match="immutable"):
+            del totals._lines
+
+    def test_it_is_no_number(self) -> None:
+        with pytest.raises(TypeError):
+            CostTotals() + 1  # type: ignore[operator]
+        assert CostTotals() != 0
+
+    def test_its_repr_says_what_was_spent(self) -> None:
+        assert (
+            "CostTotals(requests=1, input_tokens=0, output_tokens=0, total_tokens=0, unmetered=1, usd=None, "
+            "unpriced=(('openai', 'gpt-5'),))"
+        ) == repr(fold([llm_call()]))
+
+
+def summary(total: int, *lines: tuple[str, str, int, int, int, int]) -> RunCostSummary:
+    return RunCostSummary(
+        total_usd_cents=total,
+        line_items=tuple(
+            RunCostLineItem(
+                provider_id=provider,
+                model=model,
+                requests=requests,
+                input_tokens=read,
+                output_tokens=written,
+                usd_cents=cents,
+            )
+            for provider, model, requests, read, written, cents in lines
+        ),
+    )
+
+
+class TestAgainstTheService:
+    SPENT = fold([llm_call(usage=tokens(100_000, 20_000)), llm_call("", "", usage=tokens(1, 2))], PRICES)
+
+    @pytest.mark.parametrize("cents", [32, 33])
+    def test_money_within_a_cent_agrees(self, cents: int) -> None:
+        assert () == self.SPENT.differences(
+            summary(cents, (*GPT, 1, 100_000, 20_000, cents), ("", "", 1, 1, 2, 0))
+        )
+
+    def test_money_beyond_a_cent_does_not(self) -> None:
+        found = self.SPENT.differences(summary(34, (*GPT, 1, 100_000, 20_000, 34), ("", "", 1, 1, 2, 0)))
+        assert (CostDifference(*GPT, "usd", Decimal("0.325"), Decimal("0.34")),) == found
+        assert ["openai/gpt-5: usd 0.3250, the service says 0.3400"] == [str(one) for one in found]
+
+    def test_requests_and_tokens_have_to_be_equal(self) -> None:
+        found = self.SPENT.differences(summary(33, (*GPT, 2, 100_001, 19_999, 33), ("", "", 1, 1, 2, 0)))
+        assert ["requests", "input_tokens", "output_tokens"] == [difference.field for difference in found]
+
+    def test_a_line_that_is_missing_is_told_on_either_side(self) -> None:
+        found = self.SPENT.differences(summary(33, (*GPT, 1, 100_000, 20_000, 33), ("x", "y", 1, 0, 0, 0)))
+        assert [("", "requests", 1, 0), ("", "input_tokens", 1, 0), ("", "output_tokens", 2, 0)] == [
+            (one.provider, one.field, one.ours, one.service) for one in found[:3]
+        ]
+        assert [CostDifference("x", "y", "requests", 0, 1)] == list(found[3:])
+
+    def test_the_sum_is_compared_where_it_is_known(self) -> None:
+        spent = fold([llm_call(usage=tokens(100_000, 20_000))], PRICES)
+        (found,) = spent.differences(summary(40, (*GPT, 1, 100_000, 20_000, 33)))
+        assert "total: usd 0.3250, the service says 0.4000" == str(found)
+
+    def test_a_sum_of_rounded_lines_agrees(self) -> None:
+        names_ = [("openai", f"m{number}") for number in range(8)]
+        spent = fold(
+            [llm_call(*name, usage=tokens(6000)) for name in names_], dict.fromkeys(names_, Price(1, 0))
+        )
+        assert () == spent.differences(summary(8, *((*name, 1, 6000, 0, 1) for name in names_)))

@@ -1,0 +1,239 @@
+"""Cursor stores: what both promise, and SQLite's among threads and processes."""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rxruns.cursors import CursorStore, MemoryCursors, SqliteCursors
+from rxruns.errors import InvalidArgumentError
+from tests.making import OTHER_RUN, RUN
+
+HANG = 60.0
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "cursors.db"
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, path: Path) -> Iterator[Any]:
+    if request.param == "memory":
+        yield MemoryCursors()
+    else:
+        with SqliteCursors(path) as store:
+            yield store
+
+
+class TestBoth:
+    def test_a_run_that_nobody_followed_has_no_cursor(self, store: CursorStore) -> None:
+        assert 0 == store.get(RUN)
+
+    def test_each_run_has_its_own(self, store: CursorStore) -> None:
+        store.set(RUN, 3)
+        store.set(OTHER_RUN, 7)
+        assert (3, 7) == (store.get(RUN), store.get(OTHER_RUN))
+
+    def test_a_lower_cursor_changes_nothing(self, store: CursorStore) -> None:
+        store.set(RUN, 9)
+        store.set(RUN, 3)
+        assert 9 == store.get(RUN)
+
+    def test_a_run_may_be_named_by_its_text(self, store: CursorStore) -> None:
+        store.set(str(RUN).upper(), 3)
+        assert 3 == store.get(RUN) == store.get(RUN.hex)
+
+    def test_a_forgotten_run_begins_anew(self, store: Any) -> None:
+        store.set(RUN, 9)
+        store.forget(RUN)
+        store.forget(OTHER_RUN)
+        assert 0 == store.get(RUN)
+        store.set(RUN, 3)
+        assert 3 == store.get(RUN)
+
+    @pytest.mark.parametrize("seq", [-1, "5", 1.0, True, None, 2**63])
+    def test_what_is_no_seq_is_refused(self, store: CursorStore, seq: Any) -> None:
+        with pytest.raises(InvalidArgumentError) as refused:
+            store.set(RUN, seq)
+        assert "seq" == refused.value.field
+
+    @pytest.mark.parametrize("run_id", ["", "no-run", None, 5])
+    def test_what_is_no_run_is_refused(self, store: CursorStore, run_id: Any) -> None:
+        with pytest.raises(InvalidArgumentError) as refused:
+            store.get(run_id)
+        assert "run_id" == refused.value.field
+
+    def test_threads_together_leave_the_highest(self, store: CursorStore) -> None:
+        runs = [UUID(int=number) for number in range(1, 5)]
+        begin = threading.Barrier(4)
+
+        def write(offset: int) -> None:
+            begin.wait(HANG)
+            for seq in range(1 + offset, 101, 4):
+                for run_id in runs:
+                    store.set(run_id, seq)
+
+        threads = [threading.Thread(target=write, args=(offset,)) for offset in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(HANG)
+        assert [100] * 4 == [store.get(run_id) for run_id in runs]
+
+
+@given(st.lists(st.tuples(st.sampled_from([RUN, OTHER_RUN]), st.integers(0, 2**63 - 1)), max_size=20))
+def test_the_two_stores_agree(writes: list[tuple[UUID, int]]) -> None:
+    memory = MemoryCursors()
+    with TemporaryDirectory() as directory, SqliteCursors(Path(directory, "cursors.db")) as sqlite:
+        for run_id, seq in writes:
+            memory.set(run_id, seq)
+            sqlite.set(run_id, seq)
+        assert [memory.get(RUN), memory.get(OTHER_RUN)] == [sqlite.get(RUN), sqlite.get(OTHER_RUN)]
+
+
+def run_python(code: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
+    """Another process of this very Python. Warnings are errors there as well."""
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **options,
+    )
+
+
+class TestSqlite:
+    def test_a_cursor_outlives_its_store(self, path: Path) -> None:
+        with SqliteCursors(path) as store:
+            store.set(RUN, 41)
+        with SqliteCursors(str(path)) as store:
+            assert 41 == store.get(RUN)
+
+    def test_stores_of_one_file_see_each_other(self, path: Path) -> None:
+        with SqliteCursors(path) as one, SqliteCursors(path) as other:
+            one.set(RUN, 41)
+            assert 41 == other.get(RUN)
+
+    def test_it_pickles_as_its_path(self, path: Path) -> None:
+        with SqliteCursors(path) as store:
+            store.set(RUN, 41)
+            with pickle.loads(pickle.dumps(store)) as copy:
+                assert 41 == copy.get(RUN)
+
+    def test_closing_twice_is_fine_and_using_it_then_is_not(self, path: Path) -> None:
+        store = SqliteCursors(path)
+        store.close()
+        store.close()
+        with pytest.raises(sqlite3.ProgrammingError):
+            store.get(RUN)
+
+    def test_a_store_that_was_never_closed_leaves_no_warning(self, path: Path) -> None:
+        SqliteCursors(path).set(RUN, 41)
+        gc.collect()
+
+    @pytest.mark.parametrize("name", ["missing/cursors.db", "."])
+    def test_a_file_that_can_not_be_opened_is_refused(self, tmp_path: Path, name: str) -> None:
+        with pytest.raises(InvalidArgumentError) as refused:
+            SqliteCursors(tmp_path / name)
+        assert "path" == refused.value.field
+        assert str(tmp_path) in str(refused.value)
+
+    def test_a_file_in_memory_is_refused(self) -> None:
+        with pytest.raises(InvalidArgumentError, match="MemoryCursors"):
+            SqliteCursors(":memory:")
+
+    def test_a_file_of_another_kind_is_refused(self, path: Path) -> None:
+        path.write_text("dear diary, " * 1000)
+        with pytest.raises(InvalidArgumentError, match="not a database"):
+            SqliteCursors(path)
+
+    def test_a_file_that_stays_locked_is_refused_after_the_timeout(self, path: Path) -> None:
+        locking = sqlite3.connect(path, isolation_level=None)
+        locking.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(InvalidArgumentError, match="locked"):
+            SqliteCursors(path, busy_timeout=0.02)
+        locking.close()
+
+
+WRITES = """
+import sys
+from rxruns.cursors import SqliteCursors
+path, offset, runs = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+input()
+with SqliteCursors(path) as store:
+    for seq in range(1 + offset, 201, 4):
+        for run_id in runs:
+            store.set(run_id, seq)
+"""
+
+WRITES_UNTIL_KILLED = """
+import itertools, sys
+from rxruns.cursors import SqliteCursors
+store = SqliteCursors(sys.argv[1])
+for seq in itertools.count(1):
+    store.set(sys.argv[2], seq)
+    print(seq, flush=True)
+"""
+
+FORKS = """
+import os, sys
+from rxruns.cursors import SqliteCursors
+path, run_id, other_run_id = sys.argv[1:]
+with SqliteCursors(path) as store:
+    store.set(run_id, 1)
+    child = os.fork()
+    if child == 0:
+        assert store.get(run_id) >= 1
+        store.set(other_run_id, 5)
+        os._exit(0)
+    for seq in range(2, 100):
+        store.set(run_id, seq)
+    assert os.waitpid(child, 0)[1] == 0
+    print(store.get(run_id), store.get(other_run_id))
+"""
+
+
+def test_processes_together_leave_the_highest(path: Path) -> None:
+    runs = [UUID(int=number) for number in range(1, 4)]
+    children = [run_python(WRITES, path, offset, *runs) for offset in range(4)]
+    for child in children:  # all at once, on a file that none of them has made yet
+        assert child.stdin is not None
+        child.stdin.write("\n")
+        child.stdin.flush()
+    assert [("", "")] * 4 == [child.communicate(timeout=HANG) for child in children]
+    with SqliteCursors(path) as store:
+        assert [200] * 3 == [store.get(run_id) for run_id in runs]
+
+
+def test_a_killed_process_leaves_each_cursor_that_it_stored(path: Path) -> None:
+    with run_python(WRITES_UNTIL_KILLED, path, RUN) as child:
+        assert child.stdout is not None
+        for _ in range(50):
+            child.stdout.readline()
+        child.kill()
+        stored = 50 + child.stdout.read().count("\n")
+    with SqliteCursors(path) as store:
+        assert stored <= store.get(RUN) <= stored + 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
+def test_a_forked_process_uses_a_connection_of_its_own(path: Path) -> None:
+    with run_python(FORKS, path, RUN, OTHER_RUN) as child:
+        assert ("99 5\n", "") == child.communicate(timeout=HANG)
