@@ -8,6 +8,7 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Literal
 
@@ -171,8 +172,10 @@ class Watch:
         # Descriptors are used again: an old entry of that number has to go first.
         if number in self._selector.get_map():
             self._selector.unregister(number)
-        if on_gone is not None and connection.fileno() == number:
-            self._selector.register(connection, selectors.EVENT_READ, on_gone)
+        if on_gone is not None:
+            # It may be closed by now, or while we look: then there is nothing left to watch.
+            with suppress(OSError, ValueError):
+                self._selector.register(connection, selectors.EVENT_READ, on_gone)
 
 
 def _hung_up(connection: socket.socket) -> bool:
