@@ -1,0 +1,176 @@
+"""The state of a run's nodes, and of all of them by id. :mod:`rxruns.state` makes them public."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from rxruns._rope import Rope
+from rxruns.events import (
+    NodeError,
+    NodeFailed,
+    NodeLLMCall,
+    NodeOutput,
+    NodeOutputDelta,
+    NodeStarted,
+    NodeSucceeded,
+    NodeToolCall,
+    NodeToolResult,
+    NodeUserAnswer,
+    NodeUserAsk,
+    NodeWaiting,
+    PayloadArtifact,
+    RunEvent,
+    ToolCallWithArguments,
+    UserAsk,
+)
+from rxruns.models import NodeStatus
+
+__all__ = ["NodeState", "Nodes", "PendingTool", "Question"]
+
+_OPEN = frozenset({NodeStatus.PENDING, NodeStatus.RUNNING, NodeStatus.WAITING})
+_RECENT = 64
+"""How many changed nodes are kept apart from the others."""
+
+
+class PendingTool(Struct, frozen=True):
+    """A tool call that waits for its result, and what its submission has to name."""
+
+    node_id: str
+    step: int
+    request_id: UUID
+    tool_call: ToolCallWithArguments
+
+
+class Question(Struct, frozen=True):
+    """A question to a person that is not answered yet."""
+
+    node_id: str
+    user_ask: UserAsk
+
+
+class NodeState(Struct, frozen=True, kw_only=True):
+    """What is known of one node.
+
+    Attributes:
+        id: the node's id.
+        status: as of :class:`~rxruns.models.NodeStatus`. A node whose start was not seen counts as running.
+        attempt: how often it has started; each start clears text, error and end.
+        started_at: ``ts`` of its last ``node_started``.
+        ended_at: ``ts`` of its end, or of its run's while it was open.
+        step: the last step that an event named, counted from 0.
+        said: its text as a rope: ``len(said)`` is cheap, :attr:`text` joins it.
+        error: why it failed.
+        output: its artifact, as in ``node_output``.
+        pending_tools: the calls that it waits for.
+        questions: what it asked a person and has no answer to.
+    """
+
+    id: str
+    status: str = NodeStatus.RUNNING
+    attempt: int = 0
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    step: int | None = None
+    said: Rope = Rope()
+    error: NodeError | None = None
+    output: PayloadArtifact | None = None
+    pending_tools: tuple[PendingTool, ...] = ()
+    questions: tuple[Question, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """All that the node has said since it started. Joined each time it is asked for."""
+        return str(self.said)
+
+    def step_to(self, event: RunEvent) -> NodeState:
+        """The node after one of its events: this very value if that changes nothing."""
+        match event:
+            case NodeOutputDelta(delta=delta):
+                return replace(self, said=self.said.plus(delta.text_delta)) if delta.text_delta else self
+            case NodeLLMCall(llm_call=payload) | NodeToolCall(tool_call=payload):
+                return replace(self, step=payload.step)
+            case NodeStarted(ts=ts):
+                return NodeState(id=self.id, attempt=self.attempt + 1, started_at=ts, output=self.output)
+            case NodeSucceeded(ts=ts):
+                return self.ended(NodeStatus.SUCCEEDED, ts)
+            case NodeFailed(ts=ts, error=error):
+                return self.ended(NodeStatus.FAILED, ts, error)
+            case NodeOutput(output=output):
+                return replace(self, output=output)
+            case NodeWaiting() | NodeUserAsk():
+                return self._waiting(event)
+            case NodeToolResult(tool_result=result) | NodeUserAnswer(user_answer=result):
+                return self._answered(result.tool_call.id, result.step)
+            case _:
+                return self
+
+    def ended(self, status: str, ts: datetime | None, error: NodeError | None = None) -> NodeState:
+        """The node at its end: nothing is pending any more."""
+        return replace(self, status=status, ended_at=ts, error=error, pending_tools=(), questions=())
+
+    def at_run_end(self, ts: datetime) -> NodeState:
+        """The node when its run ended: canceled if it was open. What never started has no end."""
+        if self.status not in _OPEN:
+            return self
+        return self.ended(NodeStatus.CANCELED, ts if self.started_at is not None else None)
+
+    def _waiting(self, event: NodeWaiting | NodeUserAsk) -> NodeState:
+        if isinstance(event, NodeUserAsk):
+            asked = Question(self.id, event.user_ask)
+            return replace(self, step=event.user_ask.step, questions=(*self.questions, asked))
+        waiting = event.waiting
+        pending = tuple(
+            PendingTool(self.id, waiting.step, waiting.request_id, call.tool_call)
+            for call in waiting.pending_tool_calls
+        )
+        return replace(self, status=NodeStatus.WAITING, step=waiting.step, pending_tools=pending)
+
+    def _answered(self, call_id: str, step: int) -> NodeState:
+        """A result came. After the last one the node goes on."""
+        pending = tuple(tool for tool in self.pending_tools if tool.tool_call.id != call_id)
+        questions = tuple(asked for asked in self.questions if asked.user_ask.tool_call.id != call_id)
+        goes_on = self.status == NodeStatus.WAITING and not pending
+        status = NodeStatus.RUNNING if goes_on else self.status
+        return replace(self, status=status, step=step, pending_tools=pending, questions=questions)
+
+
+class Nodes(Mapping[str, NodeState]):
+    """Nodes by id, in the order of their first events; immutable.
+
+    What changed lately is kept apart, so that a step copies that and not the thousands of nodes of a fan-out.
+    """
+
+    __slots__ = ("_recent", "_settled")
+
+    def __init__(self, nodes: Mapping[str, NodeState] | None = None) -> None:
+        self._settled: dict[str, NodeState] = dict(nodes or {})
+        self._recent: dict[str, NodeState] = {}
+
+    def having(self, node: NodeState) -> Nodes:
+        """These nodes with one more, or another value of one."""
+        nodes = Nodes.__new__(Nodes)
+        nodes._settled, nodes._recent = self._settled, {**self._recent, node.id: node}
+        if len(nodes._recent) > _RECENT:
+            nodes._settled, nodes._recent = {**self._settled, **nodes._recent}, {}
+        return nodes
+
+    def __getitem__(self, node_id: str) -> NodeState:
+        return self._recent[node_id] if node_id in self._recent else self._settled[node_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._settled, **self._recent})
+
+    def __len__(self) -> int:
+        return len(self._settled.keys() | self._recent.keys())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Nodes, ({**self._settled, **self._recent},)
+
+    def __repr__(self) -> str:
+        return f"Nodes({dict(self)!r})"

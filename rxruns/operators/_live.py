@@ -1,0 +1,248 @@
+"""Operators that show a run while it goes on: its text, its state, the time that its nodes take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
+
+from reactivex import Observable, abc
+from reactivex import operators as rx
+
+from rxruns._rope import Rope
+from rxruns.events import (
+    NodeEvent,
+    NodeFailed,
+    NodeLLMCall,
+    NodeOutputDelta,
+    NodeStarted,
+    NodeSucceeded,
+    RunEvent,
+    TerminalEvent,
+)
+from rxruns.operators._fold import _changes
+from rxruns.state import NodeSpan, NodeState, NodeText, RunState, Timed
+
+__all__ = ["event_time", "node_spans", "run_state", "text"]
+
+_E = TypeVar("_E", bound=RunEvent)
+
+
+def event_time() -> Callable[[Observable[_E]], Observable[Timed[_E]]]:
+    """Pair each event with the time at which the service recorded it: wire ``ts``.
+
+    ::
+
+        -a--------b--|
+        -(a,ts)---(b,ts)--|
+
+    ``ops.timestamp`` pairs with the time of arrival, which after a reconnect says nothing about the run.
+
+    >>> from datetime import timezone
+    >>> import reactivex
+    >>> ts = datetime(2026, 1, 31, tzinfo=timezone.utc)
+    >>> event = NodeStarted(run_id=UUID(int=1), seq=1, ts=ts, node_id="draft")
+    >>> reactivex.of(event).pipe(event_time()).run().timestamp.isoformat()
+    '2026-01-31T00:00:00+00:00'
+    """
+    return rx.map(lambda event: Timed(event, event.ts))
+
+
+def run_state(initial: RunState | None = None) -> Callable[[Observable[RunEvent]], Observable[RunState]]:
+    """Emit what is known of the run after each event; ``ops.last()`` gives the state at its end.
+
+    ::
+
+        -started-delta-succeeded-completed-|
+        -s1------s2----s3--------s4--------|
+
+    Events that the state has seen, by ``seq``, change nothing and emit nothing, so that a fold which is
+    resumed from a stored state equals the fold from the beginning, also where an event comes twice.
+
+    Args:
+        initial: the state to go on from; ``RunState(costs=CostTotals(prices))`` begins with prices.
+
+    An event of a second run ends it with :class:`~rxruns.errors.InvalidArgumentError`; merged runs want
+    ``ops.group_by(lambda event: event.run_id)`` first.
+
+    >>> from datetime import timezone
+    >>> import reactivex
+    >>> node = {"run_id": UUID(int=1), "ts": datetime(2026, 1, 31, tzinfo=timezone.utc), "node_id": "draft"}
+    >>> events = reactivex.of(NodeStarted(**node, seq=1), NodeSucceeded(**node, seq=2))
+    >>> state = events.pipe(run_state()).run()
+    >>> print(state.nodes["draft"].status, state.last_seq)
+    succeeded 2
+    """
+    return _changes(RunState() if initial is None else initial)
+
+
+def text() -> Callable[[Observable[RunEvent]], Observable[NodeText]]:
+    """Emit each piece of a node's text with all that the node has said since it started.
+
+    ::
+
+        -a:Hel-b:Oh-a:lo---|
+        -a1----b1---a2-----|     a2.piece == "lo", a2.text == "Hello"
+
+    Deltas without text, such as starts and stops, are left out. ``.text`` is joined when it is asked for, so
+    whoever prints pieces pays for the pieces alone. Nodes and merged runs stay apart.
+
+    >>> from datetime import timezone
+    >>> import reactivex
+    >>> from rxruns.events import OutputDelta
+    >>> node = {"run_id": UUID(int=1), "ts": datetime(2026, 1, 31, tzinfo=timezone.utc), "node_id": "draft"}
+    >>> def delta(seq, piece):
+    ...     return NodeOutputDelta(**node, seq=seq, delta=OutputDelta(kind="message_delta", text_delta=piece))
+    >>> said = reactivex.of(delta(1, "Hel"), delta(2, "lo")).pipe(text()).run()
+    >>> said.piece, said.text
+    ('lo', 'Hello')
+    """
+
+    def followed(source: Observable[RunEvent]) -> Observable[NodeText]:
+        def subscribe(
+            observer: abc.ObserverBase[NodeText], scheduler: abc.SchedulerBase | None = None
+        ) -> abc.DisposableBase:
+            runs: dict[UUID, dict[str, Rope]] = {}
+
+            def on_next(event: RunEvent) -> None:
+                if isinstance(event, NodeOutputDelta):
+                    piece = event.delta.text_delta
+                    if piece:
+                        nodes = runs.setdefault(event.run_id, {})
+                        said = nodes.get(event.node_id)
+                        said = Rope(piece) if said is None else said.plus(piece)
+                        nodes[event.node_id] = said
+                        observer.on_next(NodeText(event.run_id, event.node_id, piece, said))
+                elif isinstance(event, (NodeStarted, NodeSucceeded, NodeFailed)):
+                    runs.get(event.run_id, {}).pop(event.node_id, None)
+                elif isinstance(event, TerminalEvent):
+                    runs.pop(event.run_id, None)
+
+            return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
+
+        return Observable(subscribe)
+
+    return followed
+
+
+def node_spans(open_spans: bool = False) -> Callable[[Observable[RunEvent]], Observable[NodeSpan]]:
+    """Emit from when to when a node worked, once it ends: a :class:`~rxruns.state.NodeSpan`.
+
+    ::
+
+        -a(start)-b(start)-a(end)-----b(end)-|
+        -------------------a----------b------|
+
+    A node that is open when its run ends is canceled then, as the service has it. What is open when the
+    source completes is emitted without an end; on an error it is dropped. A node that starts again makes
+    another span, with the next ``attempt``. Nodes and merged runs stay apart.
+
+    Args:
+        open_spans: emit a span also when it begins, without an end: for a display that goes on.
+
+    >>> from datetime import timedelta, timezone
+    >>> import reactivex
+    >>> began = datetime(2026, 1, 31, tzinfo=timezone.utc)
+    >>> node = {"run_id": UUID(int=1), "node_id": "draft"}
+    >>> ended = began + timedelta(seconds=1.5)
+    >>> events = reactivex.of(NodeStarted(**node, seq=1, ts=began), NodeSucceeded(**node, seq=2, ts=ended))
+    >>> span = events.pipe(node_spans()).run()
+    >>> print(span.node_id, span.status, span.duration)
+    draft succeeded 1.5
+    """
+
+    def spanned(source: Observable[RunEvent]) -> Observable[NodeSpan]:
+        def subscribe(
+            observer: abc.ObserverBase[NodeSpan], scheduler: abc.SchedulerBase | None = None
+        ) -> abc.DisposableBase:
+            runs: dict[UUID, _OpenSpans] = {}
+
+            def on_next(event: RunEvent) -> None:
+                if isinstance(event, NodeEvent):
+                    spans = runs.get(event.run_id)
+                    if spans is None:
+                        spans = runs[event.run_id] = _OpenSpans(event.run_id)
+                    for span in spans.step(event):
+                        if open_spans or span.ended_at is not None:
+                            observer.on_next(span)
+                elif isinstance(event, TerminalEvent) and event.run_id in runs:
+                    for span in runs.pop(event.run_id).end(event.ts):
+                        observer.on_next(span)
+
+            def on_completed() -> None:
+                for spans in runs.values():
+                    for span in spans.end():
+                        observer.on_next(span)
+                observer.on_completed()
+
+            return source.subscribe(on_next, observer.on_error, on_completed, scheduler=scheduler)
+
+        return Observable(subscribe)
+
+    return spanned
+
+
+class _OpenSpans:
+    """The spans of one run that have no end yet, and how often each node has started."""
+
+    def __init__(self, run_id: UUID) -> None:
+        self._run_id = run_id
+        self._open: dict[str, tuple[NodeState, int]] = {}
+        self._attempts: dict[str, int] = {}
+
+    def step(self, event: NodeEvent) -> tuple[NodeSpan, ...]:
+        """What begins or ends with this event."""
+        node_id = event.node_id
+        if isinstance(event, NodeStarted):
+            return self._start(event)
+        if isinstance(event, NodeOutputDelta) and node_id in self._attempts:
+            return ()  # the most frequent of all, and of no use here
+        if node_id in self._attempts and node_id not in self._open:
+            return ()  # what comes after a node's end belongs to no span
+        node, tokens = self._open.get(node_id) or (NodeState(id=node_id, attempt=1), 0)
+        self._attempts[node_id] = node.attempt
+        node = node.step_to(event)
+        tokens += _tokens(event) if isinstance(event, NodeLLMCall) else 0
+        if not isinstance(event, (NodeSucceeded, NodeFailed)):
+            self._open[node_id] = node, tokens
+            return ()
+        self._open.pop(node_id, None)
+        return (self._span(node, tokens),)
+
+    def end(self, ts: datetime | None = None) -> list[NodeSpan]:
+        """What is open: as it is, or as the end of the run at ``ts`` leaves it."""
+        return [
+            self._span(node if ts is None else node.at_run_end(ts), tokens)
+            for node, tokens in self._open.values()
+        ]
+
+    def _start(self, event: NodeStarted) -> tuple[NodeSpan, ...]:
+        node_id = event.node_id
+        cut = self._open.pop(node_id, None)
+        attempt = self._attempts[node_id] = self._attempts.get(node_id, 0) + 1
+        node = NodeState(id=node_id, attempt=attempt, started_at=event.ts)
+        self._open[node_id] = node, 0
+        begun = self._span(node, 0)
+        return (begun,) if cut is None else (self._span(cut[0].at_run_end(event.ts), cut[1]), begun)
+
+    def _span(self, node: NodeState, tokens: int) -> NodeSpan:
+        return NodeSpan(
+            run_id=self._run_id,
+            node_id=node.id,
+            attempt=node.attempt,
+            started_at=node.started_at,
+            ended_at=node.ended_at,
+            status=node.status,
+            error=node.error,
+            tokens=tokens,
+        )
+
+
+def _tokens(event: NodeLLMCall) -> int:
+    usage = event.llm_call.usage
+    if usage is None:
+        return 0
+    if usage.total_tokens is not None:
+        return usage.total_tokens
+    return (usage.input_tokens or 0) + (usage.output_tokens or 0)

@@ -1,0 +1,195 @@
+"""What a run is doing, as values that events are folded into. No Rx: ``state = state.step(event)``.
+
+:class:`RunState` is a whole run, :class:`NodeState` one of its nodes. :class:`NodeSpan` and :class:`NodeText`
+are what ``ops.node_spans`` and ``ops.text`` emit. All of them are immutable and pickle, so that a fold can be
+stored with its cursor and gone on from.
+
+>>> from datetime import datetime, timezone
+>>> from rxruns.events import NodeStarted, RunStarted
+>>> run = {"run_id": UUID(int=1), "ts": datetime.now(timezone.utc)}
+>>> state = RunState()
+>>> for event in [RunStarted(**run, seq=1, plan_hash="0" * 64), NodeStarted(**run, seq=2, node_id="draft")]:
+...     state = state.step(event)
+>>> print(state.status, state.nodes["draft"].status, state.last_seq)
+running running 2
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Generic, NamedTuple, TypeVar
+from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from rxruns._nodes import Nodes, NodeState, PendingTool, Question
+from rxruns._rope import Rope
+from rxruns.costs import CostTotals
+from rxruns.errors import InvalidArgumentError
+from rxruns.events import (
+    NodeError,
+    PayloadArtifact,
+    PlanEvent,
+    RunCompleted,
+    RunEvent,
+    RunFailed,
+    RunStarted,
+    TerminalEvent,
+)
+from rxruns.models import NodeStatus, RunStatus
+
+__all__ = ["NodeSpan", "NodeState", "NodeText", "Nodes", "PendingTool", "Question", "RunState", "Timed"]
+
+_T = TypeVar("_T")
+
+
+class Timed(NamedTuple, Generic[_T]):
+    """A value and when it was recorded, with the names of RxPY's own ``ops.timestamp``."""
+
+    value: _T
+    timestamp: datetime
+
+
+class NodeText(Struct, frozen=True):
+    """A piece of a node's text, and what came before it.
+
+    Attributes:
+        run_id: the run.
+        node_id: the node that says it.
+        piece: what is new: wire ``text_delta``.
+        so_far: all that the node has said since it started; ``str()`` joins it.
+    """
+
+    run_id: UUID
+    node_id: str
+    piece: str
+    so_far: Rope
+
+    @property
+    def text(self) -> str:
+        """All that the node has said since it started, joined each time it is asked for."""
+        return str(self.so_far)
+
+
+class NodeSpan(Struct, frozen=True, kw_only=True):
+    """One attempt of a node, from its start to its end.
+
+    Attributes:
+        run_id: the run.
+        node_id: the node.
+        attempt: from 1: how often the node has started.
+        started_at: ``ts`` of its ``node_started``, None where that was not seen.
+        ended_at: ``ts`` of its end or of its run's, None while it is open.
+        status: as of :class:`~rxruns.models.NodeStatus`.
+        error: why it failed.
+        tokens: total tokens of its model calls, as metered.
+    """
+
+    run_id: UUID
+    node_id: str
+    attempt: int = 1
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    status: str = NodeStatus.RUNNING
+    error: NodeError | None = None
+    tokens: int = 0
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from start to end; None while either is unknown."""
+        if self.started_at is None or self.ended_at is None:
+            return None
+        return (self.ended_at - self.started_at).total_seconds()
+
+
+class RunState(Struct, frozen=True, kw_only=True):
+    """What is known of a run after some of its events. At its end, what ``GET /runs/{id}`` says of each such
+    node.
+
+    Attributes:
+        run_id: the run, None before the first event.
+        plan_hash: of the plan that it executes.
+        started_at: ``ts`` of ``run_started``.
+        ended_at: ``ts`` of its terminal event.
+        final_status: how it ended, None while it is open.
+        nodes: by id, those that an event has named.
+        outputs: the run's artifact, as in ``run_completed``.
+        error: why it failed or was canceled.
+        costs: what its model calls took. ``RunState(costs=CostTotals(prices))`` begins with prices.
+        last_seq: ``seq`` of the last event: the cursor that belongs to this value.
+    """
+
+    run_id: UUID | None = None
+    plan_hash: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    final_status: str | None = None
+    nodes: Nodes = Nodes()
+    outputs: PayloadArtifact | None = None
+    error: NodeError | None = None
+    costs: CostTotals = CostTotals()
+    last_seq: int = 0
+
+    @property
+    def status(self) -> str:
+        """As of :class:`~rxruns.models.RunStatus`. An open run waits if a node waits and none is at work."""
+        if self.final_status is not None:
+            return self.final_status
+        at = {node.status for node in self.nodes.values()}
+        waits = NodeStatus.WAITING in at and NodeStatus.RUNNING not in at
+        return RunStatus.WAITING if waits else RunStatus.RUNNING
+
+    @property
+    def pending_tools(self) -> tuple[PendingTool, ...]:
+        """The calls that nodes wait for, ``user_ask`` among them."""
+        return tuple(tool for node in self.nodes.values() for tool in node.pending_tools)
+
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """What nodes asked a person, without those that were answered."""
+        return tuple(asked for node in self.nodes.values() for asked in node.questions)
+
+    def step(self, event: RunEvent) -> RunState:
+        """The state after ``event``: this very value for one that it has seen, by ``seq``.
+
+        Raises:
+            InvalidArgumentError: for an event of another run.
+        """
+        if self.run_id is not None and event.run_id != self.run_id:
+            raise InvalidArgumentError(
+                f"run_id: an event of run {event.run_id} can not change the state of run {self.run_id}; "
+                "fold each run on its own, with ops.group_by for instance",
+                field="run_id",
+            )
+        if event.seq <= self.last_seq:
+            return self
+        if isinstance(event, PlanEvent):
+            return self._planned(event)
+        nodes, costs = self.nodes, self.costs
+        node_id: str | None = getattr(event, "node_id", None)
+        if node_id is not None:
+            known = nodes.get(node_id)
+            node = (known or NodeState(id=node_id)).step_to(event)
+            if node is not known:
+                nodes = nodes.having(node)
+            costs = costs.step(event)
+        return replace(self, run_id=event.run_id, nodes=nodes, costs=costs, last_seq=event.seq)
+
+    def _planned(self, event: PlanEvent) -> RunState:
+        """After an event of the run itself."""
+        state = replace(self, run_id=event.run_id, plan_hash=event.plan_hash, last_seq=event.seq)
+        if isinstance(event, RunStarted):
+            return replace(state, started_at=event.ts)
+        if not isinstance(event, TerminalEvent):
+            return state
+        nodes = {id: node.at_run_end(event.ts) for id, node in self.nodes.items()}
+        state = replace(state, nodes=Nodes(nodes), ended_at=event.ts)
+        if isinstance(event, RunCompleted):
+            return replace(state, final_status=RunStatus.SUCCEEDED, outputs=event.outputs)
+        failed = isinstance(event, RunFailed)
+        return replace(
+            state,
+            final_status=RunStatus.FAILED if failed else RunStatus.CANCELED,
+            error=event.error,  # type: ignore[attr-defined]
+        )
