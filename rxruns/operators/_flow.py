@@ -1,0 +1,224 @@
+"""The operator that hands values to another thread."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, Literal, TypeVar, get_args
+
+from reactivex import Observable, abc
+from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignmentDisposable
+
+from rxruns._channel import Channel, End, check_capacity
+from rxruns.errors import InvalidArgumentError, StreamBackpressureError
+from rxruns.events import RunEvent
+
+__all__ = ["Overflow", "handoff"]
+
+Overflow = Literal["block", "drop_oldest", "drop_newest", "error"]
+
+_T = TypeVar("_T")
+_TURN = 64
+"""Values that a scheduler's action emits before it lets others have their turn."""
+
+logger = logging.getLogger("rxruns")
+
+
+def handoff(
+    capacity: int,
+    overflow: Overflow = "block",
+    scheduler: abc.SchedulerBase | None = None,
+    *,
+    on_dropped: Callable[[int], object] | None = None,
+) -> Callable[[Observable[_T]], Observable[_T]]:
+    """Emit on another thread, with at most ``capacity`` values on their way there; order is kept.
+
+    ::
+
+        source                   -1-2-3-4-5-|
+        block (capacity 2)       -1---2---3---4---5|     the source waits
+        drop_oldest              -1---2---4---5|         while 2 is looked at, 3 makes room for 5
+        drop_newest              -1---2---3---4|         5 finds no room
+        error                    -1---2---3---4#         StreamBackpressureError instead of 5
+
+    Each subscription has a thread of its own, a daemon that ends with it. The end, an error too, waits for the values
+    before it and is never dropped. Dispose lets a blocked source go on and stops the thread after the ``on_next`` that
+    is on its way.
+
+    Args:
+        capacity: how many values may wait; the one that is being looked at does not count.
+        overflow: what a value does that finds no room. ``"block"`` holds the source's thread: of ``run_events`` the
+            reader, so that TCP slows the service down.
+        scheduler: emits instead of an own thread. It has to run elsewhere than the source if that is to wait.
+        on_dropped: gets how many values were dropped so far, after each drop, on the source's thread. The total is
+            also logged at the end, as a warning.
+
+    Raises:
+        InvalidArgumentError: for a capacity below 1 or another overflow.
+
+    With ``"error"``, ``on_error`` gets :class:`~rxruns.errors.StreamBackpressureError`, after the values that had
+    found room; of events it names the last one of those as ``last_seq``.
+
+    >>> import reactivex
+    >>> from rxruns import block_on
+    >>> from rxruns import operators as ops
+    >>> block_on(reactivex.of(1, 2, 3).pipe(handoff(1), ops.to_list()))
+    [1, 2, 3]
+    """
+    check_capacity(capacity)
+    if overflow not in get_args(Overflow):
+        raise InvalidArgumentError(
+            f"overflow has to be one of {', '.join(get_args(Overflow))}, not {overflow!r}", field="overflow"
+        )
+
+    def handed(source: Observable[_T]) -> Observable[_T]:
+        def subscribe(
+            observer: abc.ObserverBase[_T], scheduler_: abc.SchedulerBase | None = None
+        ) -> abc.DisposableBase:
+            consumer = _OwnThread() if scheduler is None else _Scheduled(scheduler)
+            channel: Channel[_T] = Channel(capacity, consumer.wake)
+            upstream = SingleAssignmentDisposable()
+            producer = _Producer(channel, overflow, upstream, on_dropped)
+            subscription = CompositeDisposable(
+                Disposable(channel.close), Disposable(consumer.stop), upstream
+            )
+            consumer.start(lambda most: _emit(channel, observer, subscription, most))
+            upstream.disposable = source.subscribe(
+                producer.on_next, producer.on_error, producer.on_completed, scheduler=scheduler_
+            )
+            return subscription
+
+        return Observable(subscribe)
+
+    return handed
+
+
+class _Producer:
+    """The observer of the source: it fills the channel."""
+
+    def __init__(
+        self,
+        channel: Channel[Any],
+        overflow: Overflow,
+        upstream: abc.DisposableBase,
+        on_dropped: Callable[[int], object] | None,
+    ) -> None:
+        self._channel = channel
+        self._add: Callable[[Any], bool | None] = channel.offer
+        if overflow == "block":
+            self._add = channel.put
+        elif overflow == "drop_oldest":
+            self._add = channel.push
+        self._fails = overflow == "error"
+        self._upstream = upstream
+        self._on_dropped = on_dropped
+        self._dropped = 0
+        self._last: Any = None
+
+    def on_next(self, value: Any) -> None:
+        if self._add(value) is not False:
+            self._last = value
+            return
+        self._dropped += 1
+        if self._fails:
+            self._fail()
+        if self._on_dropped is not None:
+            try:
+                self._on_dropped(self._dropped)
+            except Exception as error:
+                self._channel.end(error)
+                self._upstream.dispose()
+
+    def on_error(self, error: Exception) -> None:
+        self._log_drops()
+        self._channel.end(error)
+
+    def on_completed(self) -> None:
+        self._log_drops()
+        self._channel.end(None)
+
+    def _fail(self) -> None:
+        last = self._last if isinstance(self._last, RunEvent) else None
+        self._channel.end(
+            StreamBackpressureError(
+                "a value found no room: the subscriber is slower than the source; take a larger capacity or "
+                'another overflow, such as "block"',
+                dropped=self._dropped,
+                run_id=None if last is None else last.run_id,
+                last_seq=0 if last is None else last.seq,
+            )
+        )
+        self._upstream.dispose()
+
+    def _log_drops(self) -> None:
+        if self._dropped:
+            logger.warning("handoff dropped %d values: the subscriber was too slow", self._dropped)
+
+
+def _emit(
+    channel: Channel[_T], observer: abc.ObserverBase[_T], subscription: abc.DisposableBase, most: int | None
+) -> bool:
+    """Emit what there is, ``most`` values of it. Whether there may be more."""
+    emitted = 0
+    try:
+        while emitted != most:
+            taken = channel.take()
+            if taken is None:
+                return False
+            if isinstance(taken, End):
+                channel.close()
+                if taken.error is None:
+                    observer.on_completed()
+                else:
+                    observer.on_error(taken.error)
+                return False
+            observer.on_next(taken[0])
+            emitted += 1
+    except BaseException:  # the subscriber's own: nobody looks at the channel any more
+        subscription.dispose()
+        raise
+    return True
+
+
+class _OwnThread:
+    """Calls on a thread of its own, as often as it is woken up."""
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[bool] = SimpleQueue()
+
+    def start(self, emit: Callable[[int | None], bool]) -> None:
+        def run() -> None:
+            while self._calls.get():
+                emit(None)
+
+        threading.Thread(target=run, name="rxruns-handoff", daemon=True).start()
+
+    def wake(self) -> None:
+        self._calls.put(True)
+
+    def stop(self) -> None:
+        self._calls.put(False)
+
+
+class _Scheduled:
+    """Calls on a scheduler, in turns."""
+
+    def __init__(self, scheduler: abc.SchedulerBase) -> None:
+        self._scheduler = scheduler
+        self._emit: Callable[[int | None], bool] = lambda most: False
+
+    def start(self, emit: Callable[[int | None], bool]) -> None:
+        self._emit = emit
+
+    def wake(self) -> None:
+        # Not kept for a dispose, which may wait for an event loop: a late turn finds the channel closed.
+        self._scheduler.schedule(self._turn)
+
+    def stop(self) -> None:
+        pass
+
+    def _turn(self, scheduler: abc.SchedulerBase, state: object = None) -> None:
+        if self._emit(_TURN):
+            self._scheduler.schedule(self._turn)
