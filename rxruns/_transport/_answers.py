@@ -14,7 +14,7 @@ from rxruns.errors import APIError, RunsError, WorkflowValidationError
 from rxruns.models import WorkflowIssue
 
 RAW_BODY = 4096
-"""Characters of an error's body that are kept."""
+"""Characters of a body that an error keeps."""
 
 _MESSAGE = 500
 
@@ -44,11 +44,12 @@ class RequestMetrics:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer with a 2xx status. `body` is decoded (no gzip)."""
+    """A whole answer with a 2xx status. `body` is unpacked; `excerpt` is its start, without secrets."""
 
     status: int
     request_id: str | None
     body: bytes
+    excerpt: str
 
 
 def request_id_of(headers: Mapping[str, str]) -> str | None:

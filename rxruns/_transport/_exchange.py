@@ -72,6 +72,10 @@ class Exchange:
         self.attempts += 1
         self.connected, self.status, self.request_id = False, None, None
 
+    def shown(self, body: bytes) -> str:
+        """A body as text that may be shown."""
+        return hide(body.decode("utf-8", "replace"), self.secrets)
+
     def fault(self, error: Exception) -> TransportError:
         """Our error for a foreign one; `Cancelled` is raised where that is the reason."""
         self.ask.cancellation.check()

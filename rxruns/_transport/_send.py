@@ -6,16 +6,24 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
+from urllib.parse import urlencode
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
-from rxruns._transport._answers import Answer, RequestMetrics, api_error, redirect_error, request_id_of
+from rxruns._transport._answers import (
+    RAW_BODY,
+    Answer,
+    RequestMetrics,
+    api_error,
+    redirect_error,
+    request_id_of,
+)
 from rxruns._transport._bodies import OpenStream, closing, read_bounded
 from rxruns._transport._cancellation import Cancelled
 from rxruns._transport._connections import note_sockets_of, used_for
-from rxruns._transport._credentials import Credentials, hide
+from rxruns._transport._credentials import Credentials
 from rxruns._transport._exchange import FOREIGN, Ask, Exchange
 from rxruns.errors import APIError, RunsError, TransportError
 
@@ -80,7 +88,7 @@ class Transport:
                 body = read_bounded(response, ask.cancellation, MAX_BODY)
             if len(body) > MAX_BODY:
                 raise TransportError(f"{ask}: the answer is larger than {MAX_BODY:,} bytes", kind="other")
-            return Answer(response.status_code, exchange.request_id, body)
+            return Answer(response.status_code, exchange.request_id, body, exchange.shown(body[:RAW_BODY]))
 
         return self._perform(ask, read)
 
@@ -149,7 +157,7 @@ class Transport:
                 ask.method,
                 self._base_url + ask.path,
                 headers={**self._headers, **ask.headers},
-                params=dict(ask.params),
+                params=urlencode(ask.params, safe=","),
                 data=ask.body,
                 auth=_Auth(exchange.secrets),
             )
@@ -219,7 +227,6 @@ def _refusal(response: requests.Response, exchange: Exchange) -> APIError:
         except FOREIGN:
             cancellation.check()
             body = b""
-    text = hide(body[:_MAX_ERROR_BODY].decode("utf-8", "replace"), exchange.secrets)
-    error = api_error(response.status_code, response.headers, text)
+    error = api_error(response.status_code, response.headers, exchange.shown(body[:_MAX_ERROR_BODY]))
     exchange.request_id = error.request_id
     return error

@@ -1,0 +1,117 @@
+"""What callers pass: checked before anything is sent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import msgspec
+
+from rxruns._retry import whole_number
+from rxruns.errors import InvalidArgumentError
+from rxruns.events import NIL
+
+MAX_PAGE = 10_000
+"""The most events that one connection may be limited to."""
+
+_INCLUDABLE = ("steps", "tool_calls")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\x20-\x7e\xa0-\xff]*")
+
+
+def check_id(value: object, field: str) -> UUID:
+    """The UUID that is meant, which must not be the nil one."""
+    try:
+        found = value if isinstance(value, UUID) else msgspec.convert(value, UUID)
+    except msgspec.ValidationError:
+        raise InvalidArgumentError(
+            f"{field} is {value!r}: give a uuid.UUID or its text", field=field
+        ) from None
+    if found == NIL:
+        raise InvalidArgumentError(f"{field} is required: it must not be the nil UUID", field=field)
+    return found
+
+
+def check_run_id(value: object) -> UUID:
+    """The run's id, of a UUID or its text."""
+    return check_id(value, "run_id")
+
+
+def check_after_seq(value: object) -> None:
+    """Refuse what is no ``seq`` to go on after."""
+    whole_number("after_seq", value, at_least=0)
+
+
+def check_limit(value: object) -> None:
+    """Refuse what is no number of events; None is no limit."""
+    if value is not None:
+        whole_number("limit", value, at_least=1)
+
+
+def check_include(include: Iterable[str]) -> str:
+    """The names to include, as the query wants them."""
+    names = (include,) if isinstance(include, str) else tuple(include)
+    for name in names:
+        if name not in _INCLUDABLE:
+            raise InvalidArgumentError(
+                f"include has {name!r}: it may have {' and '.join(map(repr, _INCLUDABLE))}", field="include"
+            )
+    return ",".join(names)
+
+
+def check_base_url(value: object) -> str:
+    """The base URL without a trailing slash. One that is refused is not shown: it may hold a password."""
+    remedy = "give one such as https://api.modelrelay.ai/api/v1"
+    if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]+", value):
+        raise InvalidArgumentError(f"base_url has to be a URL in ASCII: {remedy}", field="base_url")
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    else:
+        if "@" in parts.netloc or "?" in value or "#" in value:
+            raise InvalidArgumentError(
+                f"base_url must not carry a password, a query or a fragment: {remedy}", field="base_url"
+            )
+    if not usable:
+        raise InvalidArgumentError(
+            f"base_url has to start with http:// or https:// and name a host: {remedy}", field="base_url"
+        )
+    return value.rstrip("/")
+
+
+def is_exposed(base_url: str) -> bool:
+    """Whether credentials would cross a network without TLS."""
+    parts = urlsplit(base_url)
+    if parts.scheme == "https" or parts.hostname == "localhost":
+        return False
+    try:
+        return not ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return True
+
+
+def check_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """The caller's own headers. A value is never shown: it may be a secret."""
+    checked = dict(headers or {})
+    for name, value in checked.items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise InvalidArgumentError(f"headers has {name!r}, which is no header's name", field="headers")
+        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value) or value != value.strip():
+            raise InvalidArgumentError(
+                f"headers[{name!r}] has to be text without control characters or blanks around it "
+                "(it is not shown here)",
+                field="headers",
+            )
+    return checked
+
+
+def filled(name: str, value: str | None) -> str | None:
+    """Trimmed text; a blank one counts as not given."""
+    if value is not None and not isinstance(value, str):
+        raise InvalidArgumentError(f"{name} is {value!r}: give text, or None", field=name)
+    return (value or "").strip() or None

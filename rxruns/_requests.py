@@ -1,0 +1,180 @@
+"""What is sent and what is answered, between Python values and JSON. No I/O.
+
+Bodies are checked against their schemas, and encoded before the first attempt, so that later changes of a
+mutable argument are of no consequence.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, TypedDict, TypeVar, cast
+from uuid import UUID, uuid4
+
+import marshmallow as ma
+import msgspec
+
+from rxruns import schemas
+from rxruns._arguments import check_after_seq, check_id, check_limit, filled
+from rxruns._retry import truth
+from rxruns._transport import Answer
+from rxruns.errors import APIError, InvalidArgumentError
+from rxruns.models import (
+    RunsCreateResponse,
+    RunsGetResponse,
+    RunsModelOverrides,
+    RunsPendingToolsResponse,
+    RunsToolResultsRequest,
+    RunsToolResultsResponse,
+    WorkflowsCompileResponse,
+)
+from rxruns.workflow import WorkflowSpec
+
+T = TypeVar("T")
+
+Spec = WorkflowSpec | Mapping[str, Any]
+
+_CREATE = schemas.RunsCreateRequestSchema()
+_CREATE_FROM_PLAN = schemas.RunsCreateFromPlanRequestSchema()
+_TOOL_RESULTS = schemas.RunsToolResultsRequestSchema()
+
+_RESPONSES: dict[type[Any], ma.Schema] = {
+    RunsCreateResponse: schemas.RunsCreateResponseSchema(),
+    RunsGetResponse: schemas.RunsGetResponseSchema(),
+    RunsPendingToolsResponse: schemas.RunsPendingToolsResponseSchema(),
+    RunsToolResultsResponse: schemas.RunsToolResultsResponseSchema(),
+    WorkflowsCompileResponse: schemas.WorkflowsCompileResponseSchema(),
+}
+
+
+class CreateOptions(TypedDict, total=False):
+    """The options of ``POST /runs``, as :meth:`rxruns.RunsClient.create` describes them."""
+
+    session_id: UUID | str | None
+    input: Mapping[str, Any] | None
+    model_override: str | None
+    model_overrides: RunsModelOverrides | None
+    stream: bool | None
+    idempotency_key: str | None
+
+
+def create_body(spec_or_plan_hash: Spec | str, options: CreateOptions) -> bytes:
+    """The body of ``POST /runs``. It always has an idempotency key."""
+    session_id, values = options.get("session_id"), options.get("input")
+    sent = {
+        "input": None if values is None else _plain("input", values),
+        "model_override": filled("model_override", options.get("model_override")),
+        "model_overrides": _overrides(options.get("model_overrides")),
+        "session_id": None if session_id is None else str(check_id(session_id, "session_id")),
+        "stream": options.get("stream"),
+        "options": {
+            "idempotency_key": filled("idempotency_key", options.get("idempotency_key")) or str(uuid4())
+        },
+    }
+    if not isinstance(spec_or_plan_hash, str):
+        return _encode_checked(_CREATE, {"spec": _spec(spec_or_plan_hash), **sent})
+    if not spec_or_plan_hash.strip():
+        raise InvalidArgumentError("plan_hash is required", field="plan_hash")
+    return _encode_checked(_CREATE_FROM_PLAN, {"plan_hash": spec_or_plan_hash, **sent})
+
+
+def tool_results_body(request: RunsToolResultsRequest) -> bytes:
+    """The body of ``POST /runs/{id}/tool-results``."""
+    if not isinstance(request, RunsToolResultsRequest):
+        raise InvalidArgumentError(
+            f"request has to be a RunsToolResultsRequest, not {type(request).__name__}", field="request"
+        )
+    return _encode_checked(_TOOL_RESULTS, msgspec.to_builtins(request))
+
+
+def compile_body(spec: Spec) -> bytes:
+    """The body of ``POST /workflows/compile``."""
+    return _encode("spec", _spec(spec))
+
+
+def events_query(after_seq: int, limit: int | None, wait: bool, include_output: bool) -> dict[str, str]:
+    """The query of ``GET /runs/{id}/events``."""
+    check_after_seq(after_seq)
+    check_limit(limit)
+    truth("wait", wait)
+    truth("include_output", include_output)
+    query = {}
+    if after_seq > 0:
+        query["after_seq"] = str(after_seq)
+    if limit is not None:
+        query["limit"] = str(limit)
+    if not wait:
+        query["wait"] = "0"
+    if include_output:
+        query["include_output"] = "true"
+    return query
+
+
+def loaded(response: type[T], answer: Answer) -> T:
+    """The answer as its struct, or an error that names what is wrong with it."""
+    cause: Exception
+    try:
+        return cast(T, _RESPONSES[response].load(msgspec.json.decode(answer.body)))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        problem, cause = f"it is no JSON: {error}", error
+    except ma.ValidationError as error:
+        problem, cause = ": ".join(_first_problem(error.messages)), error
+    raise APIError(
+        f"the service's answer is no valid {response.__name__}: {problem}",
+        status=answer.status,
+        request_id=answer.request_id,
+        raw_body=answer.excerpt,
+    ) from cause
+
+
+def _spec(spec: Spec) -> dict[str, Any]:
+    return _plain("spec", spec.to_dict() if isinstance(spec, WorkflowSpec) else spec)
+
+
+def _plain(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InvalidArgumentError(
+            f"{name} has to be a mapping that goes into JSON, not {type(value).__name__}", field=name
+        )
+    return dict(value)
+
+
+def _overrides(overrides: RunsModelOverrides | None) -> dict[str, Any] | None:
+    if overrides is None:
+        return None
+    if not isinstance(overrides, RunsModelOverrides):
+        raise InvalidArgumentError(
+            f"model_overrides has to be a RunsModelOverrides, not {type(overrides).__name__}",
+            field="model_overrides",
+        )
+    return msgspec.to_builtins(overrides) or None
+
+
+def _encode_checked(schema: ma.Schema, body: Mapping[str, Any]) -> bytes:
+    """The JSON of a request, None left out, checked against its schema first."""
+    sent = {name: value for name, value in body.items() if value is not None}
+    problems = schema.validate(sent)
+    if problems:
+        field, message = _first_problem(problems)
+        raise InvalidArgumentError(f"{field}: {message}", field=field)
+    pairs = (b'"%b":%b' % (name.encode(), _encode(name, value)) for name, value in sent.items())
+    return b"{" + b",".join(pairs) + b"}"
+
+
+def _encode(name: str, value: object) -> bytes:
+    """The JSON of one argument."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        reason = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+        raise InvalidArgumentError(f"{name} can not be written as JSON: {reason}", field=name) from error
+
+
+def _first_problem(problems: Any) -> tuple[str, str]:
+    """Where the first of marshmallow's messages is, ``results[0].output``, and what it says."""
+    path = ""
+    while isinstance(problems, dict):
+        step, problems = next(iter(problems.items()))
+        if step != ma.exceptions.SCHEMA:
+            path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
+    return path, " ".join(map(str, problems)) if isinstance(problems, list) else str(problems)

@@ -1,0 +1,135 @@
+"""One raw connection as a closable iterator of events: no cursor, no gap check, no resume."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from types import TracebackType
+from uuid import UUID
+
+from rxruns._decoding import RecordError, event_decoder, excerpt
+from rxruns._framing import Lines
+from rxruns._transport import Cancellation, Cancelled, OpenStream
+from rxruns.errors import StreamInterruptedError, StreamProtocolError
+from rxruns.events import RunEvent
+
+__all__ = ["RunEventStream"]
+
+
+class RunEventStream(Iterator[RunEvent]):
+    """Iterate the events of one connection, each checked; close it at the end of a ``with`` block.
+
+    For what follows a run through faults, see :func:`rxruns.run_events`. One thread iterates; any thread may
+    call :meth:`cancel` or :meth:`close`.
+
+    Raises (while iterating, after the events that came before):
+        StreamProtocolError: a line that is no valid event.
+        StreamInterruptedError: the body ended in the middle of a line.
+        TransportError: the body broke, or no byte came for the client's timeout.
+
+    ::
+
+        with client.stream_events(run_id) as stream:
+            for event in stream:
+                print(event.seq, event.type)
+    """
+
+    def __init__(
+        self,
+        stream: OpenStream,
+        cancellation: Cancellation,
+        *,
+        run_id: UUID,
+        include_output: bool,
+        max_line_bytes: int,
+    ) -> None:
+        self._stream = stream
+        self._cancellation = cancellation
+        self._run_id = run_id
+        self._decode = event_decoder(include_output=include_output)
+        self._max_line_bytes = max_line_bytes
+        self._last_seq = 0
+        self._events = self._read()
+
+    @property
+    def request_id(self) -> str | None:
+        """The service's id of the request, for its support."""
+        return self._stream.request_id
+
+    def __repr__(self) -> str:
+        return f"RunEventStream(run_id={str(self._run_id)!r}, request_id={self.request_id!r})"
+
+    def __next__(self) -> RunEvent:
+        return next(self._events)
+
+    def __enter__(self) -> RunEventStream:
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def cancel(self) -> None:
+        """Stop at once: the iteration just ends, also one that waits. From any thread; never waits."""
+        self._cancellation.cancel()
+
+    def close(self) -> None:
+        """Cancel, and close the connection. A thread that is iterating meanwhile does the closing itself."""
+        self.cancel()
+        try:
+            self._events.close()
+        except ValueError:  # another thread is in it
+            return
+        self._stream.close()
+
+    def _read(self) -> Generator[RunEvent, None, None]:
+        lines = Lines(self._stream.chunks(), self._max_line_bytes, self._refuse_overlong)
+        try:
+            for line in lines:
+                event = self._event(line, lines.number)
+                if event is not None:
+                    yield event
+            event = self._last_event(lines.tail, lines.number + 1)
+            if event is not None:
+                yield event
+        except Cancelled:
+            return
+        finally:
+            self._stream.close()
+
+    def _event(self, line: bytes, number: int) -> RunEvent | None:
+        self._cancellation.check()  # what was read before is not delivered any more
+        try:
+            event = self._decode(line)
+        except RecordError as error:
+            raise self._refusal(str(error), line, number) from error
+        if event is not None:
+            self._last_seq = event.seq
+        return event
+
+    def _last_event(self, tail: bytes, number: int) -> RunEvent | None:
+        """A last line without a newline counts if it is a whole record."""
+        try:
+            return self._decode(tail)
+        except RecordError as error:
+            if error.is_record:
+                raise self._refusal(str(error), tail, number) from error
+            raise StreamInterruptedError(
+                "the stream ended in the middle of a line", run_id=self._run_id, last_seq=self._last_seq
+            ) from error
+
+    def _refuse_overlong(self, number: int, start: bytes) -> None:
+        message = f"a line is longer than {self._max_line_bytes:,} bytes (max_line_bytes)"
+        raise self._refusal(message, start, number)
+
+    def _refusal(self, message: str, line: bytes, number: int) -> StreamProtocolError:
+        return StreamProtocolError(
+            message,
+            raw_data=excerpt(line),
+            line_number=number,
+            run_id=self._run_id,
+            last_seq=self._last_seq,
+        )
