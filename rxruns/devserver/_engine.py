@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from rxruns.devserver import _llm
+from rxruns.devserver._json import is_array, is_object
 from rxruns.devserver._log import RunLog, artifact
 from rxruns.devserver._model import ModelFault
 from rxruns.devserver._plan import Plan, model_of, pointed
@@ -228,7 +229,7 @@ class Execution:
         merged: dict[str, Any] = {}
         for source in node["merge"]:
             part = self._taken(source)
-            if not isinstance(part, dict):
+            if not is_object(part):
                 raise NodeFault(f"{source['from']}: only objects can be merged", "INVALID_ITEMS")
             merged |= part
         return merged
@@ -243,7 +244,7 @@ class Execution:
     def _fan_out(self, node: Mapping[str, Any]) -> list[Any]:
         origin = node.get("items_from") or node["items_from_input"]
         items = self._taken({"from": origin, "pointer": node.get("items_pointer")})
-        if not isinstance(items, list):
+        if not is_array(items):
             raise NodeFault(f"{origin}: expected a list of items", "INVALID_ITEMS")
         found: list[Any] = [None] * len(items)
         turns = iter(range(len(items)))

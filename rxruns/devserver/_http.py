@@ -18,6 +18,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 
+from rxruns.devserver._json import is_object
 from rxruns.devserver._log import now
 from rxruns.devserver._refusal import Refusal
 from rxruns.devserver._stream import parse_ask, stream
@@ -110,7 +111,7 @@ class Listener(ThreadingHTTPServer):
 class _Connection(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    server: Listener
+    server: Listener  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def handle(self) -> None:
         with suppress(ConnectionError):
@@ -269,7 +270,7 @@ def _include(request: Request) -> frozenset[str]:
 
 
 def _object(request: Request) -> dict[str, Any]:
-    if not isinstance(request.body, dict):
+    if not is_object(request.body):
         raise Refusal(400, "INVALID_INPUT", "the body has to be a JSON object")
     return request.body
 

@@ -13,6 +13,8 @@ from uuid import UUID
 
 import msgspec
 
+from rxruns.devserver._json import is_object
+
 __all__ = ["INLINE_BYTES", "KEEPALIVE", "TERMINAL", "RunLog", "artifact", "now"]
 
 INLINE_BYTES = 1_000_000
@@ -116,13 +118,13 @@ class RunLog:
 
     def events(self) -> list[dict[str, Any]]:
         """All events, decoded, with their outputs; lines that are no objects are left out."""
-        decoded = []
+        decoded: list[dict[str, Any]] = []
         for line in self.read(0, len(self), include_output=True):
             try:
                 event = msgspec.json.decode(line)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 continue
-            if isinstance(event, dict):
+            if is_object(event):
                 decoded.append(event)
         return decoded
 
@@ -137,9 +139,9 @@ class RunLog:
 def _without_output(event: dict[str, Any]) -> dict[str, Any]:
     for name in _ARTIFACTS:
         payload = event.get(name)
-        if isinstance(payload, dict) and "content" in payload:
+        if is_object(payload) and "content" in payload:
             about = payload.get("info")
-            about = about | {"included": False} if isinstance(about, dict) else about
+            about = about | {"included": False} if is_object(about) else about
             bare = {key: value for key, value in payload.items() if key != "content"} | {"info": about}
             event = event | {name: bare}
     return event

@@ -130,9 +130,10 @@ def call_tools(
 ) -> tuple[tuple[ToolRequest, ...], Mapping[str, int]]:
     """Ask for each of the tools once, with arguments that fit its parameters; and the usage in tokens."""
     dice = _dice(seed, model, prompt)
-    calls = []
+    calls: list[ToolRequest] = []
     for place, tool in enumerate(tools):
-        name, parameters = str(tool["name"]), tool.get("parameters") or {}
+        name = str(tool["name"])
+        parameters: Mapping[str, Any] = tool.get("parameters") or {}
         filled = _question(prompt) if name == USER_ASK else _fill(parameters, dice)
         calls.append(ToolRequest(f"call_{step}_{place}_{dice.getrandbits(32):08x}", name, json.dumps(filled)))
     return tuple(calls), _usage(_count([prompt]), _count(call.arguments for call in calls))

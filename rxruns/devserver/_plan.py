@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
 import msgspec
 
+from rxruns.devserver._json import is_array, is_object
 from rxruns.devserver._spec import PLACEHOLDER, Issue, check, needs, placeholders
 
 __all__ = ["Plan", "SpecRefused", "compile_spec", "missing_inputs", "model_of", "pointed", "rendered"]
@@ -70,7 +71,7 @@ def compile_spec(spec: Any) -> Plan:
 def missing_inputs(plan: Plan, given: Mapping[str, Any]) -> dict[str, str]:
     """What is wrong with a run's inputs, by field: missing, or of another type than declared."""
     declared = {item["name"]: item for item in plan.spec.get("inputs", ())}
-    wrong = {}
+    wrong: dict[str, str] = {}
     for name, item in declared.items():
         if name not in given:
             if item.get("required") and "default" not in item:
@@ -79,8 +80,8 @@ def missing_inputs(plan: Plan, given: Mapping[str, Any]) -> dict[str, str]:
             wrong[f"input.{name}"] = f"expected {item['type']}"
     known = set(plan.nodes) | set(declared) | set(given)
     for node in plan.nodes.values():
-        subnode = node.get("subnode", {})
-        local = {"item"} if subnode else set()
+        subnode: Mapping[str, Any] = node.get("subnode", {})
+        local: set[str] = {"item"} if subnode else set()
         texts = [part.get(name) for part in (node, subnode) for name in ("system", "user", "input")]
         used = placeholders([text for text in texts if text is not None]) | {node.get("items_from_input")}
         for name in used - known - local - {None}:
@@ -92,9 +93,11 @@ def model_of(
     plan: Plan, node: Mapping[str, Any], overrides: Mapping[str, Any], parent: str | None = None
 ) -> str:
     """The model that a node is run with; an override for the node wins over one for the run."""
-    per_node = overrides.get("model_overrides") or {}
-    named = (per_node.get("nodes") or {}).get(node["id"]) if parent is None else None
-    for item in per_node.get("fanout_subnodes") or ():
+    per_node: Mapping[str, Any] = overrides.get("model_overrides") or {}
+    nodes: Mapping[str, str] = per_node.get("nodes") or {}
+    subnodes: Sequence[Mapping[str, str]] = per_node.get("fanout_subnodes") or ()
+    named = nodes.get(node["id"]) if parent is None else None
+    for item in subnodes:
         if (item.get("parent_id"), item.get("subnode_id")) == (parent, node["id"]):
             named = item.get("model")
     general = (overrides.get("model_override") or "").strip()
@@ -141,9 +144,9 @@ def pointed(value: Any, pointer: str | None) -> Any:
 def _walk(value: Any, pointer: str) -> Any:
     for step in pointer[1:].split("/"):
         key = step.replace("~1", "/").replace("~0", "~")
-        if isinstance(value, list) and key.isdecimal():
+        if is_array(value) and key.isdecimal():
             value = value[int(key)]
-        elif isinstance(value, dict):
+        elif is_object(value):
             value = value[key]
         else:
             raise LookupError(key)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from rxruns.devserver._json import is_array, is_object
 from rxruns.devserver._model import cents
 
 __all__ = ["NodeRecord", "RunRecord", "StepRecord", "as_object"]
@@ -21,8 +22,8 @@ class StepRecord:
     step: int
     request_id: str
     llm_call: dict[str, Any] | None = None
-    tool_calls: list[dict[str, Any]] = field(default_factory=list)
-    tool_results: list[dict[str, Any]] = field(default_factory=list)
+    tool_calls: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    tool_results: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     waiting: dict[str, Any] | None = None
 
     def response(self, tool_calls: bool) -> dict[str, Any]:
@@ -53,8 +54,8 @@ class NodeRecord:
     output: Any = None
     error: dict[str, Any] | None = None
     listed: bool = True
-    steps: list[StepRecord] = field(default_factory=list)
-    pending: list[dict[str, Any]] = field(default_factory=list)
+    steps: list[StepRecord] = field(default_factory=list[StepRecord])
+    pending: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
     def response(self) -> dict[str, Any]:
         answer: dict[str, Any] = {"id": self.id, "type": self.type, "status": self.status}
@@ -81,7 +82,7 @@ class RunRecord:
     run_id: UUID
     plan_hash: str
     status: str = "running"
-    nodes: dict[str, NodeRecord] = field(default_factory=dict)
+    nodes: dict[str, NodeRecord] = field(default_factory=dict[str, NodeRecord])
     outputs: dict[str, Any] | None = None
 
     def end(self, status: str, ts: str) -> None:
@@ -145,7 +146,7 @@ class RunRecord:
         spent: dict[tuple[str, str], Counter[str]] = {}
         for call in self._calls():
             line = spent.setdefault((call.get("provider") or "", call.get("model") or ""), Counter())
-            usage = call.get("usage") or {}
+            usage: dict[str, int] = call.get("usage") or {}
             line["requests"] += 1
             for name in ("input_tokens", "output_tokens"):
                 line[name] += usage.get(name) or 0
@@ -179,7 +180,7 @@ def as_object(value: Any) -> dict[str, Any]:
     >>> as_object("hi"), as_object([1]), as_object({"a": 1}), as_object(2)
     ({'text': 'hi'}, {'items': [1]}, {'a': 1}, {'value': 2})
     """
-    if isinstance(value, dict):
+    if is_object(value):
         return value
-    name = "text" if isinstance(value, str) else "items" if isinstance(value, list) else "value"
+    name = "text" if isinstance(value, str) else "items" if is_array(value) else "value"
     return {name: value}

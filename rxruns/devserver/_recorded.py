@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
+from rxruns.devserver._json import is_object
 from rxruns.devserver._record import NodeRecord, RunRecord
 
 __all__ = ["record_from_log"]
@@ -35,7 +36,7 @@ def _take(record: RunRecord, event: Mapping[str, Any]) -> None:
     record.plan_hash = event.get("plan_hash") or record.plan_hash
     if kind in _RUN_ENDS:
         record.end(_RUN_ENDS[kind], event.get("ts", ""))
-        record.outputs = (event.get("outputs") or {}).get("content")
+        record.outputs = _part(event, "outputs").get("content")
     elif isinstance(kind, str) and kind.startswith("node_") and isinstance(name, str):
         node = record.nodes.get(name)
         if node is None:
@@ -54,11 +55,18 @@ def _take_node(node: NodeRecord, kind: str, event: Mapping[str, Any]) -> None:
         case "node_failed":
             node.status, node.ended_at, node.error = "failed", event.get("ts"), event.get("error")
         case "node_output":
-            node.output = (event.get("output") or {}).get("content")
+            node.output = _part(event, "output").get("content")
         case "node_llm_call" | "node_tool_call" | "node_user_ask" | "node_waiting":
-            _take_step(node, kind, event.get(kind.removeprefix("node_")) or {})
+            _take_step(node, kind, _part(event, kind.removeprefix("node_")))
         case "node_tool_result" | "node_user_answer":
-            _take_result(node, event.get(kind.removeprefix("node_")) or {})
+            _take_result(node, _part(event, kind.removeprefix("node_")))
+        case _:
+            pass  # deltas tell nothing that the rest does not
+
+
+def _part(whole: Mapping[str, Any], name: str) -> dict[str, Any]:
+    part = whole.get(name)
+    return part if is_object(part) else {}
 
 
 def _take_step(node: NodeRecord, kind: str, payload: Mapping[str, Any]) -> None:
@@ -75,7 +83,7 @@ def _take_step(node: NodeRecord, kind: str, payload: Mapping[str, Any]) -> None:
 
 def _take_result(node: NodeRecord, payload: Mapping[str, Any]) -> None:
     step = node.step_of(payload.get("step", 0), payload.get("request_id", ""))
-    call = payload.get("tool_call") or {}
+    call = _part(payload, "tool_call")
     output = payload.get("output", payload.get("answer", ""))
     step.tool_results.append({"tool_call": call, "output": output})
     node.pending = [pending for pending in node.pending if pending.get("id") != call.get("id")]

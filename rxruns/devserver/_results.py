@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from rxruns.devserver._json import is_array, is_object
 from rxruns.devserver._log import RunLog
 from rxruns.devserver._model import USER_ASK
 from rxruns.devserver._record import NodeRecord, RunRecord
@@ -58,12 +59,12 @@ def _checked(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     if isinstance(step := body.get("step", 0), bool) or not isinstance(step, int) or step < 0:
         wrong["step"] = "expected a whole number from 0"
     results = body.get("results", [])
-    if not isinstance(results, list) or not results:
+    if not is_array(results) or not results:
         wrong.setdefault("results", "expected at least one result")
         results = []
     for place, item in enumerate(results):
-        call = item.get("tool_call") if isinstance(item, dict) else None
-        if not isinstance(call, dict) or not all(isinstance(call.get(key), str) for key in ("id", "name")):
+        call = item.get("tool_call") if is_object(item) else None
+        if not is_object(call) or not all(isinstance(call.get(key), str) for key in ("id", "name")):
             wrong[f"results[{place}].tool_call"] = "expected an object with id and name"
         elif not isinstance(item.get("output"), str) or not isinstance(item.get("error", ""), str):
             wrong[f"results[{place}].output"] = "expected text"
@@ -94,7 +95,7 @@ def _answer(place: int, output: str) -> dict[str, Any]:
     except msgspec.DecodeError:
         answer = None
     if (
-        not isinstance(answer, dict)
+        not is_object(answer)
         or not isinstance(answer.get("answer"), str)
         or not answer["answer"].strip()
         or not isinstance(answer.get("is_freeform"), bool)

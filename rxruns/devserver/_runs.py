@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import msgspec
 
 from rxruns.devserver._engine import Execution, Settings
+from rxruns.devserver._json import is_array, is_object
 from rxruns.devserver._log import RunLog
 from rxruns.devserver._plan import Plan, SpecRefused, compile_spec, missing_inputs
 from rxruns.devserver._record import RunRecord
@@ -100,7 +101,8 @@ class Runs:
     def create(self, body: Mapping[str, Any]) -> Run:
         """Start a run, or give the one that was started with the same idempotency key."""
         _check_request(body)
-        key = str((body.get("options") or {}).get("idempotency_key") or "").strip()
+        options: Mapping[str, Any] = body.get("options") or {}
+        key = str(options.get("idempotency_key") or "").strip()
         with self._lock:
             if key and key in self._keys:
                 return self._keys[key]
@@ -251,7 +253,7 @@ def _envelope(line: bytes, number: int) -> tuple[dict[str, Any] | None, UUID | N
     """The event of a recorded line and its run; None and None for a keep-alive."""
     try:
         event = msgspec.json.decode(line)
-        if isinstance(event, dict) and event.get("type") == "keepalive":
+        if is_object(event) and event.get("type") == "keepalive":
             return None, None
         run_id = UUID(event["run_id"])
         if not isinstance(event["seq"], int):
@@ -278,7 +280,7 @@ def _check_request(body: Mapping[str, Any]) -> None:
     if ("spec" in body) == ("plan_hash" in body):
         wrong["spec"] = "either spec or plan_hash is required"
     for name in ("input", "model_overrides", "options"):
-        if not isinstance(body.get(name, {}), dict):
+        if not is_object(body.get(name, {})):
             wrong[name] = "expected an object"
     if not isinstance(body.get("stream", False), bool):
         wrong["stream"] = "expected true or false"
@@ -295,14 +297,15 @@ def _check_request(body: Mapping[str, Any]) -> None:
 
 
 def _wrong_overrides(plan: Plan, body: Mapping[str, Any]) -> dict[str, str]:
-    overrides = body.get("model_overrides") or {}
-    nodes, subnodes = overrides.get("nodes", {}), overrides.get("fanout_subnodes", [])
-    if not isinstance(nodes, dict) or not isinstance(subnodes, list):
+    overrides: Mapping[str, Any] = body.get("model_overrides") or {}
+    nodes: object = overrides.get("nodes", {})
+    subnodes: object = overrides.get("fanout_subnodes", [])
+    if not is_object(nodes) or not is_array(subnodes):
         return {"model_overrides": "expected nodes: an object, fanout_subnodes: a list"}
     wrong = {f"model_overrides.nodes.{name}": "no such node" for name in nodes.keys() - plan.nodes.keys()}
-    known = {(name, node["subnode"]["id"]) for name, node in plan.nodes.items() if "subnode" in node}
+    known = [(name, node["subnode"]["id"]) for name, node in plan.nodes.items() if "subnode" in node]
     for place, item in enumerate(subnodes):
-        named = (item.get("parent_id"), item.get("subnode_id")) if isinstance(item, dict) else None
+        named = (item.get("parent_id"), item.get("subnode_id")) if is_object(item) else None
         if named not in known or not isinstance(item.get("model"), str):
             wrong[f"model_overrides.fanout_subnodes[{place}]"] = "expected parent_id, subnode_id and model"
     return wrong

@@ -166,7 +166,8 @@ class DevServer:
 
     def client(self, **options: Any) -> RunsClient:
         """A client of this service; `options` as for :class:`~rxruns.RunsClient`. Closing it is yours."""
-        return RunsClient(**{"api_key": self.api_key, "base_url": self.url} | options)
+        named: dict[str, Any] = {"api_key": self.api_key, "base_url": self.url}
+        return RunsClient(**named | options)
 
     def cancel(self, run_id: UUID | str, message: str = "canceled by its owner") -> bool:
         """Cancel a run that is executed here; False when it had ended before."""

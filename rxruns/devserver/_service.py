@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -51,7 +51,7 @@ class Service:
             return self._faults.for_request(number), self._faults.dice(-1 - number)
 
     @contextmanager
-    def streaming(self) -> Iterator[None]:
+    def streaming(self) -> Generator[None]:
         """Count an open stream."""
         self._count(1)
         try:
@@ -60,7 +60,7 @@ class Service:
             self._count(-1)
 
     @contextmanager
-    def watched(self, wire: Wire) -> Iterator[None]:
+    def watched(self, wire: Wire) -> Generator[None]:
         """Notice when the client hangs up while a fault makes it wait."""
         self.watch.add(wire.connection, wire.leave)
         try:

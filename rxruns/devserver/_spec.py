@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+from rxruns.devserver._json import is_array, is_object
 
 __all__ = ["PLACEHOLDER", "Issue", "check", "needs", "placeholders", "tools_of"]
 
@@ -34,7 +36,7 @@ def check(spec: object) -> list[Issue]:
     ['$.nodes', '$.outputs']
     """
     checker = _Checker()
-    if isinstance(spec, dict):
+    if is_object(spec):
         checker.spec(spec)
     else:
         checker.add("INVALID_TYPE", "$", "a spec is an object")
@@ -45,20 +47,18 @@ def placeholders(value: Any) -> set[str]:
     """The names between double braces in a text, or in any text inside a JSON value."""
     if isinstance(value, str):
         return set(PLACEHOLDER.findall(value))
-    if isinstance(value, Mapping):
-        return set().union(*(placeholders(item) for item in value.values()))
-    if isinstance(value, Sequence):
-        return set().union(*(placeholders(item) for item in value))
-    return set()
+    inner: Iterable[Any] = value.values() if is_object(value) else value if is_array(value) else ()
+    return {name for item in inner for name in placeholders(item)}
 
 
 def tools_of(node: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A node's tools as ``{"name", "parameters"}``, from names, tool objects or function objects."""
-    found = []
-    for tool in node.get("tools") or ():
-        inner = tool.get("function", tool) if isinstance(tool, dict) else {"name": tool}
-        inner = inner if isinstance(inner, dict) else {}
-        parameters = inner.get("parameters") or inner.get("input_schema") or {}
+    found: list[dict[str, Any]] = []
+    tools: Iterable[Any] = node.get("tools") or ()
+    for tool in tools:
+        inner = tool.get("function", tool) if is_object(tool) else {"name": tool}
+        inner = inner if is_object(inner) else {}
+        parameters: Any = inner.get("parameters") or inner.get("input_schema") or {}
         found.append({"name": inner.get("name"), "parameters": parameters})
     return found
 
@@ -67,19 +67,19 @@ def needs(node: Mapping[str, Any], ids: set[str]) -> set[str]:
     """The nodes that have to end before this one: named in `depends_on`, in a placeholder or as a source."""
     texts = [node.get(name) for name in ("system", "user", "input")]
     subnode = node.get("subnode")
-    if isinstance(subnode, dict):
+    if is_object(subnode):
         texts += [subnode.get(name) for name in ("system", "user", "input")]
     sources = [node.get("items_from"), *(source.get("from") for _, source in _sources(node))]
-    named = set().union(*(placeholders(text) for text in texts)) & ids
-    return named | set(node.get("depends_on") or ()) | {source for source in sources if source in ids}
+    depends: Iterable[str] = node.get("depends_on") or ()
+    return (placeholders(texts) | {str(source) for source in sources}) & ids | set(depends)
 
 
 def _sources(node: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     fields, merged = node.get("object"), node.get("merge")
-    found = [(f".object.{key}", source) for key, source in fields.items()] if isinstance(fields, dict) else []
-    if isinstance(merged, list):
+    found = [(f".object.{key}", source) for key, source in fields.items()] if is_object(fields) else []
+    if is_array(merged):
         found += [(f".merge[{place}]", source) for place, source in enumerate(merged)]
-    return [(path, source if isinstance(source, dict) else {}) for path, source in found]
+    return [(path, source if is_object(source) else {}) for path, source in found]
 
 
 class _Checker:
@@ -111,22 +111,22 @@ class _Checker:
 
     def _objects(self, spec: Mapping[str, Any], name: str, path: str) -> list[dict[str, Any]]:
         items = spec.get(name)
-        if not isinstance(items, list) or not items:
+        if not is_array(items) or not items:
             self.add("REQUIRED", path, f"at least one of {name} is needed")
             return []
         for place, item in enumerate(items):
-            if not isinstance(item, dict):
+            if not is_object(item):
                 self.add("INVALID_TYPE", f"{path}[{place}]", "expected an object")
-        return [item if isinstance(item, dict) else {} for item in items]
+        return [item if is_object(item) else {} for item in items]
 
     def _inputs(self, inputs: object) -> None:
         if inputs is None:
             return
-        if not isinstance(inputs, list):
+        if not is_array(inputs):
             self.add("INVALID_TYPE", "$.inputs", "expected a list")
             return
         for place, declared in enumerate(inputs):
-            name = declared.get("name") if isinstance(declared, dict) else None
+            name = declared.get("name") if is_object(declared) else None
             if not isinstance(name, str) or not name or name in self.inputs:
                 self.add("INVALID_INPUT", f"$.inputs[{place}].name", "an input needs a name of its own")
             else:
@@ -148,7 +148,7 @@ class _Checker:
             return
         self._unknown(node, _FIELDS[kind], path)
         depends = node.get("depends_on", [])
-        if not isinstance(depends, list):
+        if not is_array(depends):
             self.add("INVALID_TYPE", f"{path}.depends_on", "expected a list of node ids")
             node = node | {"depends_on": []}
             depends = []
@@ -170,7 +170,7 @@ class _Checker:
                 self.add("INVALID_TYPE", f"{path}.{name}", "expected text")
         if not isinstance(node.get("stream", True), bool):
             self.add("INVALID_TYPE", f"{path}.stream", "expected true or false")
-        if not isinstance(node.get("tools", []), list):
+        if not is_array(node.get("tools", [])):
             self.add("INVALID_TYPE", f"{path}.tools", "expected a list")
         else:
             for place, tool in enumerate(tools_of(node)):
@@ -179,7 +179,7 @@ class _Checker:
                         "INVALID_TOOL", f"{path}.tools[{place}]", "a tool is a name or an object with one"
                     )
         execution = node.get("tool_execution", {"mode": "server"})
-        if not isinstance(execution, dict) or execution.get("mode") not in _MODES:
+        if not is_object(execution) or execution.get("mode") not in _MODES:
             self.add("INVALID_MODE", f"{path}.tool_execution.mode", f"expected one of {', '.join(_MODES)}")
 
     def _join(self, node: dict[str, Any], path: str) -> None:
@@ -213,7 +213,7 @@ class _Checker:
         self._pointer(node, "items_pointer", path)
         self._whole(node, "max_parallelism", path, least=1)
         subnode = node.get("subnode")
-        if not isinstance(subnode, dict) or subnode.get("type") != "llm":
+        if not is_object(subnode) or subnode.get("type") != "llm":
             self.add("UNSUPPORTED", f"{path}.subnode.type", "this service fans out to llm nodes only")
             return
         name = subnode.get("id")

@@ -40,7 +40,7 @@ def parse_ask(query: Mapping[str, str]) -> Ask:
     wrong: dict[str, str] = {}
     after = _number(query, "after_seq", 0, None, wrong)
     limit = _number(query, "limit", 1, MAX_LIMIT, wrong)
-    flags = {}
+    flags: dict[str, bool] = {}
     for name, default in (("wait", True), ("include_output", False)):
         text = query.get(name)
         if text is not None and text.lower() not in _TRUTH:

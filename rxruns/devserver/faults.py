@@ -25,11 +25,14 @@ from rxruns.devserver._wire import Answered, Cut, Ending, Wire
 from rxruns.errors import InvalidArgumentError
 
 __all__ = [
+    "Answered",
     "CloseAfter",
+    "Cut",
     "CutAt",
     "CutRandomly",
     "Delay",
     "Duplicates",
+    "Ending",
     "Fault",
     "Faults",
     "Gap",
@@ -43,6 +46,7 @@ __all__ = [
     "SplitBytes",
     "Status",
     "Unchunked",
+    "Wire",
     "WrongContentType",
 ]
 

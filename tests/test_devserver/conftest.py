@@ -79,7 +79,7 @@ class Api:
 
     def start(self, spec: dict[str, Any], **options: Any) -> str:
         answer = self.post("/runs", {"spec": spec, **options})
-        assert answer.status == 200, answer.content
+        assert 200 == answer.status, answer.content
         return str(answer.body["run_id"])
 
     def events(self, run_id: object, **query: Any) -> list[dict[str, Any]]:

@@ -15,14 +15,14 @@ def kinds(events, node=None):
 def output(api, spec, **options):
     run_id = api.start(spec, **options)
     events = api.events(run_id)
-    assert events[-1]["type"] == "run_completed", events[-1]
+    assert "run_completed" == events[-1]["type"], events[-1]
     return api.state(run_id)["outputs"]["out"]
 
 
 def failure(api, spec, **options):
     run_id = api.start(spec, **options)
     events = api.events(run_id)
-    assert events[-1]["type"] == "run_failed"
+    assert "run_failed" == events[-1]["type"]
     return events[-1]["error"], api.state(run_id)
 
 
@@ -62,7 +62,7 @@ def test_every_event_and_answer_fits_the_contract(api, build, check_event, check
     assert compiled["plan_hash"] == created["plan_hash"] == state["plan_hash"] == events[0]["plan_hash"]
     assert {"each.one[0]", "each.one[1]", "each.one[2]"} <= {event.get("node_id") for event in events}
     assert [compiled["plan_json"]["nodes"][i]["id"] for i in range(6)] == [n["id"] for n in state["nodes"]]
-    assert state["status"] == "succeeded" and isinstance(state["outputs"]["out"], str)
+    assert "succeeded" == state["status"] and isinstance(state["outputs"]["out"], str)
 
 
 def test_a_run_of_one_node_reads_like_this(api, build):
@@ -88,7 +88,7 @@ def test_the_deltas_are_the_text_and_usage_counts_them(api, build):
     assert {"input_tokens": 6, "output_tokens": len(deltas) - 2, "total_tokens": len(deltas) + 4} == call[
         "usage"
     ]
-    assert (call["provider"], call["model"], call["stop_reason"]) == ("openai", "gpt-4o", "end_turn")
+    assert ("openai", "gpt-4o", "end_turn") == (call["provider"], call["model"], call["stop_reason"])
 
 
 def test_the_same_seed_gives_the_same_text_and_another_does_not(serve, build):
@@ -110,11 +110,11 @@ def test_streaming_is_the_default_can_be_off_and_forced(api, build):
     quiet = api.events(api.start(spec))
     forced = api.events(api.start(spec, stream=True))
     by_query = api.post("/runs", {"spec": spec}, stream="true").body["run_id"]
-    assert ["node_output_delta" in kinds(events) for events in (quiet, forced, api.events(by_query))] == [
+    assert [
         False,
         True,
         True,
-    ]
+    ] == ["node_output_delta" in kinds(events) for events in (quiet, forced, api.events(by_query))]
 
 
 def test_placeholders_stand_for_inputs_texts_and_joins(api, build):
@@ -125,7 +125,7 @@ def test_placeholders_stand_for_inputs_texts_and_joins(api, build):
         build.llm("c", "[[say: {{a}} {{ j }} {{n}} {{d}}]]"),
         inputs=[{"name": "n", "type": "integer"}, {"name": "d", "default": "dee"}],
     )
-    assert output(api, spec, input={"n": 3}) == 'A {"a":"A","b":"B"} 3 dee'
+    assert 'A {"a":"A","b":"B"} 3 dee' == output(api, spec, input={"n": 3})
 
 
 def test_structured_input_is_rendered_as_json(api, build):
@@ -149,7 +149,7 @@ def test_join_any_takes_the_first_and_join_collect_its_limit(api, build):
             event = json.loads(response.readline())
             done |= {event["node_id"]} if event["type"] == "node_succeeded" else set()
     outputs = {node["id"]: node.get("output") for node in api.state(run_id)["nodes"]}
-    assert (outputs["first"], outputs["two"]) == ({"quick": "q"}, {"quick": "q", "other": "o"})
+    assert ({"quick": "q"}, {"quick": "q", "other": "o"}) == (outputs["first"], outputs["two"])
     assert api.server.cancel(run_id)
 
 
@@ -158,8 +158,8 @@ def test_join_collect_goes_on_at_its_timeout(api, build):
     join = {"id": "j", "type": "join.collect", "depends_on": ["slow"], "timeout_ms": 1}
     run_id = api.start(build.workflow(slow, join))
     events = api.until(run_id, "node_succeeded")
-    assert events[-1]["node_id"] == "j"
-    assert api.state(run_id)["nodes"][1]["output"] == {}
+    assert "j" == events[-1]["node_id"]
+    assert {} == api.state(run_id)["nodes"][1]["output"]
 
 
 def test_transform_builds_and_merges_objects(api, build):
@@ -174,7 +174,7 @@ def test_transform_builds_and_merges_objects(api, build):
         },
         {"id": "m", "type": "transform.json", "merge": [{"from": "o"}, {"from": "t"}]},
     ]
-    assert output(api, build.workflow(*nodes)) == {"k": 2, "text": '{"b": true}'}
+    assert {"k": 2, "text": '{"b": true}'} == output(api, build.workflow(*nodes))
 
 
 def test_fan_out_over_an_input_keeps_the_order_of_its_items(api, build):
@@ -187,18 +187,18 @@ def test_fan_out_over_an_input_keeps_the_order_of_its_items(api, build):
     }
     spec = build.workflow(node, model="gpt-4o")
     assert [f"{n}!" for n in range(20)] == output(api, spec, input={"numbers": list(range(20))})
-    assert output(api, spec, input={"numbers": []}) == []
+    assert [] == output(api, spec, input={"numbers": []})
 
 
 def test_an_item_that_no_placeholder_takes_is_the_prompt(api, build):
     node = {"id": "e", "type": "map.fanout", "items_from_input": "i", "subnode": {"id": "o", "type": "llm"}}
-    assert output(api, build.workflow(node, model="m"), input={"i": ["[[say: one]]"]}) == ["one"]
+    assert ["one"] == output(api, build.workflow(node, model="m"), input={"i": ["[[say: one]]"]})
 
 
 def test_a_node_that_fails_fails_the_run_and_cancels_the_rest(api, build, check_answer):
     error, state = failure(api, build.workflow(build.llm("a", "[[fail: no luck]]"), build.llm("b", "{{a}}")))
-    assert error == {"message": "no luck", "code": "PROVIDER_ERROR"}
-    assert [node["status"] for node in state["nodes"]] == ["failed", "canceled"]
+    assert {"message": "no luck", "code": "PROVIDER_ERROR"} == error
+    assert ["failed", "canceled"] == [node["status"] for node in state["nodes"]]
     assert "outputs" not in state and error == state["nodes"][0]["error"]
     check_answer("RunsGetResponse", state)
 
@@ -212,7 +212,7 @@ def test_a_subnode_that_fails_fails_its_fan_out(api, build):
     }
     run_id = api.start(build.workflow(node, model="m"), input={"items": ["ok", "[[fail: bad]]", "ok"]})
     failed = [event["node_id"] for event in api.events(run_id) if event["type"] == "node_failed"]
-    assert failed == ["each.one[1]", "each"]
+    assert ["each.one[1]", "each"] == failed
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_what_can_not_be_taken_from_an_output_fails_the_node(api, build, node, c
 def test_an_output_that_is_not_there_fails_the_run(api, build):
     spec = build.workflow(build.llm("a", "x")) | {"outputs": [{"name": "o", "from": "a", "pointer": "/none"}]}
     error, state = failure(api, spec)
-    assert (error["code"], state["nodes"][0]["status"]) == ("POINTER_NOT_FOUND", "succeeded")
+    assert ("POINTER_NOT_FOUND", "succeeded") == (error["code"], state["nodes"][0]["status"])
 
 
 def test_a_canceled_run_stops_at_once(serve, build, check_event):
@@ -244,8 +244,8 @@ def test_a_canceled_run_stops_at_once(serve, build, check_event):
     api.until(run_id, "node_output_delta")
     assert api.server.cancel(run_id, "not needed")
     events = api.events(run_id)
-    assert (events[-1]["type"], events[-1]["error"]["message"]) == ("run_canceled", "not needed")
-    assert (api.state(run_id)["status"], api.state(run_id)["nodes"][0]["status"]) == ("canceled", "canceled")
+    assert ("run_canceled", "not needed") == (events[-1]["type"], events[-1]["error"]["message"])
+    assert ("canceled", "canceled") == (api.state(run_id)["status"], api.state(run_id)["nodes"][0]["status"])
     assert not api.server.cancel(run_id)
     check_event(events[-1])
 
@@ -256,7 +256,7 @@ def test_a_fan_out_is_canceled_with_its_run(serve, build):
     run_id = api.start(build.workflow(node, model="m"), input={"i": ["1", "2", "3"]})
     api.until(run_id, "node_output_delta")
     assert api.server.cancel(run_id)
-    assert api.events(run_id)[-1]["type"] == "run_canceled"
+    assert "run_canceled" == api.events(run_id)[-1]["type"]
 
 
 def test_a_run_that_nobody_executes_can_not_be_canceled(api):
@@ -265,7 +265,7 @@ def test_a_run_that_nobody_executes_can_not_be_canceled(api):
 
 def test_tokens_come_one_after_the_other(serve, build):
     api = serve(delay=0.001)
-    assert output(api, build.workflow(build.llm("a", "[[say: a b c]]"))) == "a b c"
+    assert "a b c" == output(api, build.workflow(build.llm("a", "[[say: a b c]]")))
 
 
 def test_the_same_idempotency_key_gives_the_same_run(api, build):
@@ -279,15 +279,15 @@ def test_a_run_can_be_started_from_a_compiled_plan(api, build):
     plan = api.post("/workflows/compile", build.workflow(build.llm("a", "[[say: x]]"))).body["plan_hash"]
     created = api.post("/runs", {"plan_hash": plan}).body
     assert plan == created["plan_hash"]
-    assert api.events(created["run_id"])[-1]["type"] == "run_completed"
-    assert api.post("/runs", {"plan_hash": "f" * 64}).status == 404
+    assert "run_completed" == api.events(created["run_id"])[-1]["type"]
+    assert 404 == api.post("/runs", {"plan_hash": "f" * 64}).status
 
 
 def test_the_plan_hash_does_not_depend_on_the_order_of_keys(api, build):
     spec = build.workflow(build.llm("a", "x"))
     turned = {key: spec[key] for key in reversed(spec)}
     hashes = {api.post("/workflows/compile", body).body["plan_hash"] for body in (spec, turned)}
-    assert len(hashes) == 1
+    assert 1 == len(hashes)
 
 
 @pytest.mark.parametrize(
@@ -342,6 +342,7 @@ def test_the_model_sim_fail_fails(api, build):
         ({"model_overrides": {"nodes": []}}, "model_overrides"),
         ({"model_overrides": {"fanout_subnodes": [{}]}}, "model_overrides.fanout_subnodes[0]"),
         ({"model_overrides": {"fanout_subnodes": ["x"]}}, "model_overrides.fanout_subnodes[0]"),
+        ({"model_overrides": {"fanout_subnodes": [{"parent_id": []}]}}, "model_overrides.fanout_subnodes[0]"),
         ({}, "input.need"),
         ({"input": {"need": True}}, "input.need"),
         ({"input": {"need": "1"}}, "input.need"),
@@ -353,24 +354,24 @@ def test_a_bad_request_is_refused_by_field(api, build, body, field):
         inputs=[{"name": "need", "type": "integer", "required": True}, {"name": "any", "type": "blob"}],
     )
     answer = api.post("/runs", {"spec": spec, **body})
-    assert answer.status == 400 and field in answer.body["error"]["fields"]
+    assert 400 == answer.status and field in answer.body["error"]["fields"]
 
 
 def test_a_placeholder_that_nothing_fills_is_refused(api, build):
     answer = api.post("/runs", {"spec": build.workflow(build.llm("a", "{{nobody}}"))})
-    assert (answer.status, list(answer.body["error"]["fields"])) == (400, ["input.nobody"])
+    assert (400, ["input.nobody"]) == (answer.status, list(answer.body["error"]["fields"]))
 
 
 def test_booleans_are_no_numbers_but_are_booleans(api, build):
     spec = build.workflow(build.llm("a", "[[say: {{b}}]]"), inputs=[{"name": "b", "type": "boolean"}])
-    assert output(api, spec, input={"b": True}) == "true"
+    assert "true" == output(api, spec, input={"b": True})
 
 
 def test_max_parallelism_one_runs_node_after_node(api, build):
     spec = build.workflow(*(build.llm(f"n{i}", "x") for i in range(4)), max_parallelism=1)
     events = api.events(api.start(spec))
     order = [event["node_id"] for event in events if event["type"] in ("node_started", "node_succeeded")]
-    assert order == ["n0", "n0", "n1", "n1", "n2", "n2", "n3", "n3"]
+    assert ["n0", "n0", "n1", "n1", "n2", "n2", "n3", "n3"] == order
 
 
 def test_costs_are_summed_per_model_and_rounded_half_up(api, build):
@@ -379,13 +380,13 @@ def test_costs_are_summed_per_model_and_rounded_half_up(api, build):
     api.events(run_id)
     lines = {line["model"]: line for line in api.state(run_id)["cost_summary"]["line_items"]}
     paid = lines["gpt-4o"]
-    assert (paid["requests"], paid["output_tokens"]) == (2, 4000)
+    assert (2, 4000) == (paid["requests"], paid["output_tokens"])
     assert cents("openai", "gpt-4o", paid["input_tokens"], 4000) == paid["usd_cents"] == 4
-    assert (lines["mine"]["provider_id"], lines["mine"]["usd_cents"]) == ("simulated", 0)
+    assert ("simulated", 0) == (lines["mine"]["provider_id"], lines["mine"]["usd_cents"])
 
 
 def test_half_a_cent_is_a_cent_and_every_priced_model_has_its_provider():
-    assert (cents("openai", "gpt-4o", 2_000, 0), cents("openai", "gpt-4o", 1_999, 0)) == (1, 0)
+    assert (1, 0) == (cents("openai", "gpt-4o", 2_000, 0), cents("openai", "gpt-4o", 1_999, 0))
     assert all(provider == provider_of(model) for provider, model in PRICES)
 
 
@@ -397,7 +398,7 @@ def test_outputs_are_included_on_request_and_only_when_small(api, build):
     bare, whole = api.events(run_id), api.events(run_id, include_output="true")
     info = [event["output"]["info"]["included"] for event in whole if "output" in event]
     content = [event["output"].get("content") for event in whole if "output" in event]
-    assert sorted(info, reverse=True) == [True, False]
+    assert [True, False] == sorted(info, reverse=True)
     assert {"text": "small"} in content and None in content
     assert not any("content" in str(event) for event in bare if "output" in event)
     assert bare[-1]["outputs"]["info"] == whole[-1]["outputs"]["info"]
@@ -410,9 +411,9 @@ def test_steps_and_tool_calls_are_included_on_request(api, build):
     api.events(run_id)
     bare, steps, calls = (api.state(run_id, include=names) for names in ("", "steps", "steps,tool_calls"))
     assert "steps" not in bare
-    assert ["tool_calls" in step for step in steps["steps"][0]["steps"]] == [False, False]
-    assert calls["steps"][0]["steps"][0]["tool_calls"][0]["tool_call"]["name"] == "clock"
-    assert api.get(f"/runs/{run_id}", include="secrets").status == 400
+    assert [False, False] == ["tool_calls" in step for step in steps["steps"][0]["steps"]]
+    assert "clock" == calls["steps"][0]["steps"][0]["tool_calls"][0]["tool_call"]["name"]
+    assert 400 == api.get(f"/runs/{run_id}", include="secrets").status
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -422,4 +423,4 @@ def test_a_fault_of_the_engine_itself_ends_the_run(api, build, monkeypatch):
 
     monkeypatch.setattr(_llm, "run", breaks)
     error, _ = failure(api, build.workflow(build.llm("a", "x")))
-    assert error == {"message": "ZeroDivisionError: oops", "code": "INTERNAL"}
+    assert {"message": "ZeroDivisionError: oops", "code": "INTERNAL"} == error

@@ -75,7 +75,7 @@ def test_no_faults_is_no_faults(faulty):
 @pytest.mark.parametrize("how", ["rst", "fin", "chunk"])
 def test_a_cut_comes_at_the_byte_and_then_all_is_well(faulty, how):
     api, run_id = faulty(CutAt(300, how))
-    assert len(broken(api, run_id)) == 300
+    assert 300 == len(broken(api, run_id))
     assert list(range(1, 11)) == seqs(whole(api, run_id))
 
 
@@ -83,17 +83,17 @@ def test_a_cut_can_look_like_a_clean_end(faulty):
     api, run_id = faulty(CutAt(300, "end"))
     connection = api.connect()
     first = api.ask("GET", f"/runs/{run_id}/events", connection=connection)
-    assert len(first.content) == 300
-    assert api.ask("GET", f"/runs/{run_id}", connection=connection).status == 200
+    assert 300 == len(first.content)
+    assert 200 == api.ask("GET", f"/runs/{run_id}", connection=connection).status
     connection.close()
 
 
 def test_a_cut_after_the_end_is_none(faulty):
-    assert len(seqs(whole(*faulty(CutAt(10**9))))) == 10
+    assert 10 == len(seqs(whole(*faulty(CutAt(10**9)))))
 
 
 def test_a_cut_at_zero_sends_the_head_alone(faulty):
-    assert broken(*faulty(CutAt(0, "fin"))) == b""
+    assert b"" == broken(*faulty(CutAt(0, "fin")))
 
 
 @pytest.mark.parametrize("how", ["rst", "fin", "chunk"])
@@ -101,7 +101,7 @@ def test_other_answers_can_be_cut_too(faulty, how):
     api, run_id = faulty(rest=[CutAt(10, how)])
     with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
         api.get(f"/runs/{run_id}")
-    assert api.get(f"/runs/{run_id}").status == 200
+    assert 200 == api.get(f"/runs/{run_id}").status
 
 
 def test_random_cuts_are_the_same_for_the_same_seed(faulty):
@@ -116,7 +116,7 @@ def test_refused_connections_are_reset(faulty):
     api, run_id = faulty(Refuse())
     with pytest.raises((ConnectionResetError, http.client.RemoteDisconnected)):
         whole(api, run_id)
-    assert len(seqs(whole(api, run_id))) == 10
+    assert 10 == len(seqs(whole(api, run_id)))
 
 
 @pytest.mark.parametrize(
@@ -134,42 +134,42 @@ def test_a_status_is_answered_with_its_code_and_the_connection_stays(faulty, sta
     connection = api.connect()
     answer = api.ask("GET", f"/runs/{run_id}/events", connection=connection)
     assert (status, code, "2") == (answer.status, answer.body["error"]["code"], answer.headers["Retry-After"])
-    assert api.ask("GET", f"/runs/{run_id}/events", connection=connection).status == 200
+    assert 200 == api.ask("GET", f"/runs/{run_id}/events", connection=connection).status
     connection.close()
 
 
 def test_a_status_has_no_retry_after_unless_it_is_given(faulty):
     api, run_id = faulty(Status(503, code="MINE"))
     answer = api.get(f"/runs/{run_id}/events")
-    assert (answer.body["error"]["code"], "Retry-After" in answer.headers) == ("MINE", False)
+    assert ("MINE", False) == (answer.body["error"]["code"], "Retry-After" in answer.headers)
 
 
 def test_a_redirect_names_its_target(faulty):
     answer = faulty(Redirect("http://127.0.0.1:9/x", 302))
     answer = answer[0].get(f"/runs/{answer[1]}/events")
-    assert (answer.status, answer.headers["Location"]) == (302, "http://127.0.0.1:9/x")
+    assert (302, "http://127.0.0.1:9/x") == (answer.status, answer.headers["Location"])
 
 
 def test_a_wrong_content_type_comes_with_the_body(faulty):
     api, run_id = faulty(WrongContentType(), WrongContentType(""))
     answers = [api.get(f"/runs/{run_id}/events") for _ in range(3)]
-    assert [answer.headers["Content-Type"] for answer in answers] == [
+    assert [
         "text/html; charset=utf-8",
         "",
         "application/x-ndjson",
-    ]
+    ] == [answer.headers["Content-Type"] for answer in answers]
 
 
 def test_an_unchunked_body_ends_with_the_connection(faulty):
     api, run_id = faulty(Unchunked())
     answer = api.get(f"/runs/{run_id}/events")
-    assert ("Transfer-Encoding" in answer.headers, answer.headers["Connection"]) == (False, "close")
-    assert len(answer.events) == 10
+    assert (False, "close") == ("Transfer-Encoding" in answer.headers, answer.headers["Connection"])
+    assert 10 == len(answer.events)
 
 
 def test_an_unchunked_body_can_be_cut(faulty):
     api, run_id = faulty((Unchunked(), CutAt(50, "end")), (Unchunked(), CutAt(60, "chunk")))
-    assert [len(whole(api, run_id)) for _ in range(2)] == [50, 60]
+    assert [50, 60] == [len(whole(api, run_id)) for _ in range(2)]
 
 
 def test_bytes_are_split_and_nothing_is_lost(faulty):
@@ -181,18 +181,18 @@ def test_each_byte_is_a_chunk(faulty):
     api, run_id = faulty(SplitBytes(), None)
     with api.follow(run_id) as response:
         assert response.fp is not None
-        assert [response.fp.readline(), response.fp.readline()] == [b"1\r\n", b"{\r\n"]
+        assert [b"1\r\n", b"{\r\n"] == [response.fp.readline(), response.fp.readline()]
 
 
 def test_a_clean_end_comes_early(faulty):
     api, run_id = faulty(CloseAfter(3), CloseAfter())
-    assert [len(seqs(whole(api, run_id))) for _ in range(3)] == [3, 0, 10]
+    assert [3, 0, 10] == [len(seqs(whole(api, run_id))) for _ in range(3)]
 
 
 def test_a_clean_end_does_not_wait_for_the_next_event(serve):
     api = serve(faults=Faults([CloseAfter(1)]))
     run = api.server.add_run(events=[DELTA], finish=False)
-    assert seqs(whole(api, run.run_id)) == [1]
+    assert [1] == seqs(whole(api, run.run_id))
 
 
 def test_keepalives_are_no_events_to_a_fault(serve):
@@ -201,19 +201,19 @@ def test_keepalives_are_no_events_to_a_fault(serve):
     with api.follow(run.run_id) as response:
         assert b"keepalive" in response.readline()
         run.append(DELTA)
-        assert sum(b"keepalive" not in line for line in response) == 1
+        assert 1 == sum(b"keepalive" not in line for line in response)
 
 
 def test_silence_lasts_until_the_client_hangs_up(faulty):
     api, run_id = faulty(Silence(2))
     with api.follow(run_id) as response:
-        assert [json.loads(response.readline())["seq"] for _ in range(2)] == [1, 2]
-        assert api.server.streams == 1
+        assert [1, 2] == [json.loads(response.readline())["seq"] for _ in range(2)]
+        assert 1 == api.server.streams
     assert api.server.wait_for(lambda server: server.streams == 0)
 
 
 def test_silence_can_end(faulty):
-    assert len(seqs(whole(*faulty(Silence(2, seconds=0.01))))) == 10
+    assert 10 == len(seqs(whole(*faulty(Silence(2, seconds=0.01)))))
 
 
 def test_no_answer_at_all_until_the_client_hangs_up(serve):
@@ -235,13 +235,13 @@ def test_a_server_with_silent_streams_can_be_closed(faulty):
 
 def test_a_delay_delays_the_status_and_each_event(faulty):
     api, run_id = faulty(Delay(per_event=0.001, before_status=0.001))
-    assert len(seqs(whole(api, run_id))) == 10
+    assert 10 == len(seqs(whole(api, run_id)))
 
 
 def test_a_replay_begins_before_what_was_asked_for(faulty):
     api, run_id = faulty(Replay(3), Replay(3))
-    assert seqs(whole(api, run_id, after_seq=6, limit=3)) == [4, 5, 6]
-    assert seqs(whole(api, run_id, after_seq=1))[0] == 1
+    assert [4, 5, 6] == seqs(whole(api, run_id, after_seq=6, limit=3))
+    assert 1 == seqs(whole(api, run_id, after_seq=1))[0]
 
 
 def test_duplicates_repeat_and_lose_nothing(faulty):
@@ -251,13 +251,13 @@ def test_duplicates_repeat_and_lose_nothing(faulty):
 
 def test_a_gap_leaves_events_out(faulty):
     api, run_id = faulty((Gap(2, 5), InvalidLine(0, b"{")))
-    assert seqs(whole(api, run_id).removeprefix(b"{\n")) == [1, 3, 4, 6, 7, 8, 9, 10]
+    assert [1, 3, 4, 6, 7, 8, 9, 10] == seqs(whole(api, run_id).removeprefix(b"{\n"))
 
 
 def test_an_invalid_line_does_not_disturb_the_gaps(faulty):
     api, run_id = faulty((InvalidLine(1, b"\xff"), Gap(2)))
     lines = whole(api, run_id).splitlines()
-    assert (len(lines), lines[1]) == (9 + 1, b"\xff")
+    assert (9 + 1, b"\xff") == (len(lines), lines[1])
 
 
 def test_a_lost_response_comes_after_the_deed(serve, build):
@@ -269,20 +269,20 @@ def test_a_lost_response_comes_after_the_deed(serve, build):
     run_id = api.post("/runs", body).body["run_id"]
     with pytest.raises((ConnectionResetError, http.client.RemoteDisconnected)):
         api.events(run_id)
-    assert api.events(run_id)[-1]["type"] == "run_completed"
+    assert "run_completed" == api.events(run_id)[-1]["type"]
 
 
 def test_faults_happen_before_the_key_is_looked_at(faulty):
     api, run_id = faulty(Status(503))
-    assert [api.ask("GET", f"/runs/{run_id}/events", headers={}).status for _ in range(2)] == [503, 401]
+    assert [503, 401] == [api.ask("GET", f"/runs/{run_id}/events", headers={}).status for _ in range(2)]
 
 
 def test_faults_can_be_changed_while_serving(faulty):
     api, run_id = faulty(Status(503))
     api.server.use_faults(Faults([CloseAfter(1)]))
-    assert seqs(whole(api, run_id)) == [1]
+    assert [1] == seqs(whole(api, run_id))
     api.server.use_faults(None)
-    assert len(seqs(whole(api, run_id))) == 10
+    assert 10 == len(seqs(whole(api, run_id)))
 
 
 def test_a_fault_of_ones_own_changes_the_lines(faulty):
@@ -314,5 +314,5 @@ def test_a_fault_that_fails_itself_costs_one_connection(faulty, caplog):
     api, run_id = faulty(Broken())
     with pytest.raises((ConnectionResetError, http.client.RemoteDisconnected)):
         whole(api, run_id)
-    assert len(seqs(whole(api, run_id))) == 10
+    assert 10 == len(seqs(whole(api, run_id)))
     assert "a request failed" in caplog.text

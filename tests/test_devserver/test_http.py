@@ -43,11 +43,11 @@ def test_a_request_without_the_key_is_unauthorized(serve, headers):
     api = serve(api_key="mr_sk_right")
     headers = {name: value.replace("key", "mr_sk_right") for name, value in headers.items()}
     answer = api.ask("GET", f"/runs/{uuid4()}", headers=headers)
-    assert (
+    assert (401, "UNAUTHORIZED", 401) == (
         answer.status,
         answer.body["error"]["code"],
         answer.body["error"]["status"],
-    ) == (401, "UNAUTHORIZED", 401)
+    )
 
 
 def test_a_bearer_token_is_accepted_beside_the_key(api, run_id):
@@ -56,7 +56,7 @@ def test_a_bearer_token_is_accepted_beside_the_key(api, run_id):
         api.ask("GET", f"/runs/{run_id}", headers={"Authorization": token}).status for token in tokens
     ]
     both = api.headers() | {"Authorization": tokens[0]}
-    assert [*statuses, api.ask("GET", f"/runs/{run_id}", headers=both).status] == [200, 200, 200]
+    assert [200, 200, 200] == [*statuses, api.ask("GET", f"/runs/{run_id}", headers=both).status]
 
 
 @pytest.mark.parametrize(
@@ -87,12 +87,12 @@ def test_what_is_not_there_is_refused_as_the_contract_says(api, method, path, st
 def test_what_is_not_below_the_base_path_is_not_found(api):
     connection = api.connect()
     connection.request("GET", "/elsewhere", headers=api.headers())
-    assert connection.getresponse().status == 404
+    assert 404 == connection.getresponse().status
     connection.close()
 
 
 def test_a_method_that_http_does_not_know_is_refused(api):
-    assert api.ask("BREW", "/runs").status == 501
+    assert 501 == api.ask("BREW", "/runs").status
 
 
 @pytest.mark.parametrize(
@@ -113,16 +113,16 @@ def test_a_bad_query_is_refused_by_name(api, run_id, query, field):
 
 
 def test_after_seq_and_limit_select_events(api, run_id):
-    assert seqs(api.events(run_id)) == [1, 2, 3, 4]
-    assert seqs(api.events(run_id, after_seq=2)) == [3, 4]
-    assert seqs(api.events(run_id, after_seq=1, limit=2)) == [2, 3]
-    assert seqs(api.events(run_id, after_seq=4)) == []
+    assert [1, 2, 3, 4] == seqs(api.events(run_id))
+    assert [3, 4] == seqs(api.events(run_id, after_seq=2))
+    assert [2, 3] == seqs(api.events(run_id, after_seq=1, limit=2))
+    assert [] == seqs(api.events(run_id, after_seq=4))
 
 
 def test_without_wait_the_stream_ends_after_what_is_there(api):
     run = api.server.add_run(events=[STARTED], finish=False)
-    assert seqs(api.events(run.run_id, wait="0")) == [1]
-    assert seqs(api.events(run.run_id, wait="false", after_seq=1)) == []
+    assert [1] == seqs(api.events(run.run_id, wait="0"))
+    assert [] == seqs(api.events(run.run_id, wait="false", after_seq=1))
 
 
 def test_pages_and_other_requests_share_one_connection(api, run_id):
@@ -133,7 +133,7 @@ def test_pages_and_other_requests_share_one_connection(api, run_id):
     ]
     port = connection.sock.getsockname()
     state = api.ask("GET", f"/runs/{run_id}", connection=connection)
-    assert [seqs(events) for events in found] == [[1, 2], [3, 4]]
+    assert [[1, 2], [3, 4]] == [seqs(events) for events in found]
     assert (200, port) == (state.status, connection.sock.getsockname())
     connection.close()
 
@@ -149,7 +149,7 @@ def test_each_event_is_a_chunk_of_its_own(api, run_id):
         size, _, body = body.partition(b"\r\n")
         chunks.append(json.loads(body[: int(size, 16)]))
         body = body[int(size, 16) + 2 :]
-    assert seqs(chunks) == [1, 2, 3, 4]
+    assert [1, 2, 3, 4] == seqs(chunks)
 
 
 def test_an_event_is_sent_while_the_client_waits(api):
@@ -157,20 +157,20 @@ def test_an_event_is_sent_while_the_client_waits(api):
     with api.follow(run.run_id) as response:
         assert api.server.wait_for(lambda server: server.streams == 1)
         run.append(STARTED)
-        assert json.loads(response.readline())["seq"] == 1
+        assert 1 == json.loads(response.readline())["seq"]
         run.append(ENDED)
-        assert json.loads(response.readline())["seq"] == 2
-        assert response.read() == b""
+        assert 2 == json.loads(response.readline())["seq"]
+        assert b"" == response.read()
 
 
 def test_silence_is_filled_with_keepalives_that_do_not_count(serve):
     api = serve(keepalive=0.01)
     run = api.server.script()
     with api.follow(run.run_id, limit=1) as response:
-        assert json.loads(response.readline()) == {"type": "keepalive"}
+        assert {"type": "keepalive"} == json.loads(response.readline())
         run.append(STARTED)
         kinds = [json.loads(line)["type"] for line in response]
-    assert kinds[-1] == "run_started"
+    assert "run_started" == kinds[-1]
 
 
 @pytest.mark.parametrize("hang_up", ["fin", "rst"])
@@ -195,7 +195,7 @@ def test_a_request_sent_early_does_not_end_the_stream(api):
         received = b""
         while piece := connection.recv(65536):
             received += piece
-    assert received.count(b"HTTP/1.1 200 OK") == 2
+    assert 2 == received.count(b"HTTP/1.1 200 OK")
 
 
 def test_closing_ends_streams_that_wait_and_streams_that_block():
@@ -230,7 +230,7 @@ def test_a_closed_server_can_be_started_again():
 
 def test_a_server_that_is_not_started_says_so():
     server = DevServer()
-    assert repr(server) == "DevServer(not started)"
+    assert "DevServer(not started)" == repr(server)
     with pytest.raises(InvalidArgumentError, match="not started"):
         _ = server.url
 
@@ -254,14 +254,14 @@ def test_requests_are_kept_without_secrets(api, run_id):
     api.ask("POST", f"/runs/{run_id}/tool-results", {"a": 1}, headers=headers, x="y")
     request = api.server.requests[-1]
     assert ("POST", f"/api/v1/runs/{run_id}/tool-results") == (request.method, request.path)
-    assert (request.query, request.body, request.headers["x-mine"]) == ({"x": "y"}, {"a": 1}, "1")
+    assert ({"x": "y"}, {"a": 1}, "1") == (request.query, request.body, request.headers["x-mine"])
     assert "<hidden>" == request.headers["authorization"] == request.headers["x-modelrelay-api-key"]
     assert api.server.api_key not in repr(request) and api.server.access_token not in repr(request)
 
 
 def test_a_body_that_is_no_json_is_refused_and_kept_as_text(api):
     answer = api.post("/runs", b"{no json\xff")
-    assert (answer.status, api.server.requests[-1].body) == (400, "{no json\ufffd")
+    assert (400, "{no json\ufffd") == (answer.status, api.server.requests[-1].body)
 
 
 def test_a_body_without_a_usable_length_is_refused(api):
@@ -269,7 +269,7 @@ def test_a_body_without_a_usable_length_is_refused(api):
         api.ask("POST", "/runs", headers=api.headers() | {"Content-Length": length})
         for length in ("many", str(2**40))
     ]
-    assert [answer.status for answer in answers] == [413, 413]
+    assert [413, 413] == [answer.status for answer in answers]
 
 
 def test_many_streams_at_once_all_get_everything(api):
@@ -288,9 +288,9 @@ def test_many_streams_at_once_all_get_everything(api):
     run.append(ENDED)
     for thread in threads:
         thread.join()
-    assert found == [101] * 40
+    assert [101] * 40 == found
 
 
 def test_a_client_can_be_had(api, run_id):
     with api.server.client() as client:
-        assert [event.seq for event in client.list_events(run_id)] == [1, 2, 3, 4]
+        assert [1, 2, 3, 4] == [event.seq for event in client.list_events(run_id)]

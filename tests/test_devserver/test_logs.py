@@ -26,7 +26,7 @@ def spec(build):
 
 def finished(api, spec, **options):
     run_id = api.start(spec, input={"i": [1, 2]}, **options)
-    assert api.events(run_id)[-1]["type"] == "run_completed"
+    assert "run_completed" == api.events(run_id)[-1]["type"]
     return run_id
 
 
@@ -50,8 +50,8 @@ def test_a_service_started_again_serves_the_same_runs(serve, spec, tmp_path):
     assert before == after
     assert run_id == again.start(spec, input={"i": []}, options={"idempotency_key": "k"})
     plan = before[2]["plan_hash"]
-    assert again.post("/runs", {"plan_hash": plan, "input": {"i": []}}).status == 200
-    assert again.get(f"/runs/{run_id}/pending-tools").body["pending"] == []
+    assert 200 == again.post("/runs", {"plan_hash": plan, "input": {"i": []}}).status
+    assert [] == again.get(f"/runs/{run_id}/pending-tools").body["pending"]
 
 
 def test_what_the_log_says_is_what_the_engine_knows(api, spec):
@@ -90,8 +90,8 @@ def test_a_run_that_the_service_left_open_has_failed_when_it_starts_again(
         again = serve(directory=tmp_path)
         events = again.events(run_id)
         check_event(events[-1])
-        assert (events[-1]["type"], events[-1]["error"]["code"]) == ("run_failed", "INTERRUPTED")
-        assert again.state(run_id)["status"] == "failed"
+        assert ("run_failed", "INTERRUPTED") == (events[-1]["type"], events[-1]["error"]["code"])
+        assert "failed" == again.state(run_id)["status"]
         assert len(events) == events[-1]["seq"] == log.read_bytes().count(b"\n")
         again.server.close()
 
@@ -107,25 +107,25 @@ def test_a_stop_before_the_first_event_leaves_a_failed_run(serve, build, tmp_pat
     kept.write_text(json.dumps(content))
     (tmp_path / f"{run_id}.ndjson").unlink()
     again = serve(directory=tmp_path)
-    assert [event["type"] for event in again.events(run_id)] == ["run_failed"]
+    assert ["run_failed"] == [event["type"] for event in again.events(run_id)]
 
 
 def test_a_recorded_log_in_the_directory_is_served(serve, tmp_path):
     content = line(ONE, 1) + b"\n" + b'{"type": "keepalive"}\n' + line(ONE, 3) + line(ONE, 3) + line(TWO, 4)
     (tmp_path / f"{ONE}.ndjson").write_bytes(content + line(ONE, 5, "node_succeeded").rstrip())
     api = serve(directory=tmp_path)
-    assert [event["seq"] for event in api.events(ONE)] == [1, 3, 5]
+    assert [1, 3, 5] == [event["seq"] for event in api.events(ONE)]
     state = api.state(ONE)
-    assert (state["status"], state["nodes"][0]["status"]) == ("canceled", "succeeded")
+    assert ("canceled", "succeeded") == (state["status"], state["nodes"][0]["status"])
     assert content.startswith((tmp_path / f"{ONE}.ndjson").read_bytes()[:10])
-    assert api.get(f"/runs/{TWO}").status == 404
+    assert 404 == api.get(f"/runs/{TWO}").status
 
 
 def test_a_damaged_log_is_told(serve, tmp_path):
     (tmp_path / f"{ONE}.ndjson").write_bytes(line(ONE, 1) + b"{\n")
     api = serve(directory=tmp_path)
     answer = api.get(f"/runs/{ONE}")
-    assert answer.status == 500 and "line 2" in answer.body["error"]["message"]
+    assert 500 == answer.status and "line 2" in answer.body["error"]["message"]
 
 
 def test_nothing_outside_the_directory_is_served(serve, tmp_path):
@@ -157,9 +157,9 @@ def test_a_recorded_log_of_several_runs_is_served_by_run(api):
         line(TWO, 2, **ENDED),
     ]
     assert api.server.serve_log([*lines, line(TWO, 3)]) == [ONE, TWO]
-    assert [event["seq"] for event in api.events(ONE)] == [1, 4]
-    assert [event["seq"] for event in api.events(TWO)] == [1, 2]
-    assert (api.state(TWO)["status"], api.state(TWO)["plan_hash"]) == ("canceled", "0" * 64)
+    assert [1, 4] == [event["seq"] for event in api.events(ONE)]
+    assert [1, 2] == [event["seq"] for event in api.events(TWO)]
+    assert ("canceled", "0" * 64) == (api.state(TWO)["status"], api.state(TWO)["plan_hash"])
 
 
 def test_a_recorded_log_can_be_a_file_and_its_outputs_are_included_on_request(api, tmp_path):
@@ -173,8 +173,8 @@ def test_a_recorded_log_can_be_a_file_and_its_outputs_are_included_on_request(ap
     api.server.serve_log(str(path))
     assert payload == api.events(ONE, include_output=1)[0]["output"]
     bare = api.events(ONE)[0]["output"]
-    assert ("content" in bare, bare["info"]["included"]) == (False, False)
-    assert api.state(ONE)["nodes"][0]["output"] == {"x": 1}
+    assert (False, False) == ("content" in bare, bare["info"]["included"])
+    assert {"x": 1} == api.state(ONE)["nodes"][0]["output"]
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_a_run_is_there_once(api):
     for again in (lambda: api.server.add_run(ONE), lambda: api.server.serve_log([line(ONE, 1)])):
         with pytest.raises(InvalidArgumentError) as caught:
             again()
-        assert caught.value.field == "run_id"
+        assert "run_id" == caught.value.field
     with pytest.raises(InvalidArgumentError):
         api.server.script("one")
 
@@ -207,20 +207,20 @@ def test_a_run_is_there_once(api):
 def test_a_scripted_run_says_what_it_is_told(api):
     run = api.server.script()
     assert (1, str(run.run_id)) == (run.append({"type": "x"})["seq"], run.append({"type": "x"})["run_id"])
-    assert run.append({"type": "x", "seq": 9})["seq"] == 9
-    assert run.append({"type": "x", "seq": 2})["seq"] == 2
+    assert 9 == run.append({"type": "x", "seq": 9})["seq"]
+    assert 2 == run.append({"type": "x", "seq": 2})["seq"]
     run.append_line(b"not json")
     run.append_line(b'{"seq": 10}\n', seq=10)
     run.append_line(b"[1]")
     run.append({"type": "node_y", "node_id": "n", "seq": "odd"})
-    assert api.state(run.run_id)["status"] == "running"
+    assert "running" == api.state(run.run_id)["status"]
     run.set_status("waiting")
-    assert api.state(run.run_id)["status"] == "waiting"
+    assert "waiting" == api.state(run.run_id)["status"]
     run.finish("succeeded")
-    assert api.state(run.run_id)["status"] == "succeeded"
+    assert "succeeded" == api.state(run.run_id)["status"]
     whole = api.get(f"/runs/{run.run_id}/events").content.splitlines()
     later = api.get(f"/runs/{run.run_id}/events", after_seq=9).content.splitlines()
-    assert (len(whole), later[:2]) == (8, [b'{"seq": 10}', b"[1]"])
+    assert (8, [b'{"seq": 10}', b"[1]"]) == (len(whole), later[:2])
 
 
 def test_an_added_run_can_stay_open_and_have_a_status(api):
@@ -228,13 +228,13 @@ def test_an_added_run_can_stay_open_and_have_a_status(api):
         ONE, [{"type": "run_started", "plan_hash": "1" * 64}], finish=False, status="waiting"
     )
     state = api.state(ONE)
-    assert (state["status"], state["plan_hash"]) == ("waiting", "1" * 64)
+    assert ("waiting", "1" * 64) == (state["status"], state["plan_hash"])
     run.append(ENDED)
-    assert len(api.events(ONE)) == 2
+    assert 2 == len(api.events(ONE))
 
 
 def test_runs_nobody_knows_are_unknown(serve, tmp_path):
-    assert serve(directory=tmp_path).get(f"/runs/{uuid4()}").status == 404
+    assert 404 == serve(directory=tmp_path).get(f"/runs/{uuid4()}").status
 
 
 @pytest.mark.parametrize(
@@ -250,4 +250,4 @@ def test_a_directory_with_a_foreign_record_is_refused(serve, tmp_path, name, con
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InvalidArgumentError, match="move it away") as caught:
         serve(directory=tmp_path)
-    assert caught.value.field == "directory"
+    assert "directory" == caught.value.field

@@ -53,15 +53,15 @@ def test_a_run_waits_for_its_tools_and_goes_on_with_their_results(api, spec, che
     check_answer("RunsToolResultsRequest", body)
     state = api.state(run_id, include="steps,tool_calls")
     check_answer("RunsGetResponse", state)
-    assert (state["status"], state["nodes"][0]["status"]) == ("waiting", "waiting")
+    assert ("waiting", "waiting") == (state["status"], state["nodes"][0]["status"])
     answer = submit(api, run_id, body)
     check_answer("RunsToolResultsResponse", answer.body)
-    assert answer.body == {"accepted": 2, "status": "running"}
+    assert {"accepted": 2, "status": "running"} == answer.body
     events = api.events(run_id)
     for event in events:
         check_event(event)
     kinds = [event["type"] for event in events if event["type"] != "node_output_delta"]
-    assert kinds[2:] == [
+    assert [
         "node_started",
         "node_llm_call",
         "node_tool_call",
@@ -73,9 +73,9 @@ def test_a_run_waits_for_its_tools_and_goes_on_with_their_results(api, spec, che
         "node_output",
         "node_succeeded",
         "run_completed",
-    ]
+    ] == kinds[2:]
     assert api.state(run_id)["outputs"]["out"].startswith("weather says weather!. clock says clock!. ")
-    assert api.get(f"/runs/{run_id}/pending-tools").body["pending"] == []
+    assert [] == api.get(f"/runs/{run_id}/pending-tools").body["pending"]
     check_answer("RunsGetResponse", api.state(run_id, include="steps,tool_calls"))
 
 
@@ -91,27 +91,27 @@ def test_arguments_fit_the_parameters_and_follow_from_the_seed(serve, spec):
 def test_a_node_goes_on_when_the_last_result_is_in(api, spec):
     run_id, body = waiting(api, spec)
     first, second = body["results"]
-    assert submit(api, run_id, body | {"results": [second]}).body == {"accepted": 1, "status": "waiting"}
-    assert [item["tool_call"]["name"] for item in answers(api, run_id)["results"]] == ["weather"]
-    assert submit(api, run_id, body).status == 400
-    assert submit(api, run_id, body | {"results": [first]}).body == {"accepted": 1, "status": "running"}
-    assert api.events(run_id)[-1]["type"] == "run_completed"
+    assert {"accepted": 1, "status": "waiting"} == submit(api, run_id, body | {"results": [second]}).body
+    assert ["weather"] == [item["tool_call"]["name"] for item in answers(api, run_id)["results"]]
+    assert 400 == submit(api, run_id, body).status
+    assert {"accepted": 1, "status": "running"} == submit(api, run_id, body | {"results": [first]}).body
+    assert "run_completed" == api.events(run_id)[-1]["type"]
 
 
 def test_results_for_another_step_or_request_conflict(api, spec):
     run_id, body = waiting(api, spec)
     wrong = [body | {"step": 1}, body | {"request_id": str(uuid4())}]
-    assert [
+    assert [(409, "CONFLICT")] * 2 == [
         (answer.status, answer.body["error"]["code"])
         for answer in (submit(api, run_id, item) for item in wrong)
-    ] == [(409, "CONFLICT")] * 2
+    ]
 
 
 def test_results_for_what_is_not_pending_are_not_found(api, spec):
     run_id, body = waiting(api, spec)
-    assert submit(api, run_id, body | {"node_id": "z"}).status == 404
-    assert submit(api, uuid4(), body).status == 404
-    assert [submit(api, run_id, body).status for _ in range(2)] == [200, 404]
+    assert 404 == submit(api, run_id, body | {"node_id": "z"}).status
+    assert 404 == submit(api, uuid4(), body).status
+    assert [200, 404] == [submit(api, run_id, body).status for _ in range(2)]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_results_for_what_is_not_pending_are_not_found(api, spec):
 def test_bad_results_are_refused_by_field(api, spec, change, field):
     run_id, body = waiting(api, spec)
     answer = submit(api, run_id, body | change)
-    assert answer.status == 400 and field in answer.body["error"]["fields"]
+    assert 400 == answer.status and field in answer.body["error"]["fields"]
 
 
 def test_missing_fields_and_a_call_answered_twice_are_refused(api, spec):
@@ -141,8 +141,8 @@ def test_missing_fields_and_a_call_answered_twice_are_refused(api, spec):
     assert {"node_id", "step", "request_id", "results"} == submit(api, run_id, {}).body["error"][
         "fields"
     ].keys()
-    assert submit(api, run_id, body | {"results": body["results"][:1] * 2}).status == 400
-    assert submit(api, run_id, []).status == 400
+    assert 400 == submit(api, run_id, body | {"results": body["results"][:1] * 2}).status
+    assert 400 == submit(api, run_id, []).status
 
 
 def test_an_error_of_a_tool_is_passed_on(api, spec):
@@ -150,26 +150,26 @@ def test_an_error_of_a_tool_is_passed_on(api, spec):
     body["results"][0] |= {"output": "Error: down", "error": "down"}
     submit(api, run_id, body)
     results = [event["tool_result"] for event in api.events(run_id) if "tool_result" in event]
-    assert [result.get("error") for result in results] == ["down", None]
+    assert ["down", None] == [result.get("error") for result in results]
 
 
 def test_a_question_waits_for_its_answer_in_every_mode(api, build, check_event):
     spec = build.workflow(build.llm("a", "[[ask: Left or right?]]", tools=["user_ask", "clock"]))
     run_id, body = waiting(api, spec)
-    assert [item["tool_call"]["name"] for item in body["results"]] == ["user_ask"]
+    assert ["user_ask"] == [item["tool_call"]["name"] for item in body["results"]]
     body["results"][0]["output"] = json.dumps({"answer": "left", "is_freeform": False})
-    assert submit(api, run_id, body).status == 200
+    assert 200 == submit(api, run_id, body).status
     events = api.events(run_id)
     for event in events:
         check_event(event)
     asked = next(event["user_ask"] for event in events if "user_ask" in event)
     answer = next(event["user_answer"] for event in events if "user_answer" in event)
-    assert (
+    assert ("Left or right?", ["yes", "no"], True) == (
         asked["question"],
         [option["label"] for option in asked["options"]],
         asked["allow_freeform"],
-    ) == ("Left or right?", ["yes", "no"], True)
-    assert (answer["answer"], answer["is_freeform"]) == ("left", False)
+    )
+    assert ("left", False) == (answer["answer"], answer["is_freeform"])
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_a_malformed_answer_is_refused(api, build, output):
     run_id, body = waiting(api, build.workflow(build.llm("a", "x", tools=["user_ask"])))
     body["results"][0]["output"] = output
     answer = submit(api, run_id, body)
-    assert (answer.status, list(answer.body["error"]["fields"])) == (400, ["results[0].output"])
+    assert (400, ["results[0].output"]) == (answer.status, list(answer.body["error"]["fields"]))
 
 
 @pytest.mark.parametrize("mode", ["server", "agentic"])
@@ -195,7 +195,7 @@ def test_the_service_runs_tools_itself_unless_they_are_the_clients(api, build, m
     run_id = api.start(build.workflow(node))
     events = api.events(run_id)
     results = [event["tool_result"]["output"] for event in events if "tool_result" in event]
-    assert len(results) == 1 and results[0] in api.state(run_id)["outputs"]["out"]
+    assert 1 == len(results) and results[0] in api.state(run_id)["outputs"]["out"]
     assert "node_waiting" not in [event["type"] for event in events]
 
 
@@ -208,9 +208,9 @@ def test_more_rounds_are_asked_for_in_the_prompt(api, build):
         while seen < 2:
             seen += json.loads(response.readline())["type"] == "node_waiting"
     second = answers(api, run_id)
-    assert (first["step"], second["step"]) == (0, 1)
+    assert (0, 1) == (first["step"], second["step"])
     submit(api, run_id, second)
-    assert api.events(run_id)[-1]["type"] == "run_completed"
+    assert "run_completed" == api.events(run_id)[-1]["type"]
 
 
 def test_a_run_with_a_node_at_work_is_running_though_another_waits(api):
@@ -225,6 +225,6 @@ def test_a_run_with_a_node_at_work_is_running_though_another_waits(api):
         "reason": "r",
     }
     run.append({"type": "node_waiting", "node_id": "asks", "waiting": waits})
-    assert api.state(run.run_id)["status"] == "running"
+    assert "running" == api.state(run.run_id)["status"]
     run.append({"type": "node_succeeded", "node_id": "busy"})
-    assert api.state(run.run_id)["status"] == "waiting"
+    assert "waiting" == api.state(run.run_id)["status"]
