@@ -1,0 +1,60 @@
+"""The workflow spec: what a run executes, as types, with a builder for it.
+
+>>> spec = (
+...     workflow("summarize", model="claude-sonnet-4-5")
+...     .input("article", required=True)
+...     .llm("draft", user="Summarize: {{article}}")
+...     .llm("edit", user="Make it shorter: {{draft}}")
+...     .edge("draft", "edit")
+...     .output("text", from_="edit")
+...     .build()
+... )
+>>> spec.nodes[1].depends_on, spec.nodes[1].model
+(('draft',), 'claude-sonnet-4-5')
+
+A :class:`WorkflowSpec` that exists is sound: duplicate ids, edges to nowhere, cycles, missing outputs and
+unknown placeholders are an :class:`~rxruns.errors.InvalidArgumentError` when it is made, with the place in
+``.field``. A plain dict is accepted wherever a spec is, and judged by the service;
+:meth:`WorkflowSpec.from_dict` judges it here.
+"""
+
+from rxruns.workflow.builder import WorkflowBuilder, llm, workflow
+from rxruns.workflow.nodes import (
+    AnyNode,
+    Input,
+    JoinAllNode,
+    JoinAnyNode,
+    JoinCollectNode,
+    LLMNode,
+    MapFanoutNode,
+    Node,
+    Output,
+    Predicate,
+    Source,
+    ToolExecution,
+    TransformJSONNode,
+)
+from rxruns.workflow.shapes import chain, parallel
+from rxruns.workflow.spec import WorkflowSpec
+
+__all__ = [
+    "AnyNode",
+    "Input",
+    "JoinAllNode",
+    "JoinAnyNode",
+    "JoinCollectNode",
+    "LLMNode",
+    "MapFanoutNode",
+    "Node",
+    "Output",
+    "Predicate",
+    "Source",
+    "ToolExecution",
+    "TransformJSONNode",
+    "WorkflowBuilder",
+    "WorkflowSpec",
+    "chain",
+    "llm",
+    "parallel",
+    "workflow",
+]

@@ -1,0 +1,317 @@
+"""Building specs of any shape: :func:`workflow`, and :func:`llm` for a node alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+from msgspec import UNSET, structs
+
+from rxruns.workflow._check import refuse, typed
+from rxruns.workflow._edges import with_implied_edges
+from rxruns.workflow.nodes import (
+    AnyNode,
+    Input,
+    JoinAllNode,
+    JoinAnyNode,
+    JoinCollectNode,
+    LLMNode,
+    MapFanoutNode,
+    Output,
+    Predicate,
+    Source,
+    ToolExecution,
+    TransformJSONNode,
+)
+from rxruns.workflow.spec import WorkflowSpec
+
+T = TypeVar("T")
+Tool = str | Mapping[str, Any]
+Mode = Literal["server", "client", "agentic"]
+
+
+def workflow(
+    name: str | None = None, *, model: str | None = None, max_parallelism: int | None = None
+) -> WorkflowBuilder:
+    """Begin a workflow: add nodes, edges and outputs to what this returns, then ``.build()``.
+
+    Args:
+        name: what people call it.
+        model: written into each llm node that has none.
+        max_parallelism: how many nodes run at once.
+
+    >>> builder = workflow(model="claude-sonnet-4-5").llm("draft", user="Hello")
+    >>> spec = builder.output("text", from_="draft").build()
+    >>> spec.to_dict()["outputs"]
+    [{'name': 'text', 'from': 'draft'}]
+    """
+    return WorkflowBuilder(name, model=model, max_parallelism=max_parallelism)
+
+
+def llm(
+    id: str,
+    *,
+    model: str | None = None,
+    system: str | None = None,
+    user: str | None = None,
+    input: Any = None,
+    stream: bool | None = None,
+    tools: Sequence[Tool] = (),
+    tool_execution: Mode | None = None,
+    depends_on: Sequence[str] = (),
+) -> LLMNode:
+    """A node that asks a model. Texts may hold placeholders such as ``{{draft}}``: see :class:`LLMNode`.
+
+    Args:
+        id: lower-case letters, digits and underscores.
+        model: None takes the spec's.
+        system: the system prompt.
+        user: what the user says.
+        input: messages or other JSON, in place of or beside `user`.
+        stream: whether the text comes as deltas; None leaves it to the service.
+        tools: names of tools that the service knows, or tool objects.
+        tool_execution: who runs them; ``"client"`` is you, see ``ops.execute_tools``.
+        depends_on: nodes to wait for, beside those that it reads.
+
+    >>> llm("weather", user="How is it in {{city}}?", tools=["get_weather"], tool_execution="client").tools
+    ('get_weather',)
+    """
+    return LLMNode(
+        id=id,
+        model=model,
+        system=system,
+        user=user,
+        input=input,
+        stream=stream,
+        tools=tuple(tool if isinstance(tool, str) else dict(tool) for tool in _many(tools)),
+        tool_execution=None if tool_execution is None else ToolExecution(mode=tool_execution),
+        depends_on=_many(depends_on),
+    )
+
+
+class WorkflowBuilder:
+    """What :func:`workflow` returns. Each method adds to it and returns it; :meth:`build` checks the whole.
+
+    Nodes may be added in any order: edges are looked at when the spec is built.
+    """
+
+    def __init__(
+        self, name: str | None = None, *, model: str | None = None, max_parallelism: int | None = None
+    ) -> None:
+        self._name = name
+        self._model = model
+        self._max_parallelism = max_parallelism
+        self._inputs: list[Input] = []
+        self._nodes: list[AnyNode] = []
+        self._edges: list[tuple[str, str]] = []
+        self._outputs: list[Output] = []
+
+    def __repr__(self) -> str:
+        return f"<WorkflowBuilder {self._name or 'without name'}: {len(self._nodes)} nodes>"
+
+    @property
+    def node_ids(self) -> tuple[str, ...]:
+        """The ids of the nodes so far, in the order in which they were added."""
+        return tuple(node.id for node in self._nodes)
+
+    def input(
+        self,
+        name: str,
+        *,
+        type: str | None = None,
+        required: bool | None = None,
+        description: str | None = None,
+        default: Any = UNSET,
+    ) -> WorkflowBuilder:
+        """Declare a value that a run takes; texts refer to it as ``{{name}}``."""
+        self._inputs.append(
+            Input(name=name, type=type, required=required, description=description, default=default)
+        )
+        return self
+
+    def node(self, *nodes: AnyNode) -> WorkflowBuilder:
+        """Add nodes that are made already, such as those of :func:`llm`."""
+        for node in nodes:
+            checked: AnyNode = typed(node, AnyNode, f"nodes[{len(self._nodes)}]")
+            self._nodes.append(checked)
+        return self
+
+    def llm(
+        self,
+        id: str,
+        *,
+        model: str | None = None,
+        system: str | None = None,
+        user: str | None = None,
+        input: Any = None,
+        stream: bool | None = None,
+        tools: Sequence[Tool] = (),
+        tool_execution: Mode | None = None,
+        depends_on: Sequence[str] = (),
+    ) -> WorkflowBuilder:
+        """Add a node that asks a model: :func:`llm` has the arguments."""
+        return self.node(
+            llm(
+                id,
+                model=model,
+                system=system,
+                user=user,
+                input=input,
+                stream=stream,
+                tools=tools,
+                tool_execution=tool_execution,
+                depends_on=depends_on,
+            )
+        )
+
+    def join_all(self, id: str, *, depends_on: Sequence[str] = ()) -> WorkflowBuilder:
+        """Add a node that waits for all that it depends on."""
+        return self.node(JoinAllNode(id=id, depends_on=_many(depends_on)))
+
+    def join_any(
+        self, id: str, *, predicate: Predicate | None = None, depends_on: Sequence[str] = ()
+    ) -> WorkflowBuilder:
+        """Add a node that goes on with the first of its nodes, or the first that fulfils the predicate."""
+        return self.node(JoinAnyNode(id=id, predicate=predicate, depends_on=_many(depends_on)))
+
+    def join_collect(
+        self,
+        id: str,
+        *,
+        limit: int | None = None,
+        timeout_ms: int | None = None,
+        predicate: Predicate | None = None,
+        depends_on: Sequence[str] = (),
+    ) -> WorkflowBuilder:
+        """Add a node that collects outputs up to `limit` of them, or for `timeout_ms` milliseconds."""
+        return self.node(
+            JoinCollectNode(
+                id=id,
+                limit=limit,
+                timeout_ms=timeout_ms,
+                predicate=predicate,
+                depends_on=_many(depends_on),
+            )
+        )
+
+    def transform_json(
+        self,
+        id: str,
+        *,
+        object: Mapping[str, Source | str] | None = None,
+        merge: Sequence[Source | str] | None = None,
+        depends_on: Sequence[str] = (),
+    ) -> WorkflowBuilder:
+        """Add a node that makes a JSON object of other nodes' outputs; a source may be just the node's id.
+
+        >>> builder = workflow(model="claude-sonnet-4-5").llm("draft", user="Hello")
+        >>> builder.transform_json("card", object={"text": "draft"}).output("card", from_="card")
+        <WorkflowBuilder without name: 2 nodes>
+        >>> builder.build().to_dict()["nodes"][1]["object"]
+        {'text': {'from': 'draft'}}
+        """
+        return self.node(
+            TransformJSONNode(
+                id=id,
+                object=None if object is None else {key: _source(value) for key, value in object.items()},
+                merge=None if merge is None else tuple(_source(value) for value in merge),
+                depends_on=_many(depends_on),
+            )
+        )
+
+    def map_fanout(
+        self,
+        id: str,
+        *,
+        subnode: AnyNode,
+        items_from: str | None = None,
+        items_from_input: str | None = None,
+        items_pointer: str | None = None,
+        items_path: str | None = None,
+        max_parallelism: int | None = None,
+        depends_on: Sequence[str] = (),
+    ) -> WorkflowBuilder:
+        """Add a node that runs `subnode` for each item of a list; ``{{item}}`` in its texts is the item.
+
+        >>> spec = (
+        ...     workflow(model="claude-sonnet-4-5")
+        ...     .input("cities")
+        ...     .map_fanout("each", items_from_input="cities", subnode=llm("one", user="Praise {{item}}"))
+        ...     .output("praise", from_="each")
+        ...     .build()
+        ... )
+        """
+        return self.node(
+            MapFanoutNode(
+                id=id,
+                items_from=items_from,
+                items_from_input=items_from_input,
+                items_pointer=items_pointer,
+                items_path=items_path,
+                subnode=subnode,
+                max_parallelism=max_parallelism,
+                depends_on=_many(depends_on),
+            )
+        )
+
+    def edge(self, from_: str, to: str) -> WorkflowBuilder:
+        """Let the node `to` wait for the node `from_`. What a node reads it waits for without an edge."""
+        place = f"edges[{len(self._edges)}]"
+        self._edges.append((typed(from_, str, f"{place}.from"), typed(to, str, f"{place}.to")))
+        return self
+
+    def output(self, name: str, from_: str, *, pointer: str | None = None) -> WorkflowBuilder:
+        """Name a node's output, or the place in it that a JSON Pointer names, a result of the workflow."""
+        self._outputs.append(Output(name=name, from_=from_, pointer=pointer))
+        return self
+
+    def build(self) -> WorkflowSpec:
+        """The checked spec; can be called again after more was added.
+
+        Each edge, and each node that is read without one, is in ``depends_on``; each llm node without a
+        model has the spec's.
+
+        Raises:
+            InvalidArgumentError: duplicate ids, edges from or to unknown nodes, cycles, no outputs, unknown
+                placeholders: names the node, and in ``.field`` the place.
+
+        >>> workflow().llm("a", user="{{b}}").llm("b", user="{{a}}").output("text", from_="a").build()
+        Traceback (most recent call last):
+        rxruns.errors.InvalidArgumentError: nodes[0].depends_on: node 'a' waits for itself: a -> b -> a; \
+remove one of these edges
+        """
+        for place, (_, to) in enumerate(self._edges):
+            if to not in self.node_ids:
+                raise refuse(f"an edge leads to {to!r}, which is no node", f"edges[{place}].to")
+        nodes = [_with_model(self._with_edges(node), self._model) for node in self._nodes]
+        return WorkflowSpec(
+            name=self._name,
+            model=self._model,
+            max_parallelism=self._max_parallelism,
+            inputs=tuple(self._inputs),
+            nodes=with_implied_edges(nodes),
+            outputs=tuple(self._outputs),
+        )
+
+    def _with_edges(self, node: AnyNode) -> AnyNode:
+        before = [from_ for from_, to in self._edges if to == node.id]
+        return structs.replace(node, depends_on=tuple(dict.fromkeys([*node.depends_on, *before])))
+
+
+def _many(names: Sequence[T]) -> tuple[T | str, ...]:
+    # A text is a sequence of texts as well; nobody means its letters.
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _source(value: Source | str) -> Source:
+    return Source(from_=value) if isinstance(value, str) else value
+
+
+def _with_model(node: AnyNode, model: str | None) -> AnyNode:
+    match node:
+        case LLMNode(model=None):
+            return structs.replace(node, model=model)
+        case MapFanoutNode():
+            return structs.replace(node, subnode=_with_model(node.subnode, model))
+        case _:
+            return node

@@ -1,0 +1,190 @@
+"""The parts of a workflow spec: frozen structs, named as on the wire. None means left out.
+
+>>> LLMNode(id="draft", model="claude-sonnet-4-5", user="Write about {{topic}}.").id
+'draft'
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, cast
+
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+Positive = Annotated[int, Meta(ge=1)]
+Millis = Annotated[int, Meta(ge=0)]
+Filled = Annotated[str, Meta(pattern=r"\S", description="text that is not blank")]
+Tool = str | dict[str, Any]
+
+PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z_][\w.-]*)\s*\}\}")
+
+
+class Part(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The base of everything in a spec."""
+
+
+class Input(Part, frozen=True, kw_only=True):
+    """A value that a run of the workflow takes: texts refer to it as ``{{name}}``.
+
+    Attributes:
+        default: used where the run gives none; UNSET for no default, since null is a value.
+    """
+
+    name: Filled
+    type: str | None = None
+    required: bool | None = None
+    description: str | None = None
+    default: Any | UnsetType = UNSET
+
+
+class Source(Part, frozen=True, kw_only=True):
+    """Where a value comes from: a node's output (wire ``from``), or the place in it that `pointer` names."""
+
+    from_: str = field(name="from")
+    pointer: str | None = None
+
+
+class Output(Part, frozen=True, kw_only=True):
+    """A named result of the run: a node's output (wire ``from``), or the place in it that `pointer` names."""
+
+    name: Filled
+    from_: str = field(name="from")
+    pointer: str | None = None
+
+
+class Predicate(Part, frozen=True, kw_only=True):
+    """What a node's output or status has to be for a join to take it.
+
+    Attributes:
+        path: a JSONPath, starting ``$``.
+        value: what ``equals`` compares with, or the pattern of ``matches``; UNSET for none: null is a value.
+    """
+
+    source: Literal["node_output", "node_status"]
+    op: Literal["equals", "matches", "exists"]
+    path: str | None = None
+    value: Any | UnsetType = UNSET
+
+
+class ToolExecution(Part, frozen=True, kw_only=True):
+    """Who runs a node's tools: the service, you (``ops.execute_tools``), or the service's agent loop."""
+
+    mode: Literal["server", "client", "agentic"]
+
+
+class Node(Part, frozen=True, kw_only=True, tag_field="type"):
+    """What every node has.
+
+    Attributes:
+        id: ``^[a-z][a-z0-9_]*$``, at most 64 characters.
+        depends_on: the nodes that have to end before it.
+    """
+
+    id: str
+    depends_on: tuple[str, ...] = ()
+
+
+class LLMNode(Node, frozen=True, kw_only=True, tag="llm"):
+    """One conversation with a model, over as many steps as its tools ask for.
+
+    The texts (``system``, ``user``, ``input``) may hold placeholders: ``{{input_name}}``, ``{{node_id}}`` for
+    a node's text, ``{{join_id}}`` for a join's collected outputs as JSON, ``{{item}}`` inside a fan-out.
+    """
+
+    model: Filled | None = None
+    system: str | None = None
+    user: str | None = None
+    input: Any = None
+    stream: bool | None = None
+    tools: tuple[Tool, ...] = ()
+    tool_execution: ToolExecution | None = None
+
+
+class JoinAllNode(Node, frozen=True, kw_only=True, tag="join.all"):
+    """Waits for all that it depends on, and collects their outputs."""
+
+
+class JoinAnyNode(Node, frozen=True, kw_only=True, tag="join.any"):
+    """Goes on with the first of those that it depends on, or the first that fulfils the predicate."""
+
+    predicate: Predicate | None = None
+
+
+class JoinCollectNode(Node, frozen=True, kw_only=True, tag="join.collect"):
+    """Collects outputs until it has `limit` of them, or until `timeout_ms` milliseconds are over."""
+
+    limit: Positive | None = None
+    timeout_ms: Millis | None = None
+    predicate: Predicate | None = None
+
+
+class TransformJSONNode(Node, frozen=True, kw_only=True, tag="transform.json"):
+    """A new JSON object: by key from sources (`object`), or several objects made one (`merge`)."""
+
+    object: dict[str, Source] | None = None
+    merge: tuple[Source, ...] | None = None
+
+
+class MapFanoutNode(Node, frozen=True, kw_only=True, tag="map.fanout"):
+    """Runs `subnode` once for each item of a list: of a node's output, or of an input.
+
+    Attributes:
+        items_pointer: JSON Pointer to the list.
+        items_path: JSONPath to the list.
+        max_parallelism: how many items at once.
+    """
+
+    items_from: str | None = None
+    items_from_input: str | None = None
+    items_pointer: str | None = None
+    items_path: str | None = None
+    subnode: AnyNode
+    max_parallelism: Positive | None = None
+
+
+AnyNode = LLMNode | JoinAllNode | JoinAnyNode | JoinCollectNode | TransformJSONNode | MapFanoutNode
+"""Any of the six nodes: what ``type`` on the wire tells apart."""
+
+
+def sources(node: AnyNode) -> Iterator[tuple[str, Source]]:
+    """Each source of a node, with its field."""
+    if isinstance(node, TransformJSONNode):
+        for key, source in (node.object or {}).items():
+            yield f"object.{key}", source
+        for place, source in enumerate(node.merge or ()):
+            yield f"merge[{place}]", source
+
+
+def placeholders(node: AnyNode) -> Iterator[tuple[str, str]]:
+    """Each placeholder in a node's own texts, as ``(field, name)``."""
+    if isinstance(node, LLMNode):
+        for name, value in (("system", node.system), ("user", node.user), ("input", node.input)):
+            for text in _texts(value):
+                for found in PLACEHOLDER.findall(text):
+                    yield name, found
+
+
+def _texts(value: Any) -> Iterator[str]:
+    pending: list[Any] = [value]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, Mapping):
+            pending += reversed(list(cast("Mapping[str, Any]", value).values()))
+        elif isinstance(value, list | tuple):
+            pending += reversed(cast("Sequence[Any]", value))
+
+
+def reads(node: AnyNode) -> Iterator[tuple[str, str]]:
+    """Each name that a node or its subnode reads, as ``(field, name)``: sources, items and placeholders."""
+    for place, source in sources(node):
+        yield f"{place}.from", source.from_
+    yield from placeholders(node)
+    if isinstance(node, MapFanoutNode):
+        if node.items_from is not None:
+            yield "items_from", node.items_from
+        for place, name in reads(node.subnode):
+            if name != "item":
+                yield f"subnode.{place}", name

@@ -1,0 +1,127 @@
+"""The two frequent shapes of a workflow: one node after the other, and side by side with a join."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+from msgspec import structs
+
+from rxruns.workflow._check import refuse
+from rxruns.workflow.builder import WorkflowBuilder, workflow
+from rxruns.workflow.nodes import AnyNode, Input, JoinAllNode, JoinAnyNode, JoinCollectNode
+from rxruns.workflow.spec import WorkflowSpec
+
+Join = Literal["join_all", "join_any", "join_collect"]
+_JOINS: dict[str, type[JoinAllNode | JoinAnyNode | JoinCollectNode]] = {
+    "join_all": JoinAllNode,
+    "join_any": JoinAnyNode,
+    "join_collect": JoinCollectNode,
+}
+
+
+def chain(
+    *nodes: AnyNode | Sequence[AnyNode],
+    name: str | None = None,
+    model: str | None = None,
+    inputs: Iterable[Input | str] = (),
+    outputs: Mapping[str, str] | None = None,
+) -> WorkflowSpec:
+    """One node after the other: each waits for the one before. Texts are passed on by placeholders.
+
+    Args:
+        nodes: in their order; one sequence of them is taken too.
+        name: what people call the workflow.
+        model: written into each llm node that has none.
+        inputs: what a run takes; text is the name of one.
+        outputs: node id by output name; None makes the last node's output the result, under the node's id.
+
+    >>> from rxruns.workflow import llm
+    >>> spec = chain(
+    ...     llm("draft", user="Write about {{topic}}."),
+    ...     llm("edit", user="Improve this: {{draft}}"),
+    ...     model="claude-sonnet-4-5",
+    ...     inputs=["topic"],
+    ... )
+    >>> [(node.id, node.depends_on) for node in spec.nodes], spec.outputs[0].name
+    ([('draft', ()), ('edit', ('draft',))], 'edit')
+    """
+    builder = _begun(nodes, name, model, inputs)
+    for before, after in itertools.pairwise(builder.node_ids):
+        builder.edge(before, after)
+    return _with_outputs(builder, outputs).build()
+
+
+def parallel(
+    *nodes: AnyNode | Sequence[AnyNode],
+    join: Join = "join_all",
+    join_id: str = "join",
+    then: AnyNode | None = None,
+    name: str | None = None,
+    model: str | None = None,
+    inputs: Iterable[Input | str] = (),
+    outputs: Mapping[str, str] | None = None,
+    max_parallelism: int | None = None,
+) -> WorkflowSpec:
+    """All nodes side by side, joined by one; `then` may follow and read the join by its placeholder.
+
+    Args:
+        nodes: in any order; one sequence of them is taken too.
+        join: which kind of join.
+        join_id: its id.
+        then: a node that waits for the join.
+        name: what people call the workflow.
+        model: written into each llm node that has none.
+        inputs: what a run takes; text is the name of one.
+        outputs: node id by output name; None makes the last node's output the result, under the node's id.
+        max_parallelism: how many nodes run at once.
+
+    >>> from rxruns.workflow import llm
+    >>> spec = parallel(
+    ...     llm("pro", user="Argue for {{claim}}"),
+    ...     llm("contra", user="Argue against {{claim}}"),
+    ...     then=llm("verdict", user="Decide: {{join}}"),
+    ...     model="claude-sonnet-4-5",
+    ...     inputs=["claim"],
+    ... )
+    >>> [(node.id, node.depends_on) for node in spec.nodes[2:]]
+    [('join', ('pro', 'contra')), ('verdict', ('join',))]
+    """
+    if join not in _JOINS:
+        raise refuse(f"{join!r} is none of {', '.join(_JOINS)}", "join")
+    builder = _begun(nodes, name, model, inputs, max_parallelism)
+    builder.node(_JOINS[join](id=join_id, depends_on=builder.node_ids))
+    if then is not None:
+        builder.node(then).edge(join_id, builder.node_ids[-1])
+    return _with_outputs(builder, outputs).build()
+
+
+def _begun(
+    nodes: Iterable[AnyNode | Sequence[AnyNode]],
+    name: str | None,
+    model: str | None,
+    inputs: Iterable[Input | str],
+    max_parallelism: int | None = None,
+) -> WorkflowBuilder:
+    builder = workflow(name, model=model, max_parallelism=max_parallelism)
+    for declared in (inputs,) if isinstance(inputs, str) else inputs:
+        if isinstance(declared, str):
+            builder.input(declared)
+        else:
+            builder.input(**structs.asdict(declared))
+    return builder.node(*_flat(nodes))
+
+
+def _with_outputs(builder: WorkflowBuilder, outputs: Mapping[str, str] | None) -> WorkflowBuilder:
+    last = builder.node_ids[-1:]
+    for name, from_ in (dict(zip(last, last, strict=True)) if outputs is None else outputs).items():
+        builder.output(name, from_)
+    return builder
+
+
+def _flat(nodes: Iterable[AnyNode | Sequence[AnyNode]]) -> list[AnyNode]:
+    flat: list[AnyNode] = []
+    for node in nodes:
+        flat += node if isinstance(node, Sequence) else (node,)
+    return flat

@@ -1,0 +1,103 @@
+"""The whole spec. One that exists is sound."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import msgspec
+from msgspec.structs import force_setattr
+
+from rxruns.errors import InvalidArgumentError
+from rxruns.workflow._check import check_nodes, check_outputs, typed
+from rxruns.workflow.nodes import AnyNode, Filled, Input, Output, Part, Positive
+
+
+class WorkflowSpec(Part, frozen=True, kw_only=True, tag_field="kind", tag="workflow"):
+    """A workflow that the service can compile: checked when it is made, and unchangeable.
+
+    Lists become tuples, and parts may be given as plain dicts. Use :func:`workflow`, :func:`chain` or
+    :func:`parallel` to build one: they also give nodes without a model the spec's, as the service does not.
+
+    Args:
+        name: what people call it.
+        model: the default model of the llm nodes.
+        max_parallelism: how many nodes run at once.
+        inputs: values that a run takes.
+        nodes: at least one.
+        outputs: at least one.
+
+    Raises:
+        InvalidArgumentError: names the node and what is wrong with it; ``.field`` is the place, such as
+            ``"nodes[2].depends_on"``.
+
+    >>> WorkflowSpec(
+    ...     nodes=[{"id": "draft", "type": "llm", "model": "claude-sonnet-4-5", "user": "Hello"}],
+    ...     outputs=[Output(name="text", from_="edit")],
+    ... )
+    Traceback (most recent call last):
+    rxruns.errors.InvalidArgumentError: outputs[0].from: output 'text' refers to 'edit', which is no node; \
+the nodes are draft
+    """
+
+    name: Filled | None = None
+    model: Filled | None = None
+    max_parallelism: Positive | None = None
+    inputs: tuple[Input, ...] = ()
+    nodes: tuple[AnyNode, ...]
+    outputs: tuple[Output, ...]
+
+    def __post_init__(self) -> None:
+        for name, expected in _SCALARS.items():
+            if (value := getattr(self, name)) is not None:
+                force_setattr(self, name, typed(value, expected, name))
+        for name, part in _PARTS.items():
+            members = enumerate(getattr(self, name))
+            parts = tuple(typed(value, part, f"{name}[{place}]") for place, value in members)
+            force_setattr(self, name, parts)
+        check_nodes(self.nodes, self.inputs)
+        check_outputs(self.outputs, [node.id for node in self.nodes])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The spec as the JSON object that is sent; what is absent is left out.
+
+        >>> from rxruns.workflow import LLMNode
+        >>> WorkflowSpec(
+        ...     nodes=(LLMNode(id="draft", user="Hello"),), outputs=(Output(name="text", from_="draft"),)
+        ... ).to_dict()["nodes"]
+        [{'type': 'llm', 'id': 'draft', 'user': 'Hello'}]
+        """
+        plain: dict[str, Any] = _lists(msgspec.to_builtins(self))
+        return plain
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> WorkflowSpec:
+        """The spec of a plain dict, checked; ``from_dict(spec.to_dict()) == spec``.
+
+        Raises:
+            InvalidArgumentError: a field is missing, unknown or of the wrong type, or the workflow is
+                not sound.
+
+        >>> WorkflowSpec.from_dict({"kind": "workflow", "nodes": [{"id": "a", "type": "lmm"}], "outputs": []})
+        Traceback (most recent call last):
+        rxruns.errors.InvalidArgumentError: nodes[0].type: Invalid value 'lmm'
+        """
+        fields = dict(record)
+        if (kind := fields.pop("kind", None)) != "workflow":
+            raise InvalidArgumentError(f"kind: expected 'workflow', got {kind!r}", field="kind")
+        for name in fields.keys() - cls.__struct_fields__:
+            raise InvalidArgumentError(f"{name}: a spec has no such field", field=name)
+        # A missing list is an empty one: the checks say what to add.
+        return cls(nodes=fields.pop("nodes", ()), outputs=fields.pop("outputs", ()), **fields)
+
+
+_SCALARS: dict[str, Any] = {"name": Filled, "model": Filled, "max_parallelism": Positive}
+_PARTS: dict[str, Any] = {"inputs": Input, "nodes": AnyNode, "outputs": Output}
+
+
+def _lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _lists(member) for key, member in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_lists(item) for item in cast("list[Any]", value)]
+    return value
