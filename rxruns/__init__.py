@@ -1,0 +1,49 @@
+"""rxruns turns the event log of an LLM workflow run into an RxPY Observable.
+
+::
+
+    from rxruns import block_on, ops, run_events
+    from rxruns.events import NodeOutputDelta
+
+    block_on(run_events(run_id).pipe(
+        ops.for_node("summarize"),
+        ops.of_type(NodeOutputDelta),
+        ops.tap(lambda event: print(event.delta.text_delta or "", end="")),
+    ))
+
+``run_events(run_id).pipe(ops.filter(...)).subscribe(...)`` is the same without waiting: the reader's thread is a
+daemon, so a script needs something that keeps it alive.
+"""
+
+from rxruns import errors, events, models, workflow
+from rxruns import operators as ops
+from rxruns._retry import ResumePolicy, RetryPolicy
+from rxruns._transport import RequestMetrics
+from rxruns._version import __version__
+from rxruns.client import DEFAULT_BASE_URL, RunsClient
+from rxruns.costs import CostTotals, Price
+from rxruns.recorded import recorded_events
+from rxruns.source import block_on, merge_runs, run_events, start_run
+from rxruns.stream import RunEventStream
+
+__all__ = [
+    "DEFAULT_BASE_URL",
+    "CostTotals",
+    "Price",
+    "RequestMetrics",
+    "ResumePolicy",
+    "RetryPolicy",
+    "RunEventStream",
+    "RunsClient",
+    "__version__",
+    "block_on",
+    "errors",
+    "events",
+    "merge_runs",
+    "models",
+    "ops",
+    "recorded_events",
+    "run_events",
+    "start_run",
+    "workflow",
+]

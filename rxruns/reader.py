@@ -1,0 +1,437 @@
+"""The threaded NDJSON reader: one thread, one cursor, as many connections as it takes.
+
+Which thread calls what: :meth:`EventReader.start` and :meth:`EventReader.dispose` may be called by any thread, and
+neither waits. All else, the observer's ``on_next``, ``on_lifecycle`` and ``on_invalid`` among it, runs on the reader's
+own thread. Dispose sets a flag and shuts the socket down; the thread notices at its next step and closes what it owns.
+
+A connection ends in one of three ways: *done* (a terminal event, the limit, or the server's close when it was not
+asked to wait), *the end of a page*, which is followed by the next one at once, or a *fault*, which
+:class:`~rxruns.ResumePolicy` decides about.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Literal, TypeVar
+from uuid import UUID
+
+from msgspec import Struct
+from reactivex import abc
+
+from rxruns._arguments import MAX_PAGE, check_after_seq, check_limit
+from rxruns._decoding import RecordError, event_decoder, excerpt
+from rxruns._framing import Lines
+from rxruns._retry import RETRY_AFTER_LIMIT, ResumePolicy, is_retryable
+from rxruns._transport import Cancellation, Cancelled, OpenStream
+from rxruns.client import RunsClient
+from rxruns.errors import (
+    APIError,
+    InvalidArgumentError,
+    RunsError,
+    SequenceGapError,
+    StreamError,
+    StreamInterruptedError,
+    StreamProtocolError,
+    StreamTimeoutError,
+    TransportError,
+)
+from rxruns.events import NIL, RunEvent, TerminalEvent
+from rxruns.lifecycle import Closed, Connected, LifecycleEvent, Reconnecting, Resumed
+from rxruns.models import RunStatus
+
+__all__ = ["EventReader", "FollowOptions", "OnInvalid", "OnLifecycle"]
+
+OnInvalid = Literal["raise"] | Callable[[StreamProtocolError], object]
+OnLifecycle = Callable[[LifecycleEvent], object]
+
+logger = logging.getLogger("rxruns")
+T = TypeVar("T")
+
+_ALIVE = (RunStatus.RUNNING, RunStatus.WAITING)
+_ENDED = (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELED)
+
+
+class _Fault(Exception):
+    """A connection ended before the run did.
+
+    ``silent``: it ended cleanly or was idle too long, and brought no event: the run may be waiting for somebody.
+    """
+
+    def __init__(self, cause: RunsError, *, silent: bool = False, retry_after: float | None = None) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+        self.silent = silent
+        self.retry_after = retry_after
+
+
+class _Gap(Exception):
+    """An event came too early."""
+
+    def __init__(self, *, expected: int, received: int) -> None:
+        super().__init__(expected, received)
+        self.expected = expected
+        self.received = received
+
+
+class _SubscriberError(BaseException):
+    """Carries what the subscriber's own code raised past everything that looks for errors of ours."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class FollowOptions(Struct, frozen=True, kw_only=True):
+    """The options of :func:`~rxruns.run_events`, where they are described."""
+
+    after_seq: int = 0
+    limit: int | None = None
+    wait: bool = True
+    include_output: bool = False
+    resume: ResumePolicy | None = ResumePolicy()
+    on_invalid: OnInvalid = "raise"
+    on_lifecycle: OnLifecycle | None = None
+
+    def __post_init__(self) -> None:
+        check_after_seq(self.after_seq)
+        check_limit(self.limit)
+        if self.on_invalid != "raise" and not callable(self.on_invalid):
+            raise InvalidArgumentError(
+                f"on_invalid has to be 'raise' or a function, not {self.on_invalid!r}", field="on_invalid"
+            )
+
+
+class EventReader:
+    """Follow one run on a thread of its own and hand each event over once, in ``seq`` order.
+
+    Args:
+        client: sends the requests; it is not closed here.
+        find_run: gives the run's id, on the reader's thread, before anything is read.
+        options: what to ask for, and what to do about faults.
+        observer: gets the events, and the end.
+        on_closed: called when the socket is done, before the observer hears of the end.
+    """
+
+    def __init__(
+        self,
+        client: RunsClient,
+        find_run: Callable[[RunsClient, Cancellation], UUID],
+        options: FollowOptions,
+        observer: abc.ObserverBase[RunEvent],
+        on_closed: Callable[[], object],
+    ) -> None:
+        self._client = client
+        self._find_run = find_run
+        self._options = options
+        self._observer = observer
+        self._on_closed = on_closed
+        self._decode = event_decoder(include_output=options.include_output)
+        self._cancellation = Cancellation()
+        # What is known of the run.
+        self._run_id = NIL
+        self._cursor = options.after_seq
+        self._remaining = options.limit
+        self._ended = False  # the service said so
+        # Since the last event: faults, what the backoff grows with; those that count; the gap that was seen.
+        self._rounds = 0
+        self._reconnects = 0
+        self._gap_at: int | None = None
+        # Of this connection.
+        self._announce: type[Connected] | type[Resumed] | None = Connected
+        self._opened_at = 0.0
+        self._lines = Lines(())
+        self._progressed = False
+        self._came = 0
+        self._skipped = 0  # bad lines, each of which may stand for one missing event
+
+    def start(self) -> None:
+        """Start the thread."""
+        threading.Thread(target=self._run, name="rxruns-reader", daemon=True).start()
+
+    def dispose(self) -> None:
+        """Stop at once, in whatever phase; does not wait."""
+        self._cancellation.cancel()
+
+    # ---- the thread ----
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        subscriber_raised = False
+        try:
+            self._follow()
+        except Cancelled:
+            pass
+        except _SubscriberError as raised:
+            error, subscriber_raised = raised.error, True
+        except Exception as raised:
+            error = raised
+        disposed = self._cancellation.cancelled
+        if disposed and not subscriber_raised:
+            error = None
+        self._on_closed()
+        try:
+            if self._options.on_lifecycle is not None:
+                self._options.on_lifecycle(
+                    Closed(
+                        run_id=self._run_id if self._run_id.int else None, last_seq=self._cursor, error=error
+                    )
+                )
+        finally:
+            if subscriber_raised and error is not None:
+                raise error
+            if not disposed:
+                self._notify_end(error)
+
+    def _notify_end(self, error: BaseException | None) -> None:
+        if isinstance(error, Exception):
+            self._observer.on_error(error)
+        else:
+            self._observer.on_completed()
+
+    def _follow(self) -> None:
+        self._run_id = self._find_run(self._client, self._cancellation)
+        finished = False
+        while not finished:
+            try:
+                finished = self._read_connection()
+            except _Gap as gap:
+                self._look_again(gap)
+            except _Fault as fault:
+                finished = self._recover(fault)
+
+    # ---- one connection ----
+
+    def _read_connection(self) -> bool:
+        """Read one connection to its end. True: the run is followed to its end; False: on to the next page."""
+        page = None if self._remaining is None else min(self._remaining, MAX_PAGE)
+        stream = self._open(page)
+        self._progressed, self._came, self._skipped = False, 0, 0
+        try:
+            return self._read(stream, page)
+        except TransportError as error:
+            raise self._broken(error) from error
+        finally:
+            stream.close()
+
+    def _open(self, page: int | None) -> OpenStream:
+        self._opened_at = time.monotonic()
+        self._progressed = False
+        try:
+            stream = self._client.open_events(
+                self._run_id,
+                after_seq=self._cursor,
+                limit=page,
+                wait=self._options.wait,
+                include_output=self._options.include_output,
+                cancellation=self._cancellation,
+                read_timeout=self._idle_timeout,
+                retrying=self._options.resume is None,
+            )
+        except (APIError, TransportError) as error:
+            if self._options.resume is None or not _may_pass(error):
+                raise
+            raise self._broken(error) from error
+        if self._announce is not None:
+            self._tell(
+                self._announce(run_id=self._run_id, after_seq=self._cursor, request_id=stream.request_id)
+            )
+        self._announce = None
+        return stream
+
+    def _read(self, stream: OpenStream, page: int | None) -> bool:
+        lines = self._lines = Lines(stream.chunks(), self._client.max_line_bytes, self._refuse_overlong)
+        decode = self._decode
+        for line in lines:
+            try:
+                event = decode(line)
+            except RecordError as error:
+                self._refuse(error, line, lines.number)
+            else:
+                if event is not None and self._take(event, line):
+                    return True
+        return self._end_of_body(lines, page)
+
+    def _take(self, event: RunEvent, line: bytes) -> bool:
+        """Hand an event over, unless it came before. True: it was the last one."""
+        if event.run_id.int != self._run_id.int:
+            self._refuse(RecordError(f"an event of another run, {event.run_id}"), line, self._lines.number)
+            return False
+        seq = event.seq
+        due = self._cursor + 1
+        if seq != due:
+            if seq < due:
+                return False
+            if seq > due + self._skipped:
+                raise _Gap(expected=due, received=seq)
+            self._skipped = 0
+        if self._cancellation.cancelled:
+            raise Cancelled
+        try:
+            self._observer.on_next(event)
+        except BaseException as error:
+            raise _SubscriberError(error) from None
+        self._cursor = seq
+        if not self._progressed:
+            self._note_progress()
+        if self._remaining is not None:
+            self._came += 1
+            self._remaining -= 1
+            if self._remaining == 0:
+                return True
+        return isinstance(event, TerminalEvent)
+
+    def _note_progress(self) -> None:
+        self._progressed = True
+        self._ended = False
+        self._rounds = self._reconnects = 0
+        self._gap_at = None
+
+    def _end_of_body(self, lines: Lines, page: int | None) -> bool:
+        """What a clean end of the bytes means."""
+        if lines.tail and self._take_tail(lines):
+            return True
+        if page is not None and self._came >= page:
+            return False
+        if not self._options.wait:
+            return True
+        raise _Fault(self._interrupted("the stream ended before the run did"), silent=not self._progressed)
+
+    def _take_tail(self, lines: Lines) -> bool:
+        """A last line without a newline counts if it is a whole record; else it was cut, and is fetched again."""
+        try:
+            event = self._decode(lines.tail)
+        except RecordError as error:
+            if not error.is_record:
+                raise _Fault(self._interrupted("the stream ended in the middle of a line")) from error
+            self._refuse(error, lines.tail, lines.number + 1)
+            return False
+        return event is not None and self._take(event, lines.tail)
+
+    # ---- bad lines ----
+
+    def _refuse(self, error: RecordError, line: bytes, number: int) -> None:
+        """Raise or report a bad line. The next event may leave out the ``seq`` that it may have had."""
+        refused = StreamProtocolError(
+            str(error), raw_data=excerpt(line), line_number=number, run_id=self._run_id, last_seq=self._cursor
+        )
+        if self._options.on_invalid == "raise":
+            raise refused from error
+        if self._cancellation.cancelled:
+            raise Cancelled
+        self._call(self._options.on_invalid, refused)
+        self._came += 1
+        if error.seq == self._cursor + 1:
+            self._cursor += 1
+        else:
+            self._skipped += 1
+
+    def _refuse_overlong(self, number: int, start: bytes) -> None:
+        limit = self._client.max_line_bytes
+        self._refuse(RecordError(f"a line is longer than {limit:,} bytes (max_line_bytes)"), start, number)
+
+    # ---- faults ----
+
+    def _look_again(self, gap: _Gap) -> None:
+        """At a gap: one more connection at once, without budget. The same gap again is an error."""
+        error = SequenceGapError(
+            expected=gap.expected, received=gap.received, run_id=self._run_id, last_seq=self._cursor
+        )
+        if self._options.resume is None or self._gap_at == gap.expected:
+            raise error
+        self._gap_at = gap.expected
+        self._reconnect(error, 0.0)
+
+    def _recover(self, fault: _Fault) -> bool:
+        """After a fault: wait as the policy says, or raise. True: the service says that nothing will follow."""
+        resume = self._options.resume
+        if resume is None:
+            raise self._final(fault.cause) from fault.cause
+        alive = False
+        if fault.silent and self._options.wait:
+            if self._ended:
+                return True
+            status = self._ask_status()
+            alive = status in _ALIVE
+            self._ended = status in _ENDED
+        if self._ended and fault.silent:
+            self._reconnect(fault.cause, 0.0)
+            return False
+        self._rounds += 1
+        if not alive:
+            self._reconnects += 1
+            if self._reconnects > resume.max_reconnects:
+                raise self._give_up(resume, fault.cause) from fault.cause
+        delay = resume.delay(self._rounds, fault.retry_after)
+        if fault.retry_after is None:
+            delay = max(0.0, self._opened_at + delay - time.monotonic())
+        self._reconnect(fault.cause, delay, quiet=alive)
+        return False
+
+    def _reconnect(self, cause: RunsError, delay: float, *, quiet: bool = False) -> None:
+        level = logging.DEBUG if quiet or self._rounds > 1 else logging.WARNING
+        logger.log(
+            level, "run %s: reconnecting in %.3g s after seq %d: %s", self._run_id, delay, self._cursor, cause
+        )
+        if self._announce is None:
+            self._announce = Resumed
+        self._tell(Reconnecting(run_id=self._run_id, attempt=self._rounds, delay=delay, cause=cause))
+        if self._cancellation.wait(delay):
+            raise Cancelled
+
+    def _ask_status(self) -> str:
+        """The run's status at the service, or ``""`` where it does not say."""
+        try:
+            return self._client.get_once(self._run_id, cancellation=self._cancellation).status
+        except RunsError as error:
+            logger.debug("run %s: its status is unknown: %s", self._run_id, error)
+            return ""
+
+    def _broken(self, error: APIError | TransportError) -> _Fault:
+        """The fault that an error of the transport is."""
+        if isinstance(error, APIError):
+            return _Fault(error, retry_after=error.retry_after)
+        if error.kind != "timeout" or self._idle_timeout is None:
+            return _Fault(error)
+        idle = StreamTimeoutError(timeout=self._idle_timeout, run_id=self._run_id, last_seq=self._cursor)
+        idle.__cause__ = error
+        return _Fault(idle, silent=not self._progressed)
+
+    def _final(self, cause: RunsError) -> RunsError:
+        """What a fault is called where nothing resumes."""
+        return cause if isinstance(cause, StreamError) else self._interrupted(f"the stream broke: {cause}")
+
+    def _give_up(self, resume: ResumePolicy, cause: RunsError) -> StreamInterruptedError:
+        message = f"gave up after {resume.max_reconnects} reconnects without an event: {cause}"
+        logger.warning("run %s: %s", self._run_id, message)
+        return self._interrupted(message, resume.max_reconnects)
+
+    def _interrupted(self, message: str, reconnects: int = 0) -> StreamInterruptedError:
+        return StreamInterruptedError(
+            message, reconnects=reconnects, run_id=self._run_id, last_seq=self._cursor
+        )
+
+    @property
+    def _idle_timeout(self) -> float | None:
+        return self._client.timeout if self._options.resume is None else self._options.resume.idle_timeout
+
+    # ---- the subscriber's code ----
+
+    def _tell(self, value: LifecycleEvent) -> None:
+        if self._options.on_lifecycle is not None:
+            self._call(self._options.on_lifecycle, value)
+
+    def _call(self, callback: Callable[[T], object], value: T) -> None:
+        try:
+            callback(value)
+        except BaseException as error:
+            raise _SubscriberError(error) from None
+
+
+def _may_pass(error: APIError | TransportError) -> bool:
+    """Whether another attempt may do better."""
+    if isinstance(error, TransportError):
+        return True
+    return is_retryable(error.status) and (error.retry_after or 0.0) <= RETRY_AFTER_LIMIT

@@ -1,0 +1,282 @@
+"""Observables over the reader: what people subscribe to.
+
+All of them are cold. Each subscription of :func:`run_events`, :func:`start_run` and :func:`merge_runs` has its own
+connection, thread and cursor; subscribing returns at once, and nothing is read before it. The threads are daemons:
+a script needs something that keeps it alive, such as :func:`block_on`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from queue import SimpleQueue
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+import reactivex
+from reactivex import Observable, abc
+from reactivex import operators as rx
+from reactivex.disposable import Disposable
+from reactivex.scheduler import CurrentThreadScheduler, NewThreadScheduler
+
+from rxruns._arguments import check_run_id
+from rxruns._retry import ResumePolicy
+from rxruns._transport import Cancellation
+from rxruns.client import RunsClient
+from rxruns.errors import InvalidArgumentError
+from rxruns.events import RunEvent
+from rxruns.models import RunsModelOverrides
+from rxruns.reader import EventReader, FollowOptions, OnInvalid, OnLifecycle
+from rxruns.workflow import WorkflowSpec
+
+__all__ = ["block_on", "merge_runs", "run_events", "start_run"]
+
+T = TypeVar("T")
+_RESUME = ResumePolicy()
+
+
+def run_events(
+    run_id: UUID | str,
+    *,
+    client: RunsClient | None = None,
+    after_seq: int = 0,
+    limit: int | None = None,
+    wait: bool = True,
+    include_output: bool = False,
+    resume: ResumePolicy | None = _RESUME,
+    on_invalid: OnInvalid = "raise",
+    on_lifecycle: OnLifecycle | None = None,
+) -> Observable[RunEvent]:
+    """Emit each event of a run once, in ``seq`` order, across reconnects; complete when the run ends.
+
+    A run that fails or is canceled is data: its event comes, then completion. See ``ops.raise_on_failure``.
+
+    ::
+
+        run     1 2 3 x     (the connection breaks)
+        resumed       4 5|
+        result  1-2-3-4-5|
+
+    Args:
+        run_id: the run, a UUID or its text.
+        client: sends the requests; None makes one from the environment, closed with the last subscription.
+        after_seq: begin after the event with this ``seq``; 0 begins with the first.
+        limit: complete after that many events; None for no limit.
+        wait: follow the run to its end; False completes after the events that are there.
+        include_output: ask the service to include outputs of up to 1 MB.
+        resume: what to do about faults; None for one connection.
+        on_invalid: ``"raise"`` ends the stream at a line that is no valid event; a function gets the
+            :class:`~rxruns.errors.StreamProtocolError` instead, and the stream goes on.
+        on_lifecycle: gets the values of :mod:`rxruns.lifecycle`, on the reader's thread.
+
+    Raises:
+        InvalidArgumentError: at once, for an argument that can not be sent.
+
+    ``on_error`` gets a :class:`~rxruns.errors.RunsError`: a :class:`~rxruns.errors.StreamError` or, for a request that
+    the service refused, an :class:`~rxruns.errors.APIError`.
+
+    >>> from rxruns.devserver import DevServer
+    >>> from rxruns import ops, workflow
+    >>> with DevServer() as server, server.client() as client:
+    ...     spec = workflow.chain(workflow.llm("draft", model="claude-sonnet-4-5", user="Hello"))
+    ...     run = client.create(spec)
+    ...     block_on(run_events(run.run_id, client=client).pipe(ops.map(lambda event: event.type)))
+    'run_completed'
+    """
+    options = FollowOptions(
+        after_seq=after_seq,
+        limit=limit,
+        wait=wait,
+        include_output=include_output,
+        resume=resume,
+        on_invalid=on_invalid,
+        on_lifecycle=on_lifecycle,
+    )
+    run = check_run_id(run_id)
+    return _follow(lambda client, cancellation: run, options, _ClientLease(client))
+
+
+def start_run(
+    spec_or_plan_hash: WorkflowSpec | Mapping[str, Any] | str,
+    *,
+    client: RunsClient | None = None,
+    session_id: UUID | str | None = None,
+    input: Mapping[str, Any] | None = None,
+    model_override: str | None = None,
+    model_overrides: RunsModelOverrides | None = None,
+    stream: bool | None = None,
+    idempotency_key: str | None = None,
+    after_seq: int = 0,
+    limit: int | None = None,
+    wait: bool = True,
+    include_output: bool = False,
+    resume: ResumePolicy | None = _RESUME,
+    on_invalid: OnInvalid = "raise",
+    on_lifecycle: OnLifecycle | None = None,
+) -> Observable[RunEvent]:
+    """Start a run at the first subscription, and emit its events as :func:`run_events` does.
+
+    The idempotency key is made when this is called, so all subscriptions, retries too, follow one run.
+
+    Args:
+        spec_or_plan_hash: a workflow spec, or the hash of a compiled plan.
+        session_id, input, model_override, model_overrides, stream, idempotency_key: as in
+            :meth:`rxruns.RunsClient.create`.
+        client, after_seq, limit, wait, include_output, resume, on_invalid, on_lifecycle: as in :func:`run_events`.
+
+    Raises:
+        InvalidArgumentError: at once, for an argument that can not be sent.
+    """
+    create: dict[str, Any] = {
+        "session_id": session_id,
+        "input": input,
+        "model_override": model_override,
+        "model_overrides": model_overrides,
+        "stream": stream,
+        "idempotency_key": (idempotency_key or "").strip() or str(uuid4()),
+    }
+    started: list[UUID] = []
+
+    options = FollowOptions(
+        after_seq=after_seq,
+        limit=limit,
+        wait=wait,
+        include_output=include_output,
+        resume=resume,
+        on_invalid=on_invalid,
+        on_lifecycle=on_lifecycle,
+    )
+    started: list[UUID] = []
+
+    def find_run(client: RunsClient, cancellation: Cancellation) -> UUID:
+        if not started:
+            started.append(client.start(spec_or_plan_hash, cancellation=cancellation, **create).run_id)
+        return started[0]
+
+    return _follow(find_run, options, _ClientLease(client))
+
+
+def merge_runs(
+    run_ids: Iterable[UUID | str],
+    *,
+    max_concurrent: int | None = None,
+    client: RunsClient | None = None,
+    after_seq: int = 0,
+    limit: int | None = None,
+    wait: bool = True,
+    include_output: bool = False,
+    resume: ResumePolicy | None = _RESUME,
+    on_invalid: OnInvalid = "raise",
+    on_lifecycle: OnLifecycle | None = None,
+) -> Observable[RunEvent]:
+    """Emit the events of several runs as they come; each run's own are in order. One error ends all.
+
+    Args:
+        run_ids: the runs.
+        max_concurrent: how many are followed at once; the others wait for their turn. None for all.
+        client, after_seq, limit, wait, include_output, resume, on_invalid, on_lifecycle: as in
+            :func:`run_events`, for each run.
+
+    Raises:
+        InvalidArgumentError: at once, for an argument that can not be sent.
+    """
+    options = FollowOptions(
+        after_seq=after_seq,
+        limit=limit,
+        wait=wait,
+        include_output=include_output,
+        resume=resume,
+        on_invalid=on_invalid,
+        on_lifecycle=on_lifecycle,
+    )
+    if max_concurrent is not None and max_concurrent < 1:
+        raise InvalidArgumentError(
+            f"max_concurrent has to be at least 1, not {max_concurrent}", field="max_concurrent"
+        )
+    runs = [check_run_id(run_id) for run_id in run_ids]
+    lease = _ClientLease(client)
+
+    def follow(run_id: UUID) -> Observable[RunEvent]:
+        return _follow(lambda client, cancellation: run_id, options, lease)
+
+    def merged(scheduler: abc.SchedulerBase) -> Observable[RunEvent]:
+        lease.acquire()  # kept over the turns of max_concurrent
+        followed = reactivex.from_iterable(runs).pipe(rx.map(follow))
+        merged = followed.pipe(rx.merge(max_concurrent=max_concurrent) if max_concurrent else rx.merge_all())
+        return merged.pipe(rx.finally_action(lease.release))
+
+    return reactivex.defer(merged)
+
+
+def block_on(source: Observable[T]) -> T | None:
+    """Subscribe, wait for the end, and return the last value, or None if there was none.
+
+    Ctrl-C disposes the subscription and is raised.
+
+    Raises:
+        Exception: what ``on_error`` got.
+
+    >>> import reactivex
+    >>> block_on(reactivex.of(1, 2, 3))
+    3
+    """
+    ends: SimpleQueue[Exception | None] = SimpleQueue()
+    last: T | None = None
+
+    def keep(value: T) -> None:
+        nonlocal last
+        last = value
+
+    # Inside an action of RxPY's trampoline, what is queued behind it could not start while this waits.
+    idle = CurrentThreadScheduler.singleton().schedule_required()
+    scheduler = None if idle else NewThreadScheduler()
+    # A plain `get` inside `with`: with a timeout in a loop, Ctrl-C can come where no `finally` sees it.
+    with source.subscribe(keep, ends.put, lambda: ends.put(None), scheduler=scheduler):
+        error = ends.get()
+    if error is not None:
+        raise error
+    return last
+
+
+def _follow(
+    find_run: Callable[[RunsClient, Cancellation], UUID], options: FollowOptions, lease: _ClientLease
+) -> Observable[RunEvent]:
+    def subscribe(
+        observer: abc.ObserverBase[RunEvent], scheduler: abc.SchedulerBase | None = None
+    ) -> abc.DisposableBase:
+        reader = EventReader(lease.acquire(), find_run, options, observer, lease.release)
+        # Only when all operators of the chain have their disposables, so that the first event can dispose it.
+        (scheduler or CurrentThreadScheduler.singleton()).schedule(lambda *_: reader.start())
+        return Disposable(reader.dispose)
+
+    return Observable(subscribe)
+
+
+class _ClientLease:
+    """The client of an Observable: the one that was given, or one from the environment while it is in use."""
+
+    def __init__(self, client: RunsClient | None) -> None:
+        self._given = client
+        self._own: RunsClient | None = None
+        self._users = 0
+        self._lock = threading.Lock()
+
+    def acquire(self) -> RunsClient:
+        if self._given is not None:
+            return self._given
+        with self._lock:
+            if self._own is None:
+                self._own = RunsClient.from_env()
+            self._users += 1
+            return self._own
+
+    def release(self) -> None:
+        if self._given is not None:
+            return
+        with self._lock:
+            self._users -= 1
+            unused = self._own if self._users == 0 else None
+            if unused is not None:
+                self._own = None
+        if unused is not None:
+            unused.close()

@@ -1,0 +1,565 @@
+"""A followed run over real sockets: each event once and in order, whatever the network does (R4 to R13, R28)."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from rxruns import ResumePolicy, run_events
+from rxruns.devserver import DevServer, Faults
+from rxruns.devserver.faults import (
+    CloseAfter,
+    CutAt,
+    CutRandomly,
+    Duplicates,
+    Fault,
+    Gap,
+    InvalidLine,
+    NoAnswer,
+    Redirect,
+    Refuse,
+    Replay,
+    Silence,
+    SplitBytes,
+    Status,
+    Unchunked,
+    WrongContentType,
+)
+from rxruns.errors import (
+    APIError,
+    SequenceGapError,
+    StreamContentTypeError,
+    StreamInterruptedError,
+    StreamProtocolError,
+    StreamTimeoutError,
+    TransportError,
+)
+from rxruns.lifecycle import Closed, Connected, LifecycleEvent, Reconnecting, Resumed
+from tests.observing import Seen, run_of
+
+QUICK = ResumePolicy(base_backoff=0.001, max_backoff=0.01, idle_timeout=20.0)
+IDLE = ResumePolicy(base_backoff=0.001, max_backoff=0.01, idle_timeout=0.2)
+
+
+@pytest.fixture
+def server() -> Iterator[DevServer]:
+    with DevServer(keepalive=60.0) as server:
+        yield server
+
+
+def follow(server: DevServer, run_id: Any, **options: Any) -> Seen:
+    """Follow a run until the stream ends, and give what was seen."""
+    seen = Seen()
+    with server.client() as client:
+        source = run_events(run_id, client=client, **{"resume": QUICK} | options)
+        with source.subscribe(seen):
+            seen.wait_end()
+    return seen
+
+
+def streams(server: DevServer) -> list[dict[str, str]]:
+    """The query of each request for events."""
+    return [dict(request.query) for request in server.requests if request.is_stream]
+
+
+def statuses(server: DevServer) -> int:
+    """How often the run's status was asked for."""
+    return sum(request.method == "GET" and not request.is_stream for request in server.requests)
+
+
+# ---- R4: cuts ----
+
+
+@pytest.mark.parametrize(
+    ("events", "most"), [(2_000, 1_500), pytest.param(20_000, 550, marks=pytest.mark.soak, id="soak")]
+)
+def test_R04_cuts_at_random_bytes_lose_and_repeat_nothing(server: DevServer, events: int, most: int) -> None:
+    run = server.add_run(events=run_of(events - 4))
+    dice = random.Random(4)
+    story: list[Any] = []
+    for _ in range(12_000):
+        fault = dice.random()
+        if fault < 0.08:
+            story.append(Refuse())
+        elif fault < 0.3:
+            story.append((Replay(dice.randint(1, 20)), CutRandomly(0, most)))
+        elif fault < 0.4:
+            story.append((Unchunked(), CutRandomly(0, most, how=("rst", "fin"))))
+        elif fault < 0.45:
+            story.append((Duplicates(0.5), CutRandomly(0, most, how=("end",))))
+        else:
+            story.append(CutRandomly(0, most))
+    server.use_faults(Faults(story, seed=4))
+    seen = follow(
+        server, run.run_id, resume=ResumePolicy(max_reconnects=50, base_backoff=0.0, max_backoff=0.0)
+    )
+    assert seen.error is None
+    assert seen.seqs == list(range(1, events + 1))
+
+
+# ---- R5: a clean end without a terminal event ----
+
+
+def test_R05_a_clean_end_of_a_run_that_goes_on_is_followed_by_a_reconnect(server: DevServer) -> None:
+    run = server.add_run(events=run_of(4))
+    server.use_faults(Faults([CloseAfter(2), CloseAfter(3)]))
+    seen = follow(server, run.run_id)
+    assert (seen.seqs, seen.completed) == (list(range(1, 9)), True)
+    assert streams(server) == [{}, {"after_seq": "2"}, {"after_seq": "5"}]
+    assert statuses(server) == 0  # each connection brought something
+
+
+def test_R05_a_run_without_a_terminal_event_completes_on_the_word_of_the_service_after_one_more_look(
+    server: DevServer,
+) -> None:
+    run = server.add_run(events=run_of(2)[:-1], status="succeeded")
+    seen = follow(server, run.run_id)
+    assert (seen.seqs, seen.completed) == ([1, 2, 3, 4, 5], True)
+    assert streams(server) == [{}, {"after_seq": "5"}, {"after_seq": "5"}]
+    assert statuses(server) == 1
+
+
+def test_R05_what_comes_at_the_last_look_is_delivered(server: DevServer) -> None:
+    run = server.add_run(events=run_of(2), status="succeeded")
+    server.use_faults(Faults([CloseAfter(5), CloseAfter(0), None]))
+    seen = follow(server, run.run_id)
+    assert (seen.seqs, seen.completed) == ([1, 2, 3, 4, 5, 6], True)
+    assert statuses(server) == 1
+
+
+def test_R05_without_a_status_the_stream_is_given_up(server: DevServer) -> None:
+    run = server.add_run(events=run_of(0)[:1], status="strange")
+    seen = follow(server, run.run_id, resume=ResumePolicy(max_reconnects=2, base_backoff=0.001))
+    assert isinstance(seen.error, StreamInterruptedError)
+    assert (seen.error.reconnects, seen.error.last_seq, seen.error.run_id) == (2, 1, run.run_id)
+    assert isinstance(seen.error.__cause__, StreamInterruptedError)
+
+
+def test_wait_false_completes_at_the_end_of_what_is_there_and_asks_nothing(server: DevServer) -> None:
+    run = server.script()
+    run.append({"type": "node_started", "node_id": "draft"})
+    seen = follow(server, run.run_id, wait=False)
+    assert (seen.seqs, seen.completed) == ([1], True)
+    assert (streams(server), statuses(server)) == ([{"wait": "0"}], 0)
+
+
+def test_wait_false_is_resumed_after_a_cut(server: DevServer) -> None:
+    run = server.add_run(events=run_of(3)[:-1])
+    server.use_faults(Faults([CutAt(500)]))
+    seen = follow(server, run.run_id, wait=False)
+    assert (seen.seqs, seen.completed) == ([1, 2, 3, 4, 5, 6], True)
+
+
+# ---- R7: a last line without a newline ----
+
+
+@pytest.mark.parametrize("how", ["end", "fin"])
+def test_R07_a_whole_last_line_without_newline_is_delivered(server: DevServer, how: Any) -> None:
+    run = server.add_run(events=run_of(1))
+    size = sum(len(line) + 1 for line in _lines(server, run.run_id))
+    server.use_faults(Faults([(Unchunked(), CutAt(size - 1, how))]))
+    seen = follow(server, run.run_id)
+    assert (seen.seqs, seen.completed) == ([1, 2, 3, 4, 5], True)
+    assert len(streams(server)) == 2  # one of them ours, for the size
+
+
+def test_R07_a_last_line_that_was_cut_is_fetched_again(server: DevServer) -> None:
+    run = server.add_run(events=run_of(1))
+    size = sum(len(line) + 1 for line in _lines(server, run.run_id))
+    server.use_faults(Faults([None, (Unchunked(), CutAt(size - 20, "end"))]))
+    server.use_faults(Faults([(Unchunked(), CutAt(size - 20, "end"))]))
+    seen = follow(server, run.run_id)
+    assert (seen.seqs, seen.completed) == ([1, 2, 3, 4, 5], True)
+    assert streams(server)[1:] == [{}, {"after_seq": "4"}]
+
+
+def _lines(server: DevServer, run_id: Any) -> list[bytes]:
+    from rxruns._decoding import encode_event
+
+    with server.client() as client:
+        return [encode_event(event) for event in client.list_events(run_id)]
+
+
+# ---- R9: silence ----
+
+
+def test_R09_silence_trips_the_idle_timeout_and_the_stream_resumes(server: DevServer) -> None:
+    run = server.add_run(events=run_of(3))
+    server.use_faults(Faults([Silence(after_events=2), NoAnswer(), Silence(after_events=1)]))
+    told: list[LifecycleEvent] = []
+    seen = follow(server, run.run_id, resume=IDLE, on_lifecycle=told.append)
+    assert (seen.seqs, seen.completed) == (list(range(1, 8)), True)
+    causes = [value.cause for value in told if isinstance(value, Reconnecting)]
+    assert [type(cause) for cause in causes] == [StreamTimeoutError] * 3
+    assert [cause.timeout for cause in causes if isinstance(cause, StreamTimeoutError)] == [0.2] * 3
+
+
+def test_R09_the_time_inside_on_next_is_no_silence(server: DevServer) -> None:
+    run = server.script()
+    for event in run_of(0)[:2]:
+        run.append(event)
+    longer_than_idle = __import__("threading").Event()
+
+    def slow(event: Any) -> None:
+        if event.seq == 1:
+            longer_than_idle.wait(3 * 0.2)
+            for event in run_of(0)[2:]:
+                run.append(event)
+
+    seen = Seen(slow)
+    with server.client() as client, run_events(run.run_id, client=client, resume=IDLE).subscribe(seen):
+        seen.wait_end()
+    assert (seen.seqs, len(streams(server))) == ([1, 2, 3, 4], 1)
+
+
+def test_R09_any_byte_resets_the_idle_timeout(server: DevServer) -> None:
+    with DevServer(keepalive=0.05) as server:
+        run = server.script()
+        run.append(run_of(0)[0])
+        seen = Seen()
+        with server.client() as client, run_events(run.run_id, client=client, resume=IDLE).subscribe(seen):
+            seen.wait_count(1)
+            __import__("threading").Event().wait(0.6)  # three idle timeouts, twelve keep-alives
+            for event in run_of(0)[1:]:
+                run.append(event)
+            seen.wait_end()
+        assert (seen.seqs, len(streams(server))) == ([1, 2, 3, 4], 1)
+
+
+# ---- R10, R11: budget ----
+
+
+@pytest.mark.parametrize("fault", [Refuse(), CloseAfter(0)], ids=["accept-then-close", "empty 200"])
+def test_R10_a_server_that_only_closes_is_not_hammered(server: DevServer, fault: Fault) -> None:
+    run = server.add_run(events=run_of(1), status="failed" if isinstance(fault, Refuse) else "strange")
+    server.use_faults(Faults(otherwise=fault))
+    delays: list[float] = []
+
+    def tell(value: LifecycleEvent) -> None:
+        if isinstance(value, Reconnecting):
+            delays.append(value.delay)
+
+    seen = follow(
+        server, run.run_id, resume=ResumePolicy(base_backoff=0.003, max_backoff=0.3), on_lifecycle=tell
+    )
+    assert isinstance(seen.error, StreamInterruptedError)
+    assert len(streams(server)) == 6
+    assert len(server.requests) <= 12
+    # As the default policy: each delay is at least half of base * 2 ** (n - 1), counted from the last opening.
+    assert len(delays) == 5
+
+
+def test_R11_progress_spares_the_budget(server: DevServer) -> None:
+    run = server.add_run(events=run_of(97))
+    one_event_each = [(CloseAfter(1),)] * 100
+    server.use_faults(Faults(one_event_each))
+    seen = follow(server, run.run_id, resume=ResumePolicy(max_reconnects=3, base_backoff=0.001))
+    assert (seen.seqs, seen.completed) == (list(range(1, 102)), True)
+    assert len(streams(server)) == 101
+
+
+def test_R11_four_faults_in_a_row_are_too_many_for_three_reconnects(server: DevServer) -> None:
+    run = server.add_run(events=run_of(5))
+    server.use_faults(Faults([CloseAfter(2), CutAt(0), Refuse(), Status(503), CutAt(30)]))
+    policy = ResumePolicy(max_reconnects=3, base_backoff=0.001, max_backoff=0.01)
+    seen = follow(server, run.run_id, resume=policy)
+    assert isinstance(seen.error, StreamInterruptedError)
+    assert (seen.seqs, seen.error.reconnects, seen.error.last_seq) == ([1, 2], 3, 2)
+    assert isinstance(seen.error.__cause__, APIError)
+    assert len(streams(server)) == 4
+
+
+def test_R11_a_waiting_run_that_closes_twenty_times_is_followed_to_its_end(server: DevServer) -> None:
+    run = server.add_run(events=run_of(1), status="waiting")
+    server.use_faults(Faults([CloseAfter(2), *[CloseAfter(0)] * 20]))
+    policy = ResumePolicy(max_reconnects=3, base_backoff=0.0005, max_backoff=0.002)
+    seen = follow(server, run.run_id, resume=policy)
+    assert (seen.seqs, seen.completed) == ([1, 2, 3, 4, 5], True)
+    assert statuses(server) == 20
+
+
+# ---- R12: what is asked again ----
+
+
+def test_R12_a_reconnect_repeats_parameters_and_headers_and_moves_only_cursor_and_limit(
+    server: DevServer,
+) -> None:
+    run = server.add_run(events=run_of(20))
+    server.use_faults(Faults([CloseAfter(3), CutAt(400), Status(429, retry_after=0)]))
+    seen = Seen()
+    with server.client(customer_id="cust_1", headers={"X-Mine": "yes"}) as client:
+        source = run_events(
+            run.run_id, client=client, after_seq=2, limit=10, include_output=True, resume=QUICK
+        )
+        with source.subscribe(seen):
+            seen.wait_end()
+    assert (seen.seqs, seen.completed) == (list(range(3, 13)), True)
+    asked = [request for request in server.requests if request.is_stream]
+    queries = [dict(request.query) for request in asked]
+    assert queries[:2] == [
+        {"after_seq": "2", "limit": "10", "include_output": "true"},
+        {"after_seq": "5", "limit": "7", "include_output": "true"},
+    ]
+    for query in queries:
+        assert int(query["after_seq"]) + int(query["limit"]) == 12
+    assert len({tuple(sorted(request.headers.items())) for request in asked}) == 1
+    assert asked[0].headers["x-mine"] == "yes"
+
+
+def test_a_limit_above_ten_thousand_is_read_in_pages_over_one_connection(server: DevServer) -> None:
+    run = server.add_run(events=run_of(20_500))
+    told: list[LifecycleEvent] = []
+    seen = follow(server, run.run_id, limit=20_100, on_lifecycle=told.append)
+    assert (len(seen.events), seen.seqs[-1], seen.completed) == (20_100, 20_100, True)
+    assert streams(server) == [
+        {"limit": "10000"},
+        {"limit": "10000", "after_seq": "10000"},
+        {"limit": "100", "after_seq": "20000"},
+    ]
+    assert [type(value) for value in told] == [Connected, Closed]
+
+
+# ---- R13: what is fatal ----
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 410])
+def test_R13_a_refusal_ends_the_stream_after_one_request(server: DevServer, status: int) -> None:
+    run = server.add_run(events=run_of(1))
+    server.use_faults(Faults(otherwise=Status(status)))
+    seen = follow(server, run.run_id)
+    assert isinstance(seen.error, APIError)
+    assert (seen.error.status, len(server.requests)) == (status, 1)
+
+
+def test_R13_a_redirect_names_its_target_and_is_not_followed(server: DevServer) -> None:
+    run = server.add_run(events=run_of(1))
+    server.use_faults(Faults(otherwise=Redirect("http://elsewhere.example/runs?secret=1")))
+    seen = follow(server, run.run_id)
+    assert isinstance(seen.error, APIError)
+    assert "elsewhere.example" in str(seen.error)
+    assert "secret" not in str(seen.error)
+    assert len(server.requests) == 1
+
+
+def test_a_wrong_content_type_is_fatal(server: DevServer) -> None:
+    run = server.add_run(events=run_of(1))
+    server.use_faults(Faults(otherwise=WrongContentType()))
+    seen = follow(server, run.run_id)
+    assert isinstance(seen.error, StreamContentTypeError)
+    assert (seen.error.received, seen.error.status, len(server.requests)) == (
+        "text/html; charset=utf-8",
+        200,
+        1,
+    )
+
+
+def test_a_retry_after_above_two_minutes_is_not_waited_for(server: DevServer) -> None:
+    run = server.add_run(events=run_of(1))
+    server.use_faults(Faults(otherwise=Status(503, retry_after=300)))
+    seen = follow(server, run.run_id)
+    assert isinstance(seen.error, APIError)
+    assert (seen.error.retry_after, len(server.requests)) == (300.0, 1)
+
+
+def test_a_retry_after_is_obeyed_above_the_longest_backoff(server: DevServer) -> None:
+    run = server.add_run(events=run_of(1))
+    server.use_faults(Faults([Status(429, retry_after=0.3)]))
+    told: list[LifecycleEvent] = []
+    seen = follow(server, run.run_id, on_lifecycle=told.append)
+    assert [value.delay for value in told if isinstance(value, Reconnecting)] == [0.3]
+    assert seen.completed
+
+
+# ---- gaps ----
+
+
+def test_a_gap_is_looked_at_once_more_at_once(server: DevServer) -> None:
+    run = server.add_run(events=run_of(3))
+    server.use_faults(Faults([Gap(4)]))
+    told: list[LifecycleEvent] = []
+    seen = follow(server, run.run_id, on_lifecycle=told.append, resume=ResumePolicy(max_reconnects=0))
+    assert (seen.seqs, seen.completed) == (list(range(1, 8)), True)
+    assert streams(server) == [{}, {"after_seq": "3"}]
+    assert [type(value) for value in told] == [Connected, Reconnecting, Resumed, Closed]
+
+
+def test_the_same_gap_again_is_an_error(server: DevServer) -> None:
+    run = server.add_run(events=run_of(3))
+    server.use_faults(Faults(otherwise=Gap(4, 5)))
+    seen = follow(server, run.run_id)
+    assert isinstance(seen.error, SequenceGapError)
+    assert (seen.error.expected, seen.error.received, seen.error.last_seq) == (4, 6, 3)
+    assert (seen.seqs, len(streams(server))) == ([1, 2, 3], 2)
+
+
+def test_a_look_at_a_gap_that_was_cut_does_not_count(server: DevServer) -> None:
+    run = server.add_run(events=run_of(3))
+    server.use_faults(Faults([Gap(4), CutAt(0), Refuse(), None]))
+    seen = follow(server, run.run_id)
+    assert (seen.seqs, seen.completed) == (list(range(1, 8)), True)
+
+
+def test_without_resuming_a_gap_is_an_error_at_once(server: DevServer) -> None:
+    run = server.add_run(events=run_of(3))
+    server.use_faults(Faults([Gap(4)]))
+    seen = follow(server, run.run_id, resume=None)
+    assert isinstance(seen.error, SequenceGapError)
+    assert len(streams(server)) == 1
+
+
+def test_an_event_of_another_run_is_a_protocol_error(server: DevServer) -> None:
+    run = server.script()
+    run.append(run_of(0)[0])
+    run.append(run_of(0)[1] | {"run_id": "7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11"})
+    seen = follow(server, run.run_id)
+    assert isinstance(seen.error, StreamProtocolError)
+    assert (seen.seqs, seen.error.line_number, seen.error.last_seq) == ([1], 2, 1)
+
+
+# ---- one connection ----
+
+
+def test_without_resuming_an_early_end_is_an_interruption(server: DevServer) -> None:
+    run = server.add_run(events=run_of(3))
+    server.use_faults(Faults([CloseAfter(2)]))
+    seen = follow(server, run.run_id, resume=None)
+    assert isinstance(seen.error, StreamInterruptedError)
+    assert (seen.seqs, seen.error.reconnects, seen.error.last_seq) == ([1, 2], 0, 2)
+    assert len(server.requests) == 1
+
+
+def test_without_resuming_a_cut_is_an_interruption_with_its_cause(server: DevServer) -> None:
+    run = server.add_run(events=run_of(3))
+    server.use_faults(Faults([CutAt(500)]))
+    seen = follow(server, run.run_id, resume=None)
+    assert isinstance(seen.error, StreamInterruptedError)
+    assert isinstance(seen.error.__cause__, TransportError)
+
+
+def test_without_resuming_the_clients_timeout_holds_between_bytes(server: DevServer) -> None:
+    run = server.add_run(events=run_of(3))
+    server.use_faults(Faults([Silence(after_events=1)]))
+    seen = Seen()
+    with server.client(timeout=0.1) as client:
+        with run_events(run.run_id, client=client, resume=None).subscribe(seen):
+            seen.wait_end()
+    assert isinstance(seen.error, StreamTimeoutError)
+    assert (seen.seqs, seen.error.timeout) == ([1], 0.1)
+
+
+def test_without_resuming_opening_is_retried_as_other_requests_are(server: DevServer) -> None:
+    run = server.add_run(events=run_of(1))
+    server.use_faults(Faults([Status(503, retry_after=0.001), Status(503, retry_after=0.001)]))
+    seen = follow(server, run.run_id, resume=None)
+    assert (seen.completed, len(server.requests)) == (True, 3)
+
+
+# ---- bad lines ----
+
+
+def test_what_came_before_a_bad_line_is_delivered_before_its_error(server: DevServer) -> None:
+    run = server.add_run(events=run_of(3))
+    server.use_faults(Faults([InvalidLine(after_events=2)]))
+    seen = follow(server, run.run_id)
+    assert isinstance(seen.error, StreamProtocolError)
+    assert (seen.seqs, seen.error.line_number, seen.error.last_seq) == ([1, 2], 3, 2)
+    assert len(server.requests) == 1
+
+
+def test_on_invalid_gets_the_error_and_the_stream_goes_on(server: DevServer) -> None:
+    run = server.add_run(events=run_of(3))
+    server.use_faults(Faults([InvalidLine(after_events=2)]))
+    refused: list[StreamProtocolError] = []
+    seen = follow(server, run.run_id, on_invalid=refused.append)
+    assert (seen.seqs, seen.completed) == (list(range(1, 8)), True)
+    assert [(error.line_number, error.last_seq, error.run_id) for error in refused] == [(3, 2, run.run_id)]
+
+
+def test_a_bad_line_with_the_next_seq_moves_the_cursor(server: DevServer) -> None:
+    run = server.script()
+    run.append(run_of(0)[0])
+    run.append({"type": "node_started", "node_id": ""})
+    run.append(run_of(0)[2])
+    run.append(run_of(0)[3])
+    server.use_faults(Faults([CloseAfter(2)]))
+    refused: list[StreamProtocolError] = []
+    seen = follow(server, run.run_id, on_invalid=refused.append)
+    assert (seen.seqs, len(refused)) == ([1, 3, 4], 1)
+    assert streams(server) == [{}, {"after_seq": "2"}]
+
+
+def test_a_bad_line_whose_seq_can_not_be_read_lets_the_next_event_jump_by_one(server: DevServer) -> None:
+    run = server.script()
+    run.append(run_of(0)[0])
+    run.append({"type": "node_started", "node_id": "draft", "seq": "2"})
+    run.append(run_of(0)[2] | {"seq": 3})
+    run.append(run_of(0)[3] | {"seq": 4})
+    refused: list[StreamProtocolError] = []
+    seen = follow(server, run.run_id, on_invalid=refused.append)
+    assert (seen.seqs, len(refused), len(streams(server))) == ([1, 3, 4], 1, 1)
+
+
+def test_an_overlong_line_is_refused_and_skipped_to_its_newline(server: DevServer) -> None:
+    run = server.add_run(events=run_of(2))
+    server.use_faults(Faults([(InvalidLine(2, b"x" * 5_000), SplitBytes(700))]))
+    refused: list[StreamProtocolError] = []
+    seen = Seen()
+    with server.client(max_line_bytes=1_000) as client:
+        source = run_events(run.run_id, client=client, resume=QUICK, on_invalid=refused.append)
+        with source.subscribe(seen):
+            seen.wait_end()
+    assert (seen.seqs, seen.completed) == ([1, 2, 3, 4, 5, 6], True)
+    assert [(error.line_number, error.raw_data) for error in refused] == [(3, "x" * 200)]
+
+
+# ---- R28: lifecycle and log ----
+
+
+def test_R28_lifecycle_values_tell_the_story_of_the_faults(
+    server: DevServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = server.add_run(events=run_of(6))
+    server.use_faults(Faults([CloseAfter(2), Refuse(), Status(503), CloseAfter(2), CutAt(0), None]))
+    told: list[LifecycleEvent] = []
+    with caplog.at_level(logging.DEBUG, "rxruns"):
+        seen = follow(server, run.run_id, on_lifecycle=told.append)
+    assert seen.completed
+    assert [type(value) for value in told] == [
+        Connected,
+        Reconnecting,
+        Reconnecting,
+        Reconnecting,
+        Resumed,
+        Reconnecting,
+        Resumed,
+        Reconnecting,
+        Resumed,
+        Closed,
+    ]
+    assert [value.attempt for value in told if isinstance(value, Reconnecting)] == [1, 2, 3, 1, 2]
+    assert [value.after_seq for value in told if isinstance(value, Resumed)] == [2, 4, 4]
+    assert told[-1] == Closed(run_id=run.run_id, last_seq=10, error=None)
+    assert all(value.run_id == run.run_id for value in told)
+    assert all(value.request_id for value in told if isinstance(value, Connected | Resumed))
+    warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(warnings) == 2  # two outages
+
+
+def test_R28_giving_up_is_a_second_warning(server: DevServer, caplog: pytest.LogCaptureFixture) -> None:
+    run = server.add_run(events=run_of(6))
+    server.use_faults(Faults([CloseAfter(2), Refuse(), Refuse(), Refuse()]))
+    told: list[LifecycleEvent] = []
+    with caplog.at_level(logging.DEBUG, "rxruns"):
+        seen = follow(
+            server,
+            run.run_id,
+            resume=ResumePolicy(max_reconnects=3, base_backoff=0.001),
+            on_lifecycle=told.append,
+        )
+    assert told[-1] == Closed(run_id=run.run_id, last_seq=2, error=seen.error)
+    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert ["reconnecting" in warnings[0], "gave up" in warnings[1], len(warnings)] == [True, True, 2]
