@@ -1,0 +1,155 @@
+"""What the design promises about the code as a whole: import direction, borders, the tree of errors."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import rxruns
+from rxruns import errors
+from tests.conftest import ROOT
+
+PACKAGE = ROOT / "rxruns"
+
+# Each module or package imports from those before it only; those on one line are strangers.
+ORDER = """
+_version
+errors
+events
+models
+workflow
+structschema
+schemas
+_decoding
+_framing _retry _rope _prices
+_arguments
+_transport
+_requests
+stream
+client
+lifecycle cursors
+_channel
+reader
+source recorded
+costs _nodes
+state tools
+operators
+aio dask
+devserver
+testing
+__init__
+cli
+__main__
+"""
+LAYERS = {name: layer for layer, line in enumerate(ORDER.strip().splitlines()) for name in line.split()}
+
+# Where an import inside a function is meant, and of what: extras that may be missing, and what only they need.
+LATE_IMPORTS = {
+    "__main__": {"rxruns.cli"},
+    "costs": {"genai_prices"},
+    "_prices": {"genai_prices"},
+}
+
+FOREIGN = {"requests", "urllib3"}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def part_of(path: Path) -> str:
+    """The top-level module or package of a file: ``operators`` for ``operators/_buffer.py``."""
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """The dotted names that are imported where the code runs, not only where types are checked."""
+    if isinstance(tree, ast.If) and ast.unparse(tree.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+        for node in tree.orelse:
+            yield from imports(node)
+    elif isinstance(tree, ast.Import):
+        yield from (alias.name for alias in tree.names)
+    elif isinstance(tree, ast.ImportFrom):
+        assert 0 == tree.level, "imports are absolute"
+        module = tree.module or ""
+        yield from (f"rxruns.{alias.name}" if module == "rxruns" else module for alias in tree.names)
+    else:
+        for child in ast.iter_child_nodes(tree):
+            yield from imports(child)
+
+
+def late_imports(tree: ast.AST) -> Iterator[str]:
+    """The imports inside functions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from imports(node)
+
+
+def parsed(path: Path) -> ast.Module:
+    """A module's syntax tree."""
+    return ast.parse(path.read_text("utf-8"), str(path))
+
+
+def relative(path: Path) -> str:
+    """A name for the test report."""
+    return str(path.relative_to(PACKAGE))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_nothing_imports_to_its_right(path: Path) -> None:
+    part = part_of(path)
+    late = set(late_imports(parsed(path)))
+    named = {name.split(".")[1] for name in set(imports(parsed(path))) - late if name.startswith("rxruns.")}
+
+    assert part in LAYERS, f"give {part} its place in ORDER"
+    assert [] == sorted(name for name in named - {part} if LAYERS.get(name, -1) >= LAYERS[part])
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if part_of(path) != "_transport"], ids=relative)
+def test_only_the_transport_imports_an_http_library(path: Path) -> None:
+    # What is imported for types alone has no exceptions to leak.
+    assert set() == {name.partition(".")[0] for name in imports(parsed(path))} & FOREIGN
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_functions_import_nothing_but_optional_extras(path: Path) -> None:
+    allowed = LATE_IMPORTS.get(part_of(path), set())
+
+    assert set() == set(late_imports(parsed(path))) - allowed
+
+
+def test_the_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
+    drawn: dict[str, set[str]] = {}
+    parents: list[str] = []
+    for indent, name, extra in re.findall(r"^( +)(\w+)(?:\((\w+)\))?(?:  .*)?$", errors.__doc__ or "", re.M):
+        depth = (len(indent) - 4) // 2
+        parents[depth:] = [name]
+        drawn[name] = {*([parents[depth - 1]] if depth else ["Exception"]), *([extra] if extra else [])}
+
+    classes = {
+        name: {base.__name__ for base in value.__bases__}
+        for name, value in vars(errors).items()
+        if inspect.isclass(value) and issubclass(value, Exception) and value.__module__ == errors.__name__
+    }
+    assert drawn == classes
+    assert sorted(classes) == sorted(errors.__all__)
+
+
+def test_the_public_face_is_small_and_there() -> None:
+    assert len(rxruns.__all__) <= 30
+    assert [] == [name for name in rxruns.__all__ if not hasattr(rxruns, name)]
+
+
+def test_modules_fit_in_a_head() -> None:
+    lengths = {relative(path): len(path.read_text("utf-8").splitlines()) for path in MODULES}
+
+    assert {} == {name: length for name, length in lengths.items() if length > 600}
+
+
+def test_nothing_names_a_machine() -> None:
+    found = re.compile("/" + r"(?:root|home|Users)/\w")
+
+    assert [] == [relative(path) for path in MODULES if found.search(path.read_text("utf-8"))]
