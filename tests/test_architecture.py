@@ -66,7 +66,7 @@ def part_of(path: Path) -> str:
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
-    """The dotted names that are imported where the code runs, not only where types are checked."""
+    """The dotted names that are imported when the code runs."""
     if isinstance(tree, ast.If) and ast.unparse(tree.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
         for node in tree.orelse:
             yield from imports(node)

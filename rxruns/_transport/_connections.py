@@ -119,3 +119,17 @@ def note_sockets_of(session: requests.Session, url: str, proxies: Any) -> None:
         if manager.pool_classes_by_scheme == _STOCK_POOLS:
             manager.pool_classes_by_scheme = _NOTING_POOLS
             manager.clear()  # the idle connections of the pools that it made before
+
+
+def close_idle(session: requests.Session) -> None:
+    """Close a session and its idle connections now.
+
+    urllib3 by itself closes them when a pool is collected as garbage, which an error's traceback puts off.
+    """
+    for adapter in session.adapters.values():
+        if isinstance(adapter, HTTPAdapter):
+            for manager in (adapter.poolmanager, *adapter.proxy_manager.values()):
+                for key in manager.pools.keys():  # noqa: SIM118  (it can not be iterated itself)
+                    if (pool := manager.pools.get(key)) is not None:
+                        pool.close()
+    session.close()

@@ -22,7 +22,7 @@ from rxruns._transport._answers import (
 )
 from rxruns._transport._bodies import OpenStream, closing, read_bounded
 from rxruns._transport._cancellation import Cancelled
-from rxruns._transport._connections import note_sockets_of, used_for
+from rxruns._transport._connections import close_idle, note_sockets_of, used_for
 from rxruns._transport._credentials import Credentials
 from rxruns._transport._exchange import FOREIGN, Ask, Exchange
 from rxruns.errors import APIError, RunsError, TransportError
@@ -72,7 +72,7 @@ class Transport:
     def close(self) -> None:
         """Close idle connections, unless the session is the caller's own."""
         if self._owns_session:
-            self._session.close()
+            close_idle(self._session)
 
     def request(self, ask: Ask) -> Answer:
         """Send, retry as the policy says, and read the whole answer.
