@@ -28,8 +28,8 @@ class Channel(Generic[_T]):
         capacity: how many values may wait.
         wake: called, on the thread of whoever put something in, once after the consumer had found nothing.
 
-    For one consumer. All else may come from any thread at any time, ``close`` even from a finalizer in the middle of
-    another call; hence the reentrant lock.
+    For one consumer. All else may come from any thread at any time, ``close`` even from a finalizer in the
+    middle of another call; hence the reentrant lock.
     """
 
     def __init__(self, capacity: int, wake: Callable[[], object]) -> None:
@@ -88,7 +88,7 @@ class Channel(Generic[_T]):
             self._wake()
 
     def take(self) -> tuple[_T] | End | None:
-        """The next value, in a tuple, or the end. None: ``wake`` is called when there is more, unless closed."""
+        """The next value, in a tuple, or the end. None: ``wake`` is called when there is more."""
         with self._changed:
             if self._values:
                 value = self._values.popleft()

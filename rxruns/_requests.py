@@ -84,7 +84,7 @@ def tool_results_body(request: RunsToolResultsRequest) -> bytes:
         raise InvalidArgumentError(
             f"request has to be a RunsToolResultsRequest, not {type(request).__name__}", field="request"
         )
-    return _encode_checked(_TOOL_RESULTS, msgspec.to_builtins(request))
+    return _encode_checked(_TOOL_RESULTS, _as_record("request", request))
 
 
 def compile_body(spec: Spec) -> bytes:
@@ -147,7 +147,13 @@ def _overrides(overrides: RunsModelOverrides | None) -> dict[str, Any] | None:
             f"model_overrides has to be a RunsModelOverrides, not {type(overrides).__name__}",
             field="model_overrides",
         )
-    return msgspec.to_builtins(overrides) or None
+    return _as_record("model_overrides", overrides) or None
+
+
+def _as_record(name: str, value: msgspec.Struct) -> dict[str, Any]:
+    """The struct as JSON has it: `to_builtins` alone leaves tuples, which are no lists to a schema."""
+    record: dict[str, Any] = msgspec.json.decode(_encode(name, msgspec.to_builtins(value)))
+    return record
 
 
 def _encode_checked(schema: ma.Schema, body: Mapping[str, Any]) -> bytes:

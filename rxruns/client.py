@@ -262,20 +262,30 @@ class RunsClient:
         )
         return loaded(RunsGetResponse, self._transport.request(ask))
 
-    def pending_tools(self, run_id: UUID | str) -> RunsPendingToolsResponse:
-        """The tool calls that wait for results: ``GET /runs/{id}/pending-tools``."""
-        return self._get(RunsPendingToolsResponse, f"/runs/{check_run_id(run_id)}/pending-tools")
+    def pending_tools(
+        self, run_id: UUID | str, *, cancellation: Cancellation | None = None
+    ) -> RunsPendingToolsResponse:
+        """The tool calls that wait for results: ``GET /runs/{id}/pending-tools``.
+
+        `cancellation` is for ``ops.execute_tools``.
+        """
+        path = f"/runs/{check_run_id(run_id)}/pending-tools"
+        return self._get(RunsPendingToolsResponse, path, cancellation=cancellation)
 
     def submit_tool_results(
-        self, run_id: UUID | str, request: RunsToolResultsRequest
+        self,
+        run_id: UUID | str,
+        request: RunsToolResultsRequest,
+        *,
+        cancellation: Cancellation | None = None,
     ) -> RunsToolResultsResponse:
-        """Send what the tools gave back: ``POST /runs/{id}/tool-results``.
+        """Send what the tools gave back: ``POST /runs/{id}/tool-results``. `cancellation` as above.
 
         Raises:
             APIError: with status 409 when the step or the request id is not the one that waits.
         """
         path = f"/runs/{check_run_id(run_id)}/tool-results"
-        return self._post(RunsToolResultsResponse, path, tool_results_body(request))
+        return self._post(RunsToolResultsResponse, path, tool_results_body(request), cancellation)
 
     def compile(self, spec: Spec) -> WorkflowsCompileResponse:
         """Check a workflow spec and get its plan: ``POST /workflows/compile``.
@@ -407,7 +417,13 @@ class RunsClient:
 
     # ---- sending ----
 
-    def _get(self, response: type[T], path: str, params: Mapping[str, str] | None = None) -> T:
+    def _get(
+        self,
+        response: type[T],
+        path: str,
+        params: Mapping[str, str] | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> T:
         ask = Ask(
             "GET",
             path,
@@ -415,6 +431,7 @@ class RunsClient:
             params=params or {},
             headers={"Accept": "application/json"},
             retry=self._retry,
+            cancellation=cancellation or Cancellation(),
         )
         return loaded(response, self._transport.request(ask))
 

@@ -6,18 +6,25 @@ lambda in a ``pipe`` pass mypy.
 ========================  =============================================================
 choose                    :func:`for_node`, :func:`of_type`
 gather                    :func:`buffer_until_complete`, :func:`buffer_nodes`
-fold                      :func:`cost_totals`
-end with an error         :func:`raise_on_failure`
+fold                      :func:`cost_totals`, :func:`run_state`
+follow                    :func:`text`, :func:`node_spans`, :func:`event_time`
+end with an error         :func:`raise_on_failure`, :func:`budget`
 keep                      :func:`checkpoint`, :func:`record`
+act                       :func:`execute_tools`
+change threads            :func:`handoff`
 ========================  =============================================================
 """
 
 # ruff: noqa: F403 -- `_rxpy` lists what the star stands for
 
 from rxruns.operators import _rxpy
+from rxruns.operators._acting import execute_tools
+from rxruns.operators._budget import budget
 from rxruns.operators._buffer import NodeEvents, buffer_nodes, buffer_until_complete
+from rxruns.operators._flow import handoff
 from rxruns.operators._fold import cost_totals
 from rxruns.operators._guard import raise_on_failure
+from rxruns.operators._live import event_time, node_spans, run_state, text
 from rxruns.operators._record import record
 from rxruns.operators._rxpy import *
 from rxruns.operators._select import for_node, of_type
@@ -26,20 +33,27 @@ from rxruns.operators._typed import do_action, filter, first, last, map, take_wh
 
 __all__ = [
     "NodeEvents",
+    "budget",
     "buffer_nodes",
     "buffer_until_complete",
     "checkpoint",
     "cost_totals",
     "do_action",
+    "event_time",
+    "execute_tools",
     "filter",
     "first",
     "for_node",
+    "handoff",
     "last",
     "map",
+    "node_spans",
     "of_type",
     "raise_on_failure",
     "record",
+    "run_state",
     "take_while",
     "tap",
+    "text",
 ]
 __all__ += _rxpy.__all__

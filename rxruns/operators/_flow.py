@@ -43,23 +43,24 @@ def handoff(
         drop_newest              -1---2---3---4|         5 finds no room
         error                    -1---2---3---4#         StreamBackpressureError instead of 5
 
-    Each subscription has a thread of its own, a daemon that ends with it. The end, an error too, waits for the values
-    before it and is never dropped. Dispose lets a blocked source go on and stops the thread after the ``on_next`` that
-    is on its way.
+    Each subscription has a thread of its own, a daemon that ends with it. The end, an error too, waits for
+    the values before it and is never dropped. Dispose lets a blocked source go on and stops the thread after
+    the ``on_next`` that is on its way.
 
     Args:
-        capacity: how many values may wait; the one that is being looked at does not count.
-        overflow: what a value does that finds no room. ``"block"`` holds the source's thread: of ``run_events`` the
+        capacity: how many values may wait; the one that is being looked at does not count. overflow: what a
+        value does that finds no room. ``"block"`` holds the source's thread: of ``run_events`` the
             reader, so that TCP slows the service down.
         scheduler: emits instead of an own thread. It has to run elsewhere than the source if that is to wait.
-        on_dropped: gets how many values were dropped so far, after each drop, on the source's thread. The total is
+        on_dropped: gets how many values were dropped so far, after each drop, on the source's thread. The
+        total is
             also logged at the end, as a warning.
 
     Raises:
         InvalidArgumentError: for a capacity below 1 or another overflow.
 
-    With ``"error"``, ``on_error`` gets :class:`~rxruns.errors.StreamBackpressureError`, after the values that had
-    found room; of events it names the last one of those as ``last_seq``.
+    With ``"error"``, ``on_error`` gets :class:`~rxruns.errors.StreamBackpressureError`, after the values that
+    had found room; of events it names the last one of those as ``last_seq``.
 
     >>> import reactivex
     >>> from rxruns import block_on
@@ -81,9 +82,7 @@ def handoff(
             channel: Channel[_T] = Channel(capacity, consumer.wake)
             upstream = SingleAssignmentDisposable()
             producer = _Producer(channel, overflow, upstream, on_dropped)
-            subscription = CompositeDisposable(
-                Disposable(channel.close), Disposable(consumer.stop), upstream
-            )
+            subscription = CompositeDisposable(Disposable(channel.close), Disposable(consumer.stop), upstream)
             consumer.start(lambda most: _emit(channel, observer, subscription, most))
             upstream.disposable = source.subscribe(
                 producer.on_next, producer.on_error, producer.on_completed, scheduler=scheduler_

@@ -46,7 +46,11 @@ def event_time() -> Callable[[Observable[_E]], Observable[Timed[_E]]]:
     >>> reactivex.of(event).pipe(event_time()).run().timestamp.isoformat()
     '2026-01-31T00:00:00+00:00'
     """
-    return rx.map(lambda event: Timed(event, event.ts))
+
+    def timed(event: _E) -> Timed[_E]:
+        return Timed(event, event.ts)
+
+    return rx.map(timed)
 
 
 def run_state(initial: RunState | None = None) -> Callable[[Observable[RunEvent]], Observable[RunState]]:

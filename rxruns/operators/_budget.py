@@ -1,0 +1,110 @@
+"""The operator that ends a run which costs too much."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import TypeVar
+
+from reactivex import Observable, abc
+
+from rxruns._prices import EXACT
+from rxruns.costs import CostTotals, Price, Prices
+from rxruns.errors import BudgetError, InvalidArgumentError
+from rxruns.events import RunEvent
+
+__all__ = ["budget"]
+
+_E = TypeVar("_E", bound=RunEvent)
+
+
+def budget(
+    limit_usd: Decimal | str | float, prices: Prices, ignore_unpriced: bool = False
+) -> Callable[[Observable[_E]], Observable[_E]]:
+    """Pass events on until they have cost more than the limit; then end with an error.
+
+    ::
+
+        -started-call($2)-delta-call($2)-delta-|
+        -started-call($2)-delta-call($2)-#     budget(3, prices)
+
+    The call that passes the limit comes before the error. Disposing what follows a run does not stop the run
+    at the service: nothing is spent on following it, but what it does goes on. All runs of a merged source
+    count together.
+
+    Args:
+        limit_usd: US dollars; to spend exactly that much is allowed. prices: US dollars per million tokens by
+        (provider, model). ignore_unpriced: leave models out that have no price. Else the first call of one
+        ends the stream too, since
+            nobody knows what it cost.
+
+    Raises:
+        InvalidArgumentError: for a limit that is no number from 0, or prices that are none.
+
+    ``on_error`` gets :class:`~rxruns.errors.BudgetError` with the ``totals`` so far and what is ``unpriced``.
+
+    >>> from datetime import datetime, timezone
+    >>> from uuid import UUID
+    >>> import reactivex
+    >>> from rxruns.events import LLMCall, NodeLLMCall, TokenUsage
+    >>> call = NodeLLMCall(run_id=UUID(int=1), seq=4, ts=datetime.now(timezone.utc), node_id="draft",
+    ...     llm_call=LLMCall(step=0, request_id=UUID(int=2), provider="openai", model="gpt-5",
+    ...                      usage=TokenUsage(input_tokens=1000, output_tokens=200)))
+    >>> spending = reactivex.of(call, call).pipe(budget("0.004", {("openai", "gpt-5"): Price("1.25", "10")}))
+    >>> subscription = spending.subscribe(lambda event: print(event.type), on_error=print)
+    node_llm_call
+    node_llm_call
+    0.0065 US dollars were spent, the limit is 0.004
+    """
+    limit = _limit(limit_usd)
+    start = CostTotals(prices)
+
+    def limited(source: Observable[_E]) -> Observable[_E]:
+        def subscribe(
+            observer: abc.ObserverBase[_E], scheduler: abc.SchedulerBase | None = None
+        ) -> abc.DisposableBase:
+            totals = start
+
+            def on_next(event: _E) -> None:
+                nonlocal totals
+                before, totals = totals, totals.step(event)
+                observer.on_next(event)
+                if totals is not before:
+                    error = _exceeded(totals, limit, ignore_unpriced)
+                    if error is not None:
+                        observer.on_error(error)
+
+            return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
+
+        return Observable(subscribe)
+
+    return limited
+
+
+def _limit(limit_usd: Decimal | str | float) -> Decimal:
+    try:
+        return Price(limit_usd, 0).input_usd_per_million  # money is read in one place
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(
+            f"limit_usd has to be a number of US dollars from 0, not {limit_usd!r}", field="limit_usd"
+        ) from error
+
+
+def _exceeded(totals: CostTotals, limit: Decimal, ignore_unpriced: bool) -> BudgetError | None:
+    spent = Decimal(0)
+    for item in totals.line_items:
+        if item.usd is not None:
+            spent = EXACT.add(spent, item.usd)
+    unpriced = totals.unpriced
+    if spent > limit:
+        message = f"{_plain(spent)} US dollars were spent, the limit is {_plain(limit)}"
+        return BudgetError(message, totals=totals, unpriced=unpriced)
+    if unpriced and not ignore_unpriced:
+        names = ", ".join(f"{provider}/{model}" for provider, model in unpriced)
+        message = f"no price is known for {names}: add it, or pass ignore_unpriced=True"
+        return BudgetError(message, totals=totals, unpriced=unpriced)
+    return None
+
+
+def _plain(usd: Decimal) -> str:
+    return f"{usd.normalize(EXACT):f}"
