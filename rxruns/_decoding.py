@@ -9,6 +9,7 @@ that reads as absent) or an error with marshmallow's messages.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any, Union, cast
 
 import marshmallow as ma
@@ -27,7 +28,7 @@ MAX_NESTING = 100
 _SHALLOW = 300
 """Bytes of a valid event that can not be nested too deep: the envelope alone takes 100, each level 2."""
 
-_BRACKETS = bytes.maketrans(b"{}", b"[]")
+_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _JSON_SPACE = b" \t\r\n"
 
@@ -44,13 +45,9 @@ class RecordError(ValueError):
         seq: that of the record, where it can be read.
     """
 
+    # No `__init__`: without it, it can be raised where no frame is left on the stack.
     is_record: bool = False
     seq: int | None = None
-
-    def __init__(self, message: str, *, is_record: bool = False, seq: int | None = None) -> None:
-        super().__init__(message)
-        self.is_record = is_record
-        self.seq = seq
 
 
 def event_decoder(*, include_output: bool = True) -> Callable[[bytes], RunEvent | None]:
@@ -78,8 +75,8 @@ def event_decoder(*, include_output: bool = True) -> Callable[[bytes], RunEvent 
                 _refuse_deep_nesting(line)
             if not include_output:
                 _refuse_included(event)
-        except RecursionError as error:  # so near to the limit that `RecordError.__init__` can not be called
-            raise RecordError.__new__(RecordError, "no stack was left to check it") from error
+        except RecursionError as error:  # so near to the limit that nothing could be called
+            raise RecordError("no stack was left to check it") from error
         return event
 
     return decode_line
@@ -113,7 +110,7 @@ def _judge(line: bytes, include_output: bool) -> RunEvent | None:
             _refuse_included(event)
     except ma.ValidationError as error:
         message = f"not a valid event: {_flat(cast(Any, error).messages)}"
-        raise RecordError(message, is_record=True, seq=_seq(record)) from error
+        raise _refused(message, _seq(record)) from error
     except RecursionError as error:
         raise RecordError("no stack was left to check it") from error
     return event
@@ -142,17 +139,9 @@ def _refuse_deep_nesting(line: bytes) -> None:
 
 
 def _is_deep(line: bytes) -> bool:
-    """Whether a line is nested too deep to be decoded, without recursion and in linear time.
-
-    The brackets that no string holds are kept, then pairs are taken away from the inside, one level a round.
-    """
-    brackets = _without_strings(line).translate(_BRACKETS, _NO_BRACKETS)
-    for _ in range(MAX_NESTING):
-        fewer = brackets.replace(b"[]", b"")
-        if len(fewer) == len(brackets):
-            return len(fewer) > MAX_NESTING  # not balanced, so no JSON: only depth matters here
-        brackets = fewer
-    return bool(brackets)
+    """Whether a line is nested too deep to be decoded, without recursion and in linear time."""
+    brackets = _without_strings(line).translate(None, _NO_BRACKETS)
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > MAX_NESTING
 
 
 def _without_strings(line: bytes) -> bytes:
@@ -173,7 +162,13 @@ def _refuse_included(event: RunEvent) -> None:
         return
     if artifact.info.included:
         message = "an output is included although include_output was not asked for"
-        raise RecordError(message, is_record=True, seq=event.seq)
+        raise _refused(message, event.seq)
+
+
+def _refused(message: str, seq: int | None) -> RecordError:
+    error = RecordError(message)
+    error.is_record, error.seq = True, seq
+    return error
 
 
 def _seq(record: dict[str, Any]) -> int | None:
