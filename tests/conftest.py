@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import soak
+
 ROOT = Path(__file__).resolve().parent.parent
 CONTRACT = ROOT.parent / "shared" / "contract"
 HANG = 10.0
@@ -76,3 +78,11 @@ def no_leaks() -> Iterator[None]:
     eventually(lambda: set(threading.enumerate()) <= threads and open_descriptors() <= descriptors)
     assert set() == set(threading.enumerate()) - threads
     assert set() == open_descriptors() - descriptors
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was measured, where the marks were."""
+    if soak.measurements and "not soak" not in terminalreporter.config.option.markexpr:
+        terminalreporter.section("measured")
+        for line in soak.table():
+            terminalreporter.write_line(line)

@@ -1,0 +1,104 @@
+"""What the tests of reliability measured, beside its mark: a table at the end of ``tox -e soak``."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+MIB = 2**20
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass
+class Measurement:
+    """The worst of what was measured so far, and how often."""
+
+    row: str
+    what: str
+    value: float
+    mark: float
+    unit: str
+    times: int = 1
+
+    def __str__(self) -> str:
+        times = f" (worst of {self.times:,})" if self.times > 1 else ""
+        value, mark = (_shown(number, self.unit) for number in (self.value, self.mark))
+        return f"{self.row:<4} {self.what:<62} {value}, mark {mark}{times}"
+
+
+measurements: dict[tuple[str, str], Measurement] = {}
+
+
+def measured(row: str, what: str, value: float, mark: float, unit: str = "s") -> float:
+    """Keep what was measured for a row of ``docs/reliability.md``; of several, the largest.
+
+    Returns:
+        `value`.
+    """
+    known = measurements.get((row, what))
+    if known is None:
+        measurements[row, what] = Measurement(row, what, value, mark, unit)
+    else:
+        known.value = max(known.value, value)
+        known.times += 1
+    return value
+
+
+def table() -> list[str]:
+    """The lines of the table, by row."""
+    by_number = sorted(measurements.values(), key=lambda found: (int(found.row[1:]), found.what))
+    return [str(found) for found in by_number]
+
+
+both_sizes = pytest.mark.parametrize(
+    "soaking", [pytest.param(False, id="suite"), pytest.param(True, id="soak", marks=pytest.mark.soak)]
+)
+"""The test is there twice: small in the suite, with times as hang guards; at full size, against its marks."""
+
+
+def patience(soaking: bool) -> float:
+    """How many times its mark something may take: once when marks are measured, else 20, as a hang guard."""
+    return 1.0 if soaking else 20.0
+
+
+def resident() -> float:
+    """Bytes of memory that the process holds now (RSS)."""
+    return float(Path("/proc/self/statm").read_text("ascii").split()[1]) * _PAGE
+
+
+@contextmanager
+def peak_of_memory() -> Iterator[Callable[[], float]]:
+    """Inside the block, give the bytes by which RSS grew at its highest since the block began."""
+    gc.collect()
+    _give_back()
+    before = resident()
+    Path("/proc/self/clear_refs").write_text("5", "ascii")  # sets the peak back to what is held now
+
+    def grown() -> float:
+        (line,) = [
+            line for line in Path("/proc/self/status").read_text("ascii").splitlines() if "VmHWM" in line
+        ]
+        return float(line.split()[1]) * 1024 - before
+
+    yield grown
+
+
+def _give_back() -> None:
+    """Free memory that the allocator keeps would hide what is taken from it."""
+    with suppress(OSError, AttributeError):  # of glibc alone
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _shown(value: float, unit: str) -> str:
+    if unit == "s":
+        return f"{value * 1000:.3g} ms" if value < 1 else f"{value:.3g} s"
+    if unit == "MiB":
+        return f"{value / MIB:.2f} MiB"
+    return f"{value:,.4g} {unit}".rstrip()
