@@ -22,6 +22,7 @@ from rxruns._transport import RequestMetrics
 from rxruns._version import __version__
 from rxruns.client import DEFAULT_BASE_URL, RunsClient
 from rxruns.costs import CostTotals, Price
+from rxruns.iteration import iterate
 from rxruns.recorded import recorded_events
 from rxruns.source import block_on, merge_runs, run_events, start_run
 from rxruns.stream import RunEventStream
@@ -39,6 +40,7 @@ __all__ = [
     "block_on",
     "errors",
     "events",
+    "iterate",
     "merge_runs",
     "models",
     "ops",

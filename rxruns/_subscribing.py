@@ -1,0 +1,47 @@
+"""A subscription that never runs on the caller's thread and can be disposed from the first moment on."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Protocol, TypeVar
+
+from reactivex import Observable
+from reactivex.disposable import SingleAssignmentDisposable
+from reactivex.scheduler import CurrentThreadScheduler
+
+__all__ = ["Observer", "subscribe_on_thread"]
+
+_T = TypeVar("_T")
+_T_contra = TypeVar("_T_contra", contravariant=True)
+
+
+class Observer(Protocol[_T_contra]):
+    """What gets the values; :class:`threading.Thread` and event loops are its own affair."""
+
+    def on_next(self, value: _T_contra, /) -> None: ...
+
+    def on_error(self, error: Exception, /) -> None: ...
+
+    def on_completed(self) -> None: ...
+
+
+def subscribe_on_thread(
+    source: Observable[_T], observer: Observer[_T], subscription: SingleAssignmentDisposable
+) -> None:
+    """Subscribe on a new daemon thread, since a source may emit everything inside ``subscribe``.
+
+    Whoever disposes the subscription stops it, also before there is one. A source that does so,
+    ``reactivex.of`` say, is told of a dispose even then: it runs on a trampoline of ours, so that its
+    ``subscribe`` returns before it emits.
+    """
+
+    def subscribe(_: object = None, __: Any = None) -> None:
+        if not subscription.is_disposed:
+            subscription.disposable = source.subscribe(
+                observer.on_next, observer.on_error, observer.on_completed
+            )
+
+    def run() -> None:
+        CurrentThreadScheduler.singleton().schedule(subscribe)
+
+    threading.Thread(target=run, name="rxruns-subscribe", daemon=True).start()

@@ -1,0 +1,265 @@
+"""Observables in asyncio: ``async for event in aio.events(run_id)``.
+
+Sources emit on threads of their own, never on the loop's; at most ``capacity`` values wait for the loop, and
+the source's thread is held up while there is no room. The loop is never blocked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Generic, TypeVar
+from uuid import UUID
+
+from reactivex import Observable
+from reactivex.disposable import SingleAssignmentDisposable
+
+from rxruns._channel import Channel, End, check_capacity
+from rxruns._retry import ResumePolicy
+from rxruns._subscribing import subscribe_on_thread
+from rxruns.client import RunsClient
+from rxruns.errors import StreamBackpressureError
+from rxruns.events import RunEvent
+from rxruns.reader import OnInvalid, OnLifecycle
+from rxruns.source import run_events
+
+__all__ = ["AsyncIteration", "events", "iterate", "last"]
+
+_T = TypeVar("_T")
+_RESUME = ResumePolicy()
+_TURN = 0.01
+"""Seconds that a loop over values which are there already may keep others waiting."""
+
+
+def events(
+    run_id: UUID | str,
+    *,
+    client: RunsClient | None = None,
+    after_seq: int = 0,
+    limit: int | None = None,
+    wait: bool = True,
+    include_output: bool = False,
+    resume: ResumePolicy | None = _RESUME,
+    on_invalid: OnInvalid = "raise",
+    on_lifecycle: OnLifecycle | None = None,
+    capacity: int = 256,
+) -> AsyncIteration[RunEvent]:
+    """The events of a run, each once, in ``seq`` order, across reconnects, as an asynchronous iterator.
+
+    Args:
+        run_id, client, after_seq, limit, wait, include_output, resume, on_invalid, on_lifecycle: as in
+            :func:`rxruns.run_events`; the functions are called on the reader's thread.
+        capacity: how many events may wait for the loop.
+
+    >>> from rxruns import workflow
+    >>> from rxruns.devserver import DevServer
+    >>> async def follow(run_id, client):
+    ...     async for event in events(run_id, client=client):
+    ...         last = event.type
+    ...     return last
+    >>> with DevServer() as server, server.client() as client:
+    ...     spec = workflow.chain(workflow.llm("draft", model="claude-sonnet-4-5", user="Hello"))
+    ...     asyncio.run(follow(client.create(spec).run_id, client))
+    'run_completed'
+    """
+    source = run_events(
+        run_id,
+        client=client,
+        after_seq=after_seq,
+        limit=limit,
+        wait=wait,
+        include_output=include_output,
+        resume=resume,
+        on_invalid=on_invalid,
+        on_lifecycle=on_lifecycle,
+    )
+    return iterate(source, capacity=capacity)
+
+
+def iterate(source: Observable[_T], *, capacity: int = 256) -> AsyncIteration[_T]:
+    """The values of an Observable, as an asynchronous iterator.
+
+    It subscribes when the first value is awaited, on a thread, and disposes when the loop is left: by
+    ``break``, an exception, a cancelled task, or at the end.
+
+    Args:
+        source: any Observable. One with a scheduler for asyncio wants ``AsyncIOThreadSafeScheduler``; what it
+        emits
+            on the loop's own thread can not wait for room, so it ends with
+            :class:`~rxruns.errors.StreamBackpressureError` where there is none.
+        capacity: how many values may wait for the loop.
+
+    Raises:
+        InvalidArgumentError: for a capacity below 1.
+        Exception: from the loop, what ``on_error`` got, after the values before it.
+
+    An iterator that is held in a variable wants ``async with`` around it, or ``aclose()``, to dispose when
+    the loop is left by ``break``.
+
+    >>> import reactivex
+    >>> async def numbers():
+    ...     return [number async for number in iterate(reactivex.of(1, 2, 3))]
+    >>> asyncio.run(numbers())
+    [1, 2, 3]
+    """
+    check_capacity(capacity)
+    return AsyncIteration(source, capacity)
+
+
+async def last(source: Observable[_T]) -> _T | None:
+    """The last value of an Observable, once it has completed, or None if there was none.
+
+    Cancelling disposes.
+
+    Raises:
+        Exception: what ``on_error`` got.
+
+    >>> import reactivex
+    >>> asyncio.run(last(reactivex.of(1, 2, 3)))
+    3
+    """
+    loop = asyncio.get_running_loop()
+    ending: _Ending[_T] = _Ending(loop)
+    subscription = SingleAssignmentDisposable()
+    subscribe_on_thread(source, ending, subscription)
+    try:
+        return await ending.future
+    finally:
+        subscription.dispose()
+
+
+class AsyncIteration(AsyncIterator[_T], Generic[_T]):
+    """The iterator that :func:`iterate` gives. For one task."""
+
+    def __init__(self, source: Observable[_T], capacity: int) -> None:
+        self._source = source
+        self._subscription = SingleAssignmentDisposable()
+        self._subscribed = False
+        self._turn = 0.0
+        # The source's thread holds these two, not the iterator: that is what lets it be collected.
+        self._alarm = _Alarm()
+        self._channel: Channel[_T] = Channel(capacity, self._alarm.ring)
+
+    async def __anext__(self) -> _T:
+        try:
+            return await self._take()
+        except BaseException:  # its end, an error, a cancelled task: as with a generator, nothing follows
+            self._close()
+            raise
+
+    async def aclose(self) -> None:
+        """Dispose. Nothing follows."""
+        self._close()
+
+    async def __aenter__(self) -> AsyncIteration[_T]:
+        return self
+
+    async def __aexit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._close()
+
+    def __del__(self) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        self._channel.close()
+        self._subscription.dispose()
+
+    async def _take(self) -> _T:
+        loop = asyncio.get_running_loop()
+        if not self._subscribed and not self._channel.closed:
+            self._subscribed = True
+            self._alarm.loop = loop
+            filling = _Filling(self._channel, loop_thread=threading.get_ident())
+            subscribe_on_thread(self._source, filling, self._subscription)
+        if (
+            loop.time() - self._turn > _TURN
+        ):  # a source that never pauses must not keep others from their turn
+            await asyncio.sleep(0)
+            self._turn = loop.time()
+        while not self._channel.closed:
+            taken = self._channel.take()
+            if isinstance(taken, End):
+                if taken.error is not None:
+                    raise taken.error
+                break
+            if taken is not None:
+                return taken[0]
+            await self._alarm.wait()
+            self._turn = loop.time()
+        raise StopAsyncIteration
+
+
+class _Filling(Generic[_T]):
+    """The observer that fills a channel, and waits for room on any thread but the loop's."""
+
+    def __init__(self, channel: Channel[_T], loop_thread: int) -> None:
+        self._channel = channel
+        self._loop_thread = loop_thread
+
+    def on_next(self, value: _T) -> None:
+        if threading.get_ident() != self._loop_thread:
+            self._channel.put(value)
+        elif not self._channel.offer(value):
+            message = "the loop's own thread can not wait for room: take a larger capacity or another thread"
+            self._channel.end(StreamBackpressureError(message, dropped=1))
+
+    def on_error(self, error: Exception) -> None:
+        self._channel.end(error)
+
+    def on_completed(self) -> None:
+        self._channel.end(None)
+
+
+class _Alarm:
+    """Wakes up the loop's task from any thread."""
+
+    def __init__(self) -> None:
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        if self.loop is not None:
+            _call_soon(self.loop, self._rung.set)
+
+    async def wait(self) -> None:
+        await self._rung.wait()
+        self._rung.clear()
+
+
+class _Ending(Generic[_T]):
+    """The observer that waits for the last value."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.future: asyncio.Future[_T | None] = loop.create_future()
+        self._loop = loop
+        self._last: _T | None = None
+
+    def on_next(self, value: _T) -> None:
+        self._last = value
+
+    def on_error(self, error: Exception) -> None:
+        _call_soon(self._loop, lambda: self._settle(error))
+
+    def on_completed(self) -> None:
+        _call_soon(self._loop, lambda: self._settle(None))
+
+    def _settle(self, error: Exception | None) -> None:
+        if self.future.done():  # the task was cancelled meanwhile
+            return
+        if error is None:
+            self.future.set_result(self._last)
+        else:
+            self.future.set_exception(error)
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:
+    with suppress(RuntimeError):  # the loop was closed: nobody waits there
+        loop.call_soon_threadsafe(call)
