@@ -210,6 +210,7 @@ class EventReader:
         stream = self._open(page)
         self._progressed, self._came, self._skipped = False, 0, 0
         try:
+            self._tell_opened(stream.request_id)
             return self._read(stream, page)
         except TransportError as error:
             raise self._broken(error) from error
@@ -234,11 +235,6 @@ class EventReader:
             if self._options.resume is None or not _may_pass(error):
                 raise
             raise self._broken(error) from error
-        if self._announce is not None:
-            self._tell(
-                self._announce(run_id=self._run_id, after_seq=self._cursor, request_id=stream.request_id)
-            )
-        self._announce = None
         return stream
 
     def _read(self, stream: OpenStream, page: int | None) -> bool:
@@ -418,6 +414,11 @@ class EventReader:
         return self._client.timeout if self._options.resume is None else self._options.resume.idle_timeout
 
     # ---- the subscriber's code ----
+
+    def _tell_opened(self, request_id: str | None) -> None:
+        announce, self._announce = self._announce, None
+        if announce is not None:
+            self._tell(announce(run_id=self._run_id, after_seq=self._cursor, request_id=request_id))
 
     def _tell(self, value: LifecycleEvent) -> None:
         if self._options.on_lifecycle is not None:
