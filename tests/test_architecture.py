@@ -48,7 +48,7 @@ __main__
 """
 LAYERS = {name: layer for layer, line in enumerate(ORDER.strip().splitlines()) for name in line.split()}
 
-# Where an import inside a function is meant, and of what: extras that may be missing, and what only they need.
+# Where an import inside a function is meant, and of what: extras that may be missing.
 LATE_IMPORTS = {
     "__main__": {"rxruns.cli"},
     "costs": {"genai_prices"},

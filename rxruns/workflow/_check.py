@@ -29,6 +29,7 @@ from rxruns.workflow.nodes import (
 _ID = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _POINTER = re.compile(r"(/([^~/]|~[01])*)*")
 _PLACE = re.compile(r"(.*) - at `\$\.?(.*)`", re.DOTALL)
+_BYTES = (bytes, bytearray, memoryview)
 ITEM = "item"
 """The placeholder that a fan-out's subnode has for its item."""
 
@@ -41,7 +42,8 @@ def refuse(message: str, field: str) -> InvalidArgumentError:
 def typed(value: object, expected: Any, field: str) -> Any:
     """A copy of the value as the type says: lists as tuples, dicts as structs."""
     try:
-        return msgspec.convert(msgspec.to_builtins(value), expected)
+        # Bytes stay bytes, to be refused: nobody means the base64 that they would become.
+        return msgspec.convert(msgspec.to_builtins(value, builtin_types=_BYTES), expected)
     except msgspec.ValidationError as error:
         match = _PLACE.fullmatch(str(error))
         message, inner = match.groups() if match else (str(error), "")
@@ -116,7 +118,7 @@ def _check_node(node: AnyNode, field: str, ids: Collection[str], inputs: Collect
         case TransformJSONNode():
             if bool(node.object) == bool(node.merge):
                 raise refuse(f"{who} needs either object or merge", field)
-        case MapFanoutNode():
+        case _:
             _check_fanout(node, field, ids, inputs)
 
 

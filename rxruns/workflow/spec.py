@@ -52,9 +52,9 @@ the nodes are draft
             if (value := getattr(self, name)) is not None:
                 force_setattr(self, name, typed(value, expected, name))
         for name, part in _PARTS.items():
-            members = enumerate(getattr(self, name))
-            parts = tuple(typed(value, part, f"{name}[{place}]") for place, value in members)
-            force_setattr(self, name, parts)
+            members = typed(getattr(self, name), list[Any], name)
+            parts = (typed(value, part, f"{name}[{place}]") for place, value in enumerate(members))
+            force_setattr(self, name, tuple(parts))
         check_nodes(self.nodes, self.inputs)
         check_outputs(self.outputs, [node.id for node in self.nodes])
 

@@ -1,0 +1,564 @@
+"""Specs: what a builder makes of its calls, and what is refused, naming node and place."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rxruns.errors import InvalidArgumentError
+from rxruns.workflow import (
+    Input,
+    JoinAllNode,
+    LLMNode,
+    MapFanoutNode,
+    Output,
+    Predicate,
+    Source,
+    TransformJSONNode,
+    WorkflowBuilder,
+    WorkflowSpec,
+    chain,
+    llm,
+    parallel,
+    workflow,
+)
+
+MODEL = "claude-sonnet-4-5"
+
+
+def two_nodes() -> WorkflowBuilder:
+    return workflow("two", model=MODEL).llm("a", user="Hi").llm("b", user="Ho")
+
+
+def depends_on(spec: WorkflowSpec) -> dict[str, tuple[str, ...]]:
+    return {node.id: node.depends_on for node in spec.nodes}
+
+
+# ---- what is built ----
+
+
+def test_a_spec_is_the_object_of_the_wire_without_what_is_absent() -> None:
+    spec = (
+        workflow("article", model=MODEL, max_parallelism=4)
+        .input("topic", type="string", required=False, default=None)
+        .llm("draft", system="Be brief.", user="{{topic}}", stream=True)
+        .llm(
+            "edit",
+            model="gpt-5",
+            user="{{draft}}",
+            tools=["search", {"name": "add"}],
+            tool_execution="client",
+        )
+        .edge("draft", "edit")
+        .output("text", from_="edit", pointer="/text")
+        .build()
+    )
+
+    assert {
+        "kind": "workflow",
+        "name": "article",
+        "model": MODEL,
+        "max_parallelism": 4,
+        "inputs": [{"name": "topic", "type": "string", "required": False, "default": None}],
+        "nodes": [
+            {
+                "type": "llm",
+                "id": "draft",
+                "model": MODEL,
+                "system": "Be brief.",
+                "user": "{{topic}}",
+                "stream": True,
+            },
+            {
+                "type": "llm",
+                "id": "edit",
+                "depends_on": ["draft"],
+                "model": "gpt-5",
+                "user": "{{draft}}",
+                "tools": ["search", {"name": "add"}],
+                "tool_execution": {"mode": "client"},
+            },
+        ],
+        "outputs": [{"name": "text", "from": "edit", "pointer": "/text"}],
+    } == spec.to_dict()
+
+
+def test_each_kind_of_node_has_its_fields_on_the_wire() -> None:
+    matching = Predicate(source="node_output", op="matches", path="$.ok", value="yes|no")
+    spec = (
+        two_nodes()
+        .input("list")
+        .join_all("all", depends_on=["a", "b"])
+        .join_any("any", predicate=matching, depends_on=["a", "b"])
+        .join_collect("some", limit=1, timeout_ms=0, depends_on=["a", "b"])
+        .transform_json("card", object={"title": "a", "rest": Source(from_="b", pointer="/x~1y/0")})
+        .transform_json("sum", merge=["a", "b"])
+        .map_fanout("each", items_from="a", items_pointer="", subnode=llm("one", user="{{item}} {{b}}"))
+        .map_fanout("every", items_from_input="list", items_path="$", max_parallelism=2, subnode=llm("one"))
+        .output("cards", "card")
+        .build()
+    )
+
+    predicate = {"source": "node_output", "op": "matches", "path": "$.ok", "value": "yes|no"}
+    both = {"depends_on": ["a", "b"]}
+    assert [
+        {"type": "join.all", "id": "all", **both},
+        {"type": "join.any", "id": "any", **both, "predicate": predicate},
+        {"type": "join.collect", "id": "some", **both, "limit": 1, "timeout_ms": 0},
+        {
+            "type": "transform.json",
+            "id": "card",
+            **both,
+            "object": {"title": {"from": "a"}, "rest": {"from": "b", "pointer": "/x~1y/0"}},
+        },
+        {"type": "transform.json", "id": "sum", **both, "merge": [{"from": "a"}, {"from": "b"}]},
+        {
+            "type": "map.fanout",
+            "id": "each",
+            **both,
+            "items_from": "a",
+            "items_pointer": "",
+            "subnode": {"type": "llm", "id": "one", "model": MODEL, "user": "{{item}} {{b}}"},
+        },
+        {
+            "type": "map.fanout",
+            "id": "every",
+            "items_from_input": "list",
+            "items_path": "$",
+            "subnode": {"type": "llm", "id": "one", "model": MODEL},
+            "max_parallelism": 2,
+        },
+    ] == spec.to_dict()["nodes"][2:]
+
+
+def test_the_model_of_the_spec_is_written_into_nodes_that_have_none() -> None:
+    spec = (
+        workflow(model=MODEL)
+        .input("items")
+        .llm("a", model="gpt-5")
+        .map_fanout("each", items_from_input="items", subnode=llm("one"))
+        .output("text", "a")
+        .build()
+    )
+
+    assert ["gpt-5", MODEL] == [
+        spec.to_dict()["nodes"][0]["model"],
+        spec.to_dict()["nodes"][1]["subnode"]["model"],
+    ]
+
+
+def test_without_a_model_nodes_are_left_without_one() -> None:
+    assert "model" not in chain(llm("a", user="Hi")).to_dict()["nodes"][0]
+
+
+def test_a_node_waits_for_what_it_reads() -> None:
+    spec = (
+        workflow(model=MODEL)
+        .llm("last", input=[{"role": "user", "content": ["{{ second }}", 1]}, "{{first}}"])
+        .llm("second", user="{{first}}")
+        .llm("first")
+        .output("text", "last")
+        .build()
+    )
+
+    assert {"last": ("second", "first"), "second": ("first",), "first": ()} == depends_on(spec)
+
+
+def test_who_reads_a_branch_behind_a_join_waits_for_the_join_alone() -> None:
+    spec = parallel(llm("a"), llm("b"), join="join_any", then=llm("c", user="{{a}}"))
+
+    assert ("join",) == depends_on(spec)["c"]
+
+
+def test_an_edge_that_is_drawn_twice_counts_once() -> None:
+    spec = two_nodes().edge("a", "b").edge("a", "b").output("text", "b").build()
+
+    assert {"a": (), "b": ("a",)} == depends_on(spec)
+
+
+def test_what_is_no_placeholder_is_text() -> None:
+    texts = '{"a": {"b": {}}} {{ }} {{1}} {{a b}} {item}'
+
+    assert texts == chain(llm("a", user=texts)).to_dict()["nodes"][0]["user"]
+
+
+def test_one_name_is_taken_as_a_list_of_one() -> None:
+    spec = chain(llm("a", tools="search"), llm("b", depends_on="a"), inputs="topic")
+
+    assert (("search",), {"a": (), "b": ("a",)}, "topic") == (
+        spec.nodes[0].tools if isinstance(spec.nodes[0], LLMNode) else None,
+        depends_on(spec),
+        spec.inputs[0].name,
+    )
+
+
+def test_a_builder_can_go_on_after_it_built() -> None:
+    builder = two_nodes().output("text", "a")
+    first = builder.build()
+    second = builder.llm("c").build()
+
+    assert ([2, 3], "<WorkflowBuilder two: 3 nodes>") == (
+        [len(first.nodes), len(second.nodes)],
+        repr(builder),
+    )
+
+
+def test_a_chain_runs_in_order_and_its_last_node_is_the_result() -> None:
+    spec = chain([llm("a"), llm("b"), llm("c")], name="abc", model=MODEL)
+
+    assert {"a": (), "b": ("a",), "c": ("b",)} == depends_on(spec)
+    assert (Output(name="c", from_="c"),) == spec.outputs
+
+
+def test_a_chain_can_name_its_outputs_and_declare_its_inputs() -> None:
+    declared = Input(name="tone", default="dry")
+    spec = chain(llm("a", user="{{topic}} {{tone}}"), inputs=["topic", declared], outputs={"text": "a"})
+
+    assert ((Input(name="topic"), declared), (Output(name="text", from_="a"),)) == (spec.inputs, spec.outputs)
+
+
+@pytest.mark.parametrize(
+    ("join", "kind"), [("join_all", "join.all"), ("join_any", "join.any"), ("join_collect", "join.collect")]
+)
+def test_parallel_nodes_are_joined(join: Any, kind: str) -> None:
+    spec = parallel(llm("a"), llm("b"), join=join, join_id="both", max_parallelism=2)
+
+    assert {"type": kind, "id": "both", "depends_on": ["a", "b"]} == spec.to_dict()["nodes"][2]
+    assert ([{"name": "both", "from": "both"}], 2) == (spec.to_dict()["outputs"], spec.max_parallelism)
+
+
+def test_a_spec_survives_json_dicts_and_pickle() -> None:
+    spec = parallel(llm("a", tools=[{"name": "x"}]), llm("b"), then=llm("c", user="{{join}}"), model=MODEL)
+
+    assert spec == WorkflowSpec.from_dict(json.loads(json.dumps(spec.to_dict())))
+    assert spec == pickle.loads(pickle.dumps(spec))
+
+
+def test_what_was_passed_can_be_changed_later_without_changing_the_spec() -> None:
+    tool = {"name": "x", "parameters": {"type": "object"}}
+    spec = chain(llm("a", tools=[tool]))
+    tool["parameters"] = {}
+
+    assert [{"name": "x", "parameters": {"type": "object"}}] == spec.to_dict()["nodes"][0]["tools"]
+
+
+def test_nodes_may_be_plain_dicts() -> None:
+    node: Any = {"id": "a", "type": "llm", "user": "Hi"}
+
+    assert chain(llm("a", user="Hi")) == chain(node)
+
+
+# ---- what is refused ----
+
+REFUSED: list[tuple[str, Callable[[], object], str, str]] = [
+    ("no node", lambda: workflow().build(), "nodes", "at least one node"),
+    ("no output", lambda: two_nodes().build(), "outputs", '.output("text", from_="b")'),
+    (
+        "an id twice",
+        lambda: two_nodes().llm("a").output("t", "a").build(),
+        "nodes[2].id",
+        "'a' is taken by nodes[0]",
+    ),
+    ("a bad id", lambda: chain(llm("Draft")), "nodes[0].id", "'Draft' is no node id"),
+    ("a newline in an id", lambda: chain(llm("a\n")), "nodes[0].id", "is no node id"),
+    ("a long id", lambda: chain(llm("a" * 65)), "nodes[0].id", "at most 64"),
+    ("an id of another type", lambda: chain(llm(5)), "nodes[0].id", "Expected `str`, got `int`"),  # type: ignore[arg-type]
+    (
+        "an edge to nowhere",
+        lambda: two_nodes().edge("a", "c").build(),
+        "edges[0].to",
+        "'c', which is no node",
+    ),
+    (
+        "an edge from nowhere",
+        lambda: two_nodes().edge("c", "b").output("t", "b").build(),
+        "nodes[1].depends_on",
+        "node 'b' refers to 'c', which is no node; the nodes are a, b",
+    ),
+    ("an edge of no text", lambda: two_nodes().edge("a", 1), "edges[0].to", "Expected `str`"),  # type: ignore[arg-type]
+    (
+        "an edge to itself",
+        lambda: two_nodes().edge("a", "a").output("t", "b").build(),
+        "nodes[0].depends_on",
+        "'a' dep",
+    ),
+    (
+        "a cycle",
+        lambda: two_nodes().edge("a", "b").edge("b", "a").output("t", "b").build(),
+        "nodes[0].depends_on",
+        "waits for itself",
+    ),
+    (
+        "a cycle of texts",
+        lambda: workflow().llm("a", user="{{b}}").llm("b", user="{{a}}").output("t", "b").build(),
+        "nodes[0].depends_on",
+        "waits for itself",
+    ),
+    (
+        "an output of nothing",
+        lambda: two_nodes().output("t", "c").build(),
+        "outputs[0].from",
+        "'t' refers to 'c'",
+    ),
+    (
+        "an output twice",
+        lambda: two_nodes().output("t", "a").output("t", "b").build(),
+        "outputs[1].name",
+        "'t' is taken by outputs[0]",
+    ),
+    ("a blank output", lambda: two_nodes().output(" ", "a").build(), "outputs[0].name", "Expected `str`"),
+    (
+        "a bad pointer",
+        lambda: two_nodes().output("t", "a", pointer="x").build(),
+        "outputs[0].pointer",
+        "'x' is no JSON Pointer",
+    ),
+    (
+        "a bad escape in a pointer",
+        lambda: (
+            two_nodes().transform_json("c", merge=[Source(from_="a", pointer="/~2")]).output("t", "c").build()
+        ),
+        "nodes[2].merge[0].pointer",
+        "node 'c': '/~2' is no JSON Pointer",
+    ),
+    (
+        "an unknown placeholder",
+        lambda: chain(llm("a"), llm("b", system="{{a}} {{c}}"), inputs=["topic"]),
+        "nodes[1].system",
+        "node 'b' reads {{c}}, which is neither a node nor an input",
+    ),
+    ("a dotted placeholder", lambda: chain(llm("a"), llm("b", user="{{a.x}}")), "nodes[1].user", "{{a.x}}"),
+    ("its own text", lambda: chain(llm("a", user="{{a}}")), "nodes[0].user", "reads its own text"),
+    (
+        "an item outside a fan-out",
+        lambda: chain(llm("a", input={"x": "{{item}}"})),
+        "nodes[0].input",
+        "{{item}}",
+    ),
+    (
+        "an input twice",
+        lambda: chain(llm("a"), inputs=["x", "x"]),
+        "inputs[1].name",
+        "'x' is taken by inputs[0]",
+    ),
+    ("a tool without name", lambda: chain(llm("a", tools=[{"name": ""}])), "nodes[0].tools[0]", "is no tool"),
+    (
+        "a function without name",
+        lambda: chain(llm("a", tools=["x", {"type": "function", "function": {}}])),
+        "nodes[0].tools[1]",
+        "is no tool",
+    ),
+    ("a tool mode", lambda: chain(llm("a", tool_execution="me")), "nodes[0].tool_execution.mode", "'me'"),  # type: ignore[arg-type]
+    ("a user text of bytes", lambda: chain(llm("a", user=b"Hi")), "nodes[0].user", "`bytes`"),  # type: ignore[arg-type]
+    ("an input that is no JSON", lambda: chain(llm("a", input=object())), "nodes[0]", "is no JSON"),
+    ("a blank model", lambda: chain(llm("a"), model=" "), "model", "Expected `str`"),
+    (
+        "a model of another type",
+        lambda: workflow(model=1).llm("a", model="m").output("t", "a").build(),  # type: ignore[arg-type]
+        "model",
+        "`int`",
+    ),
+    (
+        "no parallelism",
+        lambda: workflow(max_parallelism=0).llm("a").output("t", "a").build(),
+        "max_parallelism",
+        ">= 1",
+    ),
+    (
+        "a join of nothing",
+        lambda: two_nodes().join_all("j").output("t", "j").build(),
+        "nodes[2].depends_on",
+        "join 'j'",
+    ),
+    ("a join of no kind", lambda: parallel(llm("a"), join="all"), "join", "'all' is none of join_all"),  # type: ignore[arg-type]
+    (
+        "a limit of nothing",
+        lambda: two_nodes().join_collect("j", limit=0, depends_on="a").output("t", "j").build(),
+        "nodes[2].limit",
+        ">= 1",
+    ),
+    (
+        "a predicate without value",
+        lambda: (
+            two_nodes()
+            .join_any("j", predicate=Predicate(source="node_status", op="equals"), depends_on="a")
+            .output("t", "j")
+            .build()
+        ),
+        "nodes[2].predicate.value",
+        "'equals' needs a value",
+    ),
+    (
+        "a predicate with a bad path",
+        lambda: (
+            two_nodes()
+            .join_any("j", predicate=Predicate(source="node_output", op="exists", path="x"), depends_on="a")
+            .output("t", "j")
+            .build()
+        ),
+        "nodes[2].predicate.path",
+        "'x' is no JSONPath",
+    ),
+    (
+        "a transform of nothing",
+        lambda: two_nodes().transform_json("c").output("t", "c").build(),
+        "nodes[2]",
+        "either",
+    ),
+    (
+        "a transform of both",
+        lambda: two_nodes().transform_json("c", object={"x": "a"}, merge=["b"]).output("t", "c").build(),
+        "nodes[2]",
+        "node 'c' needs either object or merge",
+    ),
+    (
+        "a transform of an unknown node",
+        lambda: two_nodes().transform_json("c", object={"x": "z"}).output("t", "c").build(),
+        "nodes[2].object.x.from",
+        "node 'c' refers to 'z'",
+    ),
+    (
+        "items of nothing",
+        lambda: two_nodes().map_fanout("f", subnode=llm("one")).output("t", "f").build(),
+        "nodes[2].items_from",
+        "either items_from or items_from_input",
+    ),
+    (
+        "items of an unknown node",
+        lambda: two_nodes().map_fanout("f", items_from="z", subnode=llm("one")).output("t", "f").build(),
+        "nodes[2].items_from",
+        "node 'f' refers to 'z'",
+    ),
+    (
+        "items of an unknown input",
+        lambda: (
+            two_nodes().map_fanout("f", items_from_input="z", subnode=llm("one")).output("t", "f").build()
+        ),
+        "nodes[2].items_from_input",
+        "there is no input 'z'",
+    ),
+    (
+        "a bad subnode id",
+        lambda: two_nodes().map_fanout("f", items_from="a", subnode=llm("One")).output("t", "f").build(),
+        "nodes[2].subnode.id",
+        "'One' is no node id",
+    ),
+    (
+        "a subnode that reads nothing known",
+        lambda: (
+            two_nodes()
+            .map_fanout("f", items_from="a", subnode=llm("o", user="{{z}}"))
+            .output("t", "f")
+            .build()
+        ),
+        "nodes[2].subnode.user",
+        "node 'o' reads {{z}}",
+    ),
+    ("a node that is none", lambda: chain("draft"), "nodes[0]", "Expected `object`, got `str`"),  # type: ignore[arg-type]
+    ("another kind", lambda: WorkflowSpec.from_dict({"kind": "flow"}), "kind", "got 'flow'"),
+    (
+        "an unknown field",
+        lambda: WorkflowSpec.from_dict({"kind": "workflow", "edges": []}),
+        "edges",
+        "no such field",
+    ),
+    ("an empty spec", lambda: WorkflowSpec.from_dict({"kind": "workflow"}), "nodes", "at least one node"),
+    (
+        "an unknown field of a node",
+        lambda: WorkflowSpec.from_dict(
+            {"kind": "workflow", "nodes": [{"type": "llm", "id": "a", "usr": ""}]}
+        ),
+        "nodes[0]",
+        "unknown field `usr`",
+    ),
+    (
+        "nodes that are no list",
+        lambda: WorkflowSpec.from_dict({"kind": "workflow", "nodes": 5}),
+        "nodes",
+        "Expected `array`, got `int`",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("make", "field", "message"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED]
+)
+def test_what_is_not_sound_is_refused(make: Callable[[], object], field: str, message: str) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        make()
+
+    assert field == caught.value.field
+    assert message in str(caught.value)
+
+
+def test_a_long_list_of_nodes_is_cut_in_an_error() -> None:
+    nodes = [llm(f"n{place}") for place in range(50)]
+    with pytest.raises(InvalidArgumentError, match=r"the nodes are n0, .*, \.\.\."):
+        chain(nodes, outputs={"text": "z"})
+
+
+def test_a_spec_is_checked_however_it_is_made() -> None:
+    with pytest.raises(InvalidArgumentError, match="'b', which is no node"):
+        WorkflowSpec(nodes=(JoinAllNode(id="a", depends_on=("b",)),), outputs=(Output(name="t", from_="a"),))
+
+
+def test_a_nested_fan_out_is_checked_to_its_end() -> None:
+    inner = MapFanoutNode(id="inner", items_from_input="item", subnode=TransformJSONNode(id="t"))
+    with pytest.raises(InvalidArgumentError) as caught:
+        workflow().input("x").map_fanout("f", items_from_input="x", subnode=inner).output("t", "f").build()
+
+    assert "nodes[0].subnode.subnode" == caught.value.field
+
+
+# ---- laws ----
+
+NAMES = st.lists(st.from_regex(r"[a-z][a-z0-9_]{0,9}", fullmatch=True), min_size=2, max_size=12, unique=True)
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> tuple[list[str], list[tuple[str, str]]]:
+    """Names in an order, and edges along it."""
+    names = draw(NAMES)
+    places = st.integers(0, len(names) - 1)
+    pairs = draw(st.lists(st.tuples(places, places).filter(lambda pair: pair[0] < pair[1]), max_size=30))
+    return names, [(names[first], names[second]) for first, second in pairs]
+
+
+def built(names: list[str], edges: list[tuple[str, str]]) -> WorkflowSpec:
+    builder = workflow(model=MODEL)
+    for name in names:
+        builder.llm(name)
+    for first, second in edges:
+        builder.edge(first, second)
+    return builder.output("text", from_=names[-1]).build()
+
+
+@given(graphs(), st.randoms())
+def test_whatever_has_no_cycle_is_built_in_any_order(
+    graph: tuple[list[str], list[tuple[str, str]]], chance: Any
+) -> None:
+    names, edges = graph
+    shuffled = chance.sample(names, len(names))
+
+    spec = built(shuffled, edges)
+
+    assert set(edges) == {(first, node.id) for node in spec.nodes for first in node.depends_on}
+    assert spec == WorkflowSpec.from_dict(spec.to_dict())
+
+
+@given(graphs(), st.data())
+def test_any_edge_back_is_refused(
+    graph: tuple[list[str], list[tuple[str, str]]], data: st.DataObject
+) -> None:
+    names, edges = graph
+    forward = [*edges, (names[0], names[-1])]
+    first, second = data.draw(st.sampled_from(forward))
+
+    with pytest.raises(InvalidArgumentError, match="waits for itself"):
+        built(names, [*forward, (second, first)])
