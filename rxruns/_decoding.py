@@ -69,7 +69,7 @@ def event_decoder(*, include_output: bool = True) -> Callable[[bytes], RunEvent 
                 event = decode(line)
                 if not line.isascii():
                     line.decode()  # msgspec does not look into fields that nobody declares
-            except (ValueError, RecursionError):
+            except (msgspec.DecodeError, ValueError, RecursionError):
                 return _judge(line, include_output)
             if len(line) > _SHALLOW:
                 _refuse_deep_nesting(line)

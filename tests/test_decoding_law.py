@@ -113,7 +113,7 @@ def by_msgspec(line: bytes) -> RunEvent | None:
     try:
         event = msgspec_decode(line)
         line.decode()
-    except (ValueError, RecursionError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return None
     return event
 
@@ -124,7 +124,7 @@ def has_unseen_number(line: bytes) -> bool:
         msgspec.json.decode(line)
     except msgspec.ValidationError as error:
         return OUT_OF_RANGE in str(error)
-    except (ValueError, RecursionError):
+    except (msgspec.DecodeError, RecursionError):
         return False
     return False
 
@@ -149,7 +149,7 @@ def check_the_law(line: bytes) -> str:
 # ---- the law ----
 
 
-@examples(400)
+@examples(150)
 @given(lines(records))
 def test_a_valid_record_is_the_same_event_for_msgspec_the_schemas_and_the_stream(line: bytes) -> None:
     assert by_msgspec(line) is not None
@@ -164,19 +164,19 @@ def test_the_sample_of_each_type_is_decoded_to_its_class(wire_type: str) -> None
     assert type(event) is EVENT_SCHEMAS[wire_type].struct
 
 
-@examples(800)
+@examples(250)
 @given(lines(spoiled(), flaws=0.01))
 def test_a_spoiled_record_is_judged_alike(line: bytes) -> None:
     check_the_law(line)
 
 
-@examples(300)
+@examples(150)
 @given(lines(records | spoiled(), flaws=0.05))
 def test_json_in_every_spelling_is_judged_alike(line: bytes) -> None:
     check_the_law(line)
 
 
-@examples(600)
+@examples(250)
 @given(torn_lines(lines(st.sampled_from(sorted(samples())).map(sample) | records)))
 def test_torn_bytes_are_judged_alike(line: bytes) -> None:
     check_the_law(line)
@@ -192,7 +192,7 @@ def test_bytes_that_are_no_record_are_judged_alike(line: bytes) -> None:
     check_the_law(line)
 
 
-@examples(150)
+@examples(75)
 @given(st.sampled_from(sorted(samples())), st.data())
 def test_each_field_of_each_type_is_judged_alike_for_odd_values(wire_type: str, data: st.DataObject) -> None:
     record = sample(wire_type)
@@ -223,13 +223,13 @@ def test_a_field_that_is_dropped_or_null_is_judged_alike(wire_type: str) -> None
             check_the_law(line_of(record))
 
 
-@examples(150)
+@examples(100)
 @given(odd_times | times)
 def test_a_time_is_read_alike(text: str) -> None:
     check_the_law(line_of(sample("node_started", ts=text)))
 
 
-@examples(150)
+@examples(100)
 @given(odd_uuids | uuids)
 def test_a_uuid_is_read_alike(text: str) -> None:
     check_the_law(line_of(sample("node_started", run_id=text)))
@@ -488,7 +488,7 @@ def frames_below() -> int:
 @pytest.mark.parametrize(
     "line",
     [
-        HOSTILE["arrays"],
+        HOSTILE["arrays"][:20_000],
         _deep_content(5_000, "[]"),
         _deep_content(100, "[]"),
         _deep_content(101, "{}"),
@@ -661,7 +661,7 @@ def test_without_include_output_all_else_is_as_with_it(wire_type: str) -> None:
 # ---- and back ----
 
 
-@examples(400)
+@examples(150)
 @given(lines(records))
 def test_what_is_encoded_is_decoded_to_an_equal_event(line: bytes) -> None:
     event = decode(line)
@@ -671,7 +671,7 @@ def test_what_is_encoded_is_decoded_to_an_equal_event(line: bytes) -> None:
     assert encoded == encode_event(decode(encoded))
 
 
-@examples(300)
+@examples(100)
 @given(spoiled())
 def test_an_event_of_a_spoiled_record_is_encoded_and_decoded_too(record: Record) -> None:
     verdict, event = by_the_stream(line_of(record))
