@@ -82,7 +82,11 @@ class Tools(Mapping[str, Callable[..., Any]]):
         ['files.read']
         """
         if function is None or isinstance(function, str):
-            return lambda decorated: self._add(function, decorated)
+
+            def added(decorated: Callable[..., Any]) -> Callable[..., Any]:
+                return self._add(function, decorated)
+
+            return added
         return self._add(None, function)
 
     def call(self, name: str, arguments: str | None = None) -> str:
@@ -232,12 +236,11 @@ def _decoded(arguments: str | None) -> dict[str, Any]:
     if arguments is None or not arguments.strip():
         return {}
     try:
-        given = msgspec.json.decode(arguments)
+        return msgspec.json.decode(arguments, type=dict[str, Any])
+    except msgspec.ValidationError as error:
+        raise _BadArguments("the arguments have to be a JSON object") from error
     except (ValueError, RecursionError) as error:
         raise _BadArguments(f"the arguments are no JSON: {error}") from error
-    if not isinstance(given, dict):
-        raise _BadArguments("the arguments have to be a JSON object")
-    return given
 
 
 def _as_text(returned: object) -> str:

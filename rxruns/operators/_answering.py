@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -163,7 +163,7 @@ class Answering:
         envelope = {"step": self._node.step, "request_id": self._node.request_id, "allow_freeform": True}
         tool_call = {"id": call.id, "name": call.name, "arguments": call.arguments or ""}
         try:
-            asked = msgspec.json.decode(call.arguments or "", type=dict)
+            asked = msgspec.json.decode(call.arguments or "", type=dict[str, Any])
             return msgspec.convert({**envelope, **asked, "tool_call": tool_call}, UserAsk)
         except (msgspec.MsgspecError, ValueError) as error:
             logger.warning("node %s: its question can not be read: %s", self._node.node_id, error)
