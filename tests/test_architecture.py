@@ -26,20 +26,20 @@ workflow
 structschema
 schemas
 _decoding
-_framing _retry _rope _prices
+_framing _retry _rope _prices _subscribing
 _arguments
 _transport
 _requests
 stream
 client
 lifecycle cursors
-_channel
+_channel _subscribing
 reader
 source recorded
 costs _nodes
 state tools
 operators
-aio dask
+aio dask iteration
 devserver
 testing
 __init__
