@@ -122,8 +122,8 @@ class NodeState(Struct, frozen=True, kw_only=True):
 
     def _waiting(self, event: NodeWaiting | NodeUserAsk) -> NodeState:
         if isinstance(event, NodeUserAsk):
-            asked = Question(self.id, event.user_ask)
-            return replace(self, step=event.user_ask.step, questions=(*self.questions, asked))
+            asked = (Question(self.id, event.user_ask),) if self.status in _OPEN else ()
+            return replace(self, step=event.user_ask.step, questions=self.questions + asked)
         waiting = event.waiting
         pending = tuple(
             PendingTool(self.id, waiting.step, waiting.request_id, call.tool_call)

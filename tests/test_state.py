@@ -1,0 +1,340 @@
+"""The state of a run as a value: what events make of it, and that it is what the service says."""
+
+from __future__ import annotations
+
+import pickle
+import random
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rxruns import RunsClient, workflow
+from rxruns._rope import Rope
+from rxruns.costs import CostTotals, Price
+from rxruns.devserver import DevServer
+from rxruns.errors import InvalidArgumentError
+from rxruns.events import NodeError, RunEvent, TerminalEvent
+from rxruns.state import NodeSpan, NodeState, NodeText, RunState
+from tests.making import (
+    CALL_ID,
+    NOON,
+    OTHER_RUN,
+    RUN,
+    delta,
+    llm_call,
+    node_failed,
+    node_started,
+    node_succeeded,
+    run_canceled,
+    run_completed,
+    run_failed,
+    run_started,
+    tokens,
+    unknown,
+)
+from tests.waiting import (
+    OUTPUT,
+    call,
+    node_output,
+    tool_call,
+    tool_result,
+    user_answer,
+    user_ask,
+    waiting,
+)
+
+
+def fold(events: Sequence[RunEvent], state: RunState | None = None) -> RunState:
+    state = state or RunState()
+    for event in events:
+        state = state.step(event)
+    return state
+
+
+class TestRun:
+    def test_nothing_is_known_before_the_first_event(self) -> None:
+        state = RunState()
+        assert (None, "running", 0, 0) == (state.run_id, state.status, len(state.nodes), state.last_seq)
+
+    def test_each_event_moves_the_cursor(self) -> None:
+        assert [1, 4] == [fold([run_started(1)]).last_seq, fold([run_started(1), unknown(4)]).last_seq]
+
+    def test_an_event_that_was_seen_changes_nothing(self) -> None:
+        state = fold([run_started(1), node_started(seq=2), delta("hi", seq=3)])
+        assert state is state.step(delta("hi", seq=3))
+
+    def test_an_event_of_another_run_is_refused_by_name(self) -> None:
+        with pytest.raises(InvalidArgumentError, match=str(OTHER_RUN)) as refused:
+            fold([run_started()]).step(run_started(2, OTHER_RUN))
+        assert "run_id" == refused.value.field
+
+    def test_a_completed_run_has_succeeded_with_its_outputs(self) -> None:
+        state = fold([run_started(1), run_completed(2)])
+        assert ("succeeded", "out", NOON, NOON) == (
+            state.status,
+            state.outputs and state.outputs.artifact_key,
+            state.started_at,
+            state.ended_at,
+        )
+
+    @pytest.mark.parametrize(
+        ("end", "status", "message"),
+        [(run_failed(9), "failed", "no luck"), (run_canceled(9), "canceled", "by a person")],
+    )
+    def test_when_a_run_ends_otherwise_its_open_nodes_are_canceled(
+        self, end: RunEvent, status: str, message: str
+    ) -> None:
+        state = fold([node_started("a", 1), node_succeeded("a", 2), node_started("b", 3), waiting(4), end])
+        found = {name: (node.status, node.ended_at) for name, node in state.nodes.items()}
+        assert {"a": ("succeeded", NOON), "b": ("canceled", NOON), "draft": ("canceled", None)} == found
+        assert (status, NodeError(message=message), ()) == (state.status, state.error, state.pending_tools)
+
+    def test_a_run_waits_when_a_node_waits_and_none_is_at_work(self) -> None:
+        state = fold([node_started(seq=1), node_started("other", 2), waiting(3)])
+        assert ["running", "waiting"] == [state.status, state.step(node_succeeded("other", 4)).status]
+
+    def test_costs_are_counted_with_the_prices_that_it_began_with(self) -> None:
+        prices = {("openai", "gpt-5"): Price(1, 1)}
+        state = fold([llm_call(usage=tokens(1_000_000, 0))], RunState(costs=CostTotals(prices)))
+        assert (1_000_000, 1) == (state.costs.total_tokens, state.costs.usd)
+
+    def test_an_unknown_event_makes_its_node_known(self) -> None:
+        state = fold([unknown(1, node_id="draft"), unknown(2)])
+        assert {"draft": "running"} == {name: node.status for name, node in state.nodes.items()}
+
+
+class TestNode:
+    def test_a_node_runs_from_its_start_and_says_its_text(self) -> None:
+        node = fold([node_started(seq=1), delta("Hel", seq=2), delta("", seq=3), delta("lo", seq=4)]).nodes[
+            "draft"
+        ]
+        assert ("running", NOON, None, "Hello", 5) == (
+            node.status,
+            node.started_at,
+            node.ended_at,
+            node.text,
+            len(node.said),
+        )
+
+    def test_its_step_is_the_last_one_named(self) -> None:
+        state = fold([node_started(seq=1), llm_call(seq=2), tool_call(3, step=0), waiting(4, step=1)])
+        assert 1 == state.nodes["draft"].step
+
+    def test_its_end_is_kept_with_error_and_output(self) -> None:
+        done = fold([node_started(seq=1), node_output(2), node_succeeded(seq=3)]).nodes["draft"]
+        failed = fold([node_started(seq=1), node_failed(seq=2)]).nodes["draft"]
+        assert ("succeeded", NOON, OUTPUT) == (done.status, done.ended_at, done.output)
+        assert ("failed", NodeError(message="no luck")) == (failed.status, failed.error)
+
+    def test_another_start_is_another_attempt(self) -> None:
+        node = fold(
+            [node_started(seq=1), delta("old", seq=2), node_failed(seq=3), node_started(seq=4)]
+        ).nodes["draft"]
+        assert (2, "running", "", None, None) == (
+            node.attempt,
+            node.status,
+            node.text,
+            node.error,
+            node.ended_at,
+        )
+
+    def test_a_waiting_node_goes_on_with_the_last_result(self) -> None:
+        calls = call(), call("user_ask", "call_2")
+        asked = fold([node_started(seq=1), user_ask(2), waiting(3, *calls)])
+        once = asked.step(tool_result(4))
+        twice = once.step(user_answer(5))
+        assert ["waiting", "waiting", "running"] == [
+            one.nodes["draft"].status for one in (asked, once, twice)
+        ]
+        assert [2, 1, 0] == [len(one.pending_tools) for one in (asked, once, twice)]
+        assert ["Go on?"] == [question.user_ask.question for question in once.questions]
+        assert () == twice.questions
+        pending = once.pending_tools[0]
+        assert ("draft", 0, CALL_ID, "user_ask") == (
+            pending.node_id,
+            pending.step,
+            pending.request_id,
+            pending.tool_call.name,
+        )
+
+    def test_a_result_of_the_services_own_tools_changes_no_status(self) -> None:
+        assert "running" == fold([node_started(seq=1), tool_result(2)]).nodes["draft"].status
+
+    def test_a_node_that_ends_has_nothing_pending(self) -> None:
+        assert () == fold([waiting(1), node_failed(seq=2)]).pending_tools
+
+
+class TestValues:
+    def test_they_pickle_and_stay_equal(self) -> None:
+        state = fold(
+            [run_started(1), node_started(seq=2), delta(seq=3), waiting(4), user_ask(5), llm_call(seq=6)]
+        )
+        span = NodeSpan(run_id=RUN, node_id="a", started_at=NOON, ended_at=NOON + timedelta(seconds=2))
+        text = NodeText(RUN, "a", "lo", Rope("Hel").plus("lo"))
+        values = [state, span, text, state.nodes, state.nodes["draft"]]
+        assert values == pickle.loads(pickle.dumps(values))
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            RunState(),
+            NodeState(id="a"),
+            NodeSpan(run_id=RUN, node_id="a"),
+            NodeText(RUN, "a", "x", Rope("x")),
+        ],
+    )
+    def test_they_are_immutable(self, value: Any) -> None:
+        with pytest.raises(AttributeError):
+            value.run_id = None
+
+    def test_an_old_state_is_not_changed_by_its_steps(self) -> None:
+        old = fold([node_started(seq=1), delta("a", seq=2)])
+        new = [old.step(delta(text, seq=3)) for text in "bc"]
+        assert ["a", "ab", "ac"] == [state.nodes["draft"].text for state in (old, *new)]
+
+    def test_a_span_lasts_from_start_to_end(self) -> None:
+        span = NodeSpan(run_id=RUN, node_id="a", started_at=NOON, ended_at=NOON + timedelta(seconds=2))
+        assert [2.0, None] == [span.duration, NodeSpan(run_id=RUN, node_id="a", started_at=NOON).duration]
+
+    def test_nodes_are_a_mapping_in_the_order_of_their_first_events(self) -> None:
+        names = [f"n{number % 200}" for number in range(500)]
+        nodes = fold([node_started(name, seq) for seq, name in enumerate(names, 1)]).nodes
+        assert list(dict.fromkeys(names)) == list(nodes)
+        assert (200, 3, None) == (len(nodes), nodes["n7"].attempt, nodes.get("m"))
+        assert "n7" in repr(nodes)
+
+    def test_a_fan_out_of_thousands_is_folded_in_time(self) -> None:
+        events: list[RunEvent] = [node_started(f"n{number}", number) for number in range(1, 10_001)]
+        events += [node_succeeded(event.node_id, event.seq + 10_000) for event in events]  # type: ignore[attr-defined]
+        began = time.perf_counter()
+        fold(events)
+        assert time.perf_counter() - began < 20  # all copied at each step would take minutes
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> list[RunEvent]:
+    """A run of any shape, with whatever order of a node's events."""
+    makers = [
+        node_started,
+        node_succeeded,
+        node_failed,
+        delta,
+        lambda seq: waiting(seq),
+        lambda seq: tool_result(seq),
+        user_ask,
+        user_answer,
+        llm_call,
+        unknown,
+    ]
+    events = [
+        run_started(1),
+        *(draw(st.sampled_from(makers))(seq=seq) for seq in range(2, draw(st.integers(2, 40)))),
+    ]
+    ends = draw(st.sampled_from([None, run_completed, run_failed, run_canceled]))
+    return [*events, *([] if ends is None else [ends(len(events) + 1)])]
+
+
+class TestLaws:
+    @given(logs(), st.data())
+    def test_a_fold_that_is_resumed_from_a_stored_state_equals_the_fold_from_the_start(
+        self, events: list[RunEvent], data: st.DataObject
+    ) -> None:
+        place = data.draw(st.integers(0, len(events)))
+        stored = pickle.loads(pickle.dumps(fold(events[:place])))
+        overlap = data.draw(st.integers(0, place))
+        assert fold(events) == fold(events[overlap:], stored)
+
+    def test_at_every_event_of_a_run_of_500(self) -> None:
+        dice = random.Random(7)
+        events: list[RunEvent] = [run_started(1)]
+        makers = [node_started, node_succeeded, delta, delta, delta, waiting, tool_result, llm_call]
+        events += [dice.choice(makers)(seq=seq) for seq in range(2, 500)]
+        events.append(run_completed(500))
+        states = [RunState()]
+        for event in events:
+            states.append(states[-1].step(event))
+        assert all(states[-1] == fold(events[place:], state) for place, state in enumerate(states))
+
+    @given(logs())
+    def test_after_its_end_nothing_of_a_run_is_open(self, events: list[RunEvent]) -> None:
+        state = fold(events)
+        if isinstance(events[-1], TerminalEvent):
+            assert not {"running", "waiting"} & {node.status for node in state.nodes.values()}
+            assert () == state.pending_tools == state.questions
+
+
+class TestRope:
+    @given(st.lists(st.text(max_size=3), max_size=40), st.data())
+    def test_any_branching_gives_the_text_of_its_own_branch(
+        self, pieces: list[str], data: st.DataObject
+    ) -> None:
+        ropes = [(Rope(), "")]
+        for piece in pieces:
+            rope, said = data.draw(st.sampled_from(ropes))
+            ropes.append((rope.plus(piece), said + piece))
+        assert [said for _, said in ropes] == [str(rope) for rope, _ in ropes]
+        assert [len(said) for _, said in ropes] == [len(rope) for rope, _ in ropes]
+
+    def test_long_texts_are_joined_in_stretches(self) -> None:
+        rope, halfway = Rope(), Rope()
+        for number in range(5_000):
+            rope = rope.plus(f"{number} ")
+            halfway = rope if number == 2_499 else halfway
+        assert "".join(f"{number} " for number in range(5_000)) == str(rope)
+        assert str(halfway.plus("!")) == "".join(f"{number} " for number in range(2_500)) + "!"
+
+    def test_following_is_linear_in_the_length(self) -> None:
+        def seconds(pieces: int) -> float:
+            began, rope = time.perf_counter(), Rope()
+            for _ in range(pieces):
+                rope = rope.plus("word ")
+            assert pieces * 5 == len(str(rope))
+            return time.perf_counter() - began
+
+        seconds(1_000)
+        assert seconds(200_000) < 20 * 20 * max(seconds(10_000), 0.001)
+
+    def test_it_is_a_value(self) -> None:
+        rope = Rope("a").plus("b")
+        assert rope == Rope("ab") == pickle.loads(pickle.dumps(rope))
+        assert hash(rope) == hash(Rope("ab"))
+        assert rope != Rope("ba")
+        assert rope != "ab"
+        assert "Rope('ab')" == repr(rope)
+
+
+def say(server: DevServer, client: RunsClient, *nodes: Any) -> tuple[RunState, Any]:
+    """The fold of a run's whole log, and what the service says of it."""
+    created = client.create(workflow.parallel(*nodes))
+    state = RunState()
+    with client.stream_events(created.run_id) as events:
+        for event in events:
+            state = state.step(event)
+    return state, client.get(created.run_id)
+
+
+@pytest.mark.parametrize("prompt", ["Hello", "[[fail: no credit]]"])
+def test_at_its_end_it_is_what_the_service_says(prompt: str) -> None:
+    nodes = [
+        workflow.llm("a", model="gpt-4o", user="Hello"),
+        workflow.llm("b", model="gpt-4o", user=prompt, tools=["clock"]),
+    ]
+    with DevServer() as server, server.client() as client:
+        state, said = say(server, client, *nodes)
+    assert (said.run_id, said.status, said.plan_hash) == (state.run_id, state.status, state.plan_hash)
+    theirs = {node.id: node for node in said.nodes}
+    for name, node in state.nodes.items():
+        there = theirs[name]
+        assert (there.status, there.started_at, there.ended_at) == (
+            node.status,
+            node.started_at,
+            node.ended_at,
+        )
+        assert (there.error and there.error.message) == (node.error and node.error.message)
+    assert said.summary is not None
+    assert said.summary.total_llm_calls == state.costs.requests
