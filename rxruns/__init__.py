@@ -11,8 +11,8 @@
         ops.tap(lambda event: print(event.delta.text_delta or "", end="")),
     ))
 
-``run_events(run_id).pipe(ops.filter(...)).subscribe(...)`` is the same without waiting: the reader's thread is a
-daemon, so a script needs something that keeps it alive.
+``run_events(run_id).pipe(ops.filter(...)).subscribe(...)`` is the same without waiting: the reader's thread
+is a daemon, so a script needs something that keeps it alive.
 """
 
 from rxruns import errors, events, models, workflow

@@ -1,8 +1,8 @@
 """What ``on_lifecycle`` gets: the connections of a followed run, as values.
 
 A followed run gives ``Connected (Reconnecting Resumed)* Closed``; a stream that never opened gives its
-``Reconnecting`` values and ``Closed``. ``Closed`` comes exactly once, on dispose too. All of them come on the reader's
-thread, between events.
+``Reconnecting`` values and ``Closed``. ``Closed`` comes exactly once, on dispose too. All of them come on the
+reader's thread, between events.
 
 >>> from uuid import UUID
 >>> Resumed(run_id=UUID(int=7), after_seq=41, request_id=None).after_seq

@@ -168,10 +168,11 @@ def test_R02_dispose_in_a_phase_frees_thread_and_socket(
                 seen
             )
             thread = the_reader(before)
-            assert server.wait_for(lambda server: len(server.requests) >= asked + requests)
+            due = asked + requests
+            assert server.wait_for(lambda server, due=due: len(server.requests) >= due)  # type: ignore[misc]
             subscription.dispose()
             assert gone(thread, closing, MARK * patience)
-            assert len(server.requests) == asked + requests
+            assert len(server.requests) == due
             assert not seen.ended
 
 

@@ -1,4 +1,4 @@
-"""A followed run over real sockets: each event once and in order, whatever the network does (R4 to R13, R28)."""
+"""A followed run over real sockets: each event once and in order (R4, R5, R7, R9 to R13, R28)."""
 
 from __future__ import annotations
 
@@ -249,7 +249,6 @@ def test_R10_a_server_that_only_closes_is_not_hammered(server: DevServer, fault:
     assert isinstance(seen.error, StreamInterruptedError)
     assert len(streams(server)) == 6
     assert len(server.requests) <= 12
-    # As the default policy: each delay is at least half of base * 2 ** (n - 1), counted from the last opening.
     assert len(delays) == 5
 
 
@@ -444,9 +443,11 @@ def test_without_resuming_the_clients_timeout_holds_between_bytes(server: DevSer
     run = server.add_run(events=run_of(3))
     server.use_faults(Faults([Silence(after_events=1)]))
     seen = Seen()
-    with server.client(timeout=0.1) as client:
-        with run_events(run.run_id, client=client, resume=None).subscribe(seen):
-            seen.wait_end()
+    with (
+        server.client(timeout=0.1) as client,
+        run_events(run.run_id, client=client, resume=None).subscribe(seen),
+    ):
+        seen.wait_end()
     assert isinstance(seen.error, StreamTimeoutError)
     assert (seen.seqs, seen.error.timeout) == ([1], 0.1)
 

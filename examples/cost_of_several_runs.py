@@ -1,0 +1,30 @@
+"""Follow five runs at once and add up what they cost, then compare with the service's own account."""
+
+from decimal import Decimal
+
+from rxruns import CostTotals, Price, RunsClient, block_on, merge_runs, ops
+from rxruns.devserver import PRICES, DevServer
+from rxruns.workflow import chain, llm
+
+spec = chain(
+    [llm("draft", user="[[tokens: 900]]"), llm("polish", user="Polish: {{draft}}", model="gpt-4o")],
+    model="claude-sonnet-4-5",
+)
+prices = {model: Price(*usd) for model, usd in PRICES.items()}
+
+
+def main(client: RunsClient) -> None:
+    run_ids = [client.create(spec).run_id for _ in range(5)]
+    totals = block_on(merge_runs(run_ids, client=client).pipe(ops.cost_totals(prices))) or CostTotals()
+    for item in totals.line_items:
+        print(f"{item.provider}/{item.model}: {item.requests} calls, {item.total_tokens} tokens, ${item.usd}")
+    assert totals.usd is not None, f"no price for {totals.unpriced}"
+    print(f"together {totals.requests} calls, ${totals.usd:.6f}")
+
+    accounted = sum(client.get(run_id).cost_summary.total_usd_cents for run_id in run_ids)
+    print(f"the service says {Decimal(accounted) / 100} dollars")
+
+
+if __name__ == "__main__":
+    with DevServer() as server, server.client() as client:
+        main(client)

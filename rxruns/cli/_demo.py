@@ -1,0 +1,60 @@
+"""``rxruns demo``: everything at once, against the embedded service."""
+
+from __future__ import annotations
+
+import click
+
+from rxruns import operators as ops
+from rxruns.cli._view import RunView
+from rxruns.costs import Price
+from rxruns.devserver import PRICES, DevServer
+from rxruns.source import block_on, start_run
+from rxruns.tools import Tools
+from rxruns.workflow import WorkflowSpec, workflow
+
+tools = Tools()
+
+
+@tools.tool
+def get_weather(city: str) -> str:
+    """A client-side tool: the service waits until this function answered."""
+    return f"sunny in {city}, 24 degrees"
+
+
+WEATHER = {
+    "name": "get_weather",
+    "description": "The weather of a city",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string", "enum": ["Lisbon"]}}},
+}
+
+
+def trip() -> WorkflowSpec:
+    """Three nodes side by side, one of them with a tool of ours; then a join, a plan and its translation."""
+    return (
+        workflow("trip", model="claude-sonnet-4-5")
+        .input("city")
+        .llm("weather", user="How is the weather in {{city}}?", tools=[WEATHER], tool_execution="client")
+        .llm("sights", user="What is there to see in {{city}}?", model="gpt-4o")
+        .llm("food", user="Where to eat in {{city}}?", model="gpt-4o-mini")
+        .join_all("facts")
+        .llm("plan", user="Make a plan of these: {{facts}}")
+        .llm("translation", user="Translate: {{plan}}", model="gemini-2.5-flash")
+        .edge("weather", "facts")
+        .edge("sights", "facts")
+        .edge("food", "facts")
+        .edge("facts", "plan")
+        .edge("plan", "translation")
+        .output("plan", from_="translation")
+        .build()
+    )
+
+
+@click.command(epilog="Example: rxruns demo --delay 0    (as fast as it goes)")
+@click.option("--delay", default=0.04, show_default=True, help="Seconds between two tokens.")
+@click.option("--seed", default=7, show_default=True, help="Of the simulated model's texts.")
+def demo(delay: float, seed: int) -> None:
+    """Start the embedded service, create a run, follow it, answer its tool call, show what it cost."""
+    prices = {model: Price(*usd) for model, usd in PRICES.items()}
+    with DevServer(delay=delay, seed=seed) as server, server.client() as client, RunView(prices) as view:
+        events = start_run(trip(), client=client, input={"city": "Lisbon"})
+        block_on(events.pipe(ops.execute_tools(tools, client=client), ops.tap(view.update)))

@@ -1,0 +1,162 @@
+"""The command line, as people and scripts see it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+
+import click
+import pytest
+from rich.console import Console
+
+import rxruns.__main__
+from rxruns.cli import cli, run
+from rxruns.cli._view import RunView, printable
+from rxruns.devserver import DevServer
+from rxruns.errors import InvalidArgumentError, TransportError
+
+PYTHON = [sys.executable, "-W", "error", "-m", "rxruns"]
+
+
+def test_the_demo_shows_a_run_to_its_totals() -> None:
+    demo = subprocess.run([*PYTHON, "demo", "--delay", "0"], capture_output=True, text=True, timeout=60)
+    assert (demo.returncode, demo.stderr) == (0, "")
+    lines = demo.stdout.splitlines()
+    assert 'weather asks for get_weather({"city": "Lisbon"})' in lines
+    assert "weather got sunny in Lisbon, 24 degrees" in lines
+    assert lines[-2] == "run completed"
+    assert lines[-1].startswith("run succeeded  6 calls, ")
+    assert "\x1b" not in demo.stdout
+
+
+def test_on_a_terminal_the_demo_redraws_a_table() -> None:
+    outer, inner = pty.openpty()
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30"}
+    environment.pop("NO_COLOR", None)
+    with subprocess.Popen(
+        [*PYTHON, "demo", "--delay", "0.002"], stdin=inner, stdout=inner, stderr=inner, env=environment
+    ) as process:
+        os.close(inner)
+        shown = _read_all(outer)
+        assert process.wait(60) == 0
+    os.close(outer)
+    assert "translation" in shown
+    assert "✔ succeeded" in shown
+    assert "\x1b[" in shown
+    assert "run succeeded" in shown.rsplit("\x1b", 1)[-1] or "run succeeded" in shown[-600:]
+
+
+def _read_all(descriptor: int) -> str:
+    shown = b""
+    while select.select([descriptor], [], [], 60)[0]:
+        try:
+            piece = os.read(descriptor, 65536)
+        except OSError:  # Linux says so when the other end is closed
+            break
+        if not piece:
+            break
+        shown += piece
+    return shown.decode("utf-8", "replace")
+
+
+def test_serve_serves_until_ctrl_c() -> None:
+    with subprocess.Popen(
+        [*PYTHON, "serve", "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        told = [process.stdout.readline() for _ in range(3)]
+        assert told[0].startswith("serving on http://127.0.0.1:")
+        assert "MODELRELAY_API_KEY=mr_sk_" in told[2]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert process.stderr.read().strip() == ""
+
+
+def test_serve_never_shows_a_key_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELRELAY_API_KEY", "mr_sk_very_own")
+    with subprocess.Popen(
+        [*PYTHON, "serve", "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        told = "".join(process.stdout.readline() for _ in range(3))
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+    assert "mr_sk_very_own" not in told
+
+
+def test_a_port_that_is_taken_is_said() -> None:
+    with DevServer() as server:
+        port = server.url.split(":")[2].split("/")[0]
+        assert run(["serve", "--port", port]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["--version"], 0), (["--help"], 0), (["nonsense"], 2), (["demo", "--delay", "soon"], 2)],
+)
+def test_exit_codes(arguments: list[str], code: int) -> None:
+    assert run(arguments) == code
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (InvalidArgumentError("no"), 2),
+        (TransportError("gone"), 3),
+        (KeyboardInterrupt(), 130),
+        (click.Abort(), 130),
+    ],
+)
+def test_errors_have_their_exit_codes(
+    error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "main", fail)
+    assert run([]) == code
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_each_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in cli.commands:
+        assert run([name, "--help"]) == 0
+        assert f"Example: rxruns {name}" in capsys.readouterr().out
+
+
+def test_a_missing_extra_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("rxruns.cli")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "click", None)
+    with pytest.raises(SystemExit) as exit:
+        rxruns.__main__.main()
+    assert exit.value.code == 2
+    assert "pip install 'rxruns[cli]'" in capsys.readouterr().err
+
+
+def test_what_a_node_says_is_never_obeyed() -> None:
+    hostile = "\x1b]0;owned\x07\x1b[2J[bold]fat[/bold]\r\nnext\u202e"
+    assert printable(hostile) == "�]0;owned��[2J[bold]fat[/bold] next�"
+    with DevServer() as server:
+        run = server.script()
+        for event in [
+            {"type": "node_started", "node_id": "draft"},
+            {"type": "node_output_delta", "node_id": "draft", "delta": {"kind": "d", "text_delta": hostile}},
+            {"type": "node_failed", "node_id": "draft", "error": {"message": hostile}},
+            {"type": "run_failed", "plan_hash": "0" * 64, "error": {"message": hostile}},
+        ]:
+            run.append(event)
+        for terminal in (False, True):
+            console = Console(record=True, force_terminal=terminal, width=100, file=open(os.devnull, "w"))  # noqa: SIM115
+            with console.file, server.client() as client, RunView(console=console) as view:
+                for event in client.list_events(run.run_id):
+                    view.update(event)
+            shown = console.export_text(styles=False)
+            assert "[bold]fat[/bold]" in shown
+            assert "\x1b]0" not in shown and "\x07" not in shown

@@ -1,0 +1,41 @@
+"""Each example runs as a script and says what its first lines promise."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+EXPECTED = {
+    "buffer_until_complete": ["pro: 19 events, from node_started", "the last is run_completed"],
+    "compare_models": ["."],
+    "cost_of_several_runs": ["anthropic/claude-sonnet-4-5: 5 calls", "together 10", "the service says 0."],
+    "errors_handled": ["reads {{topci}}", "$.nodes[0].model", "NOT_FOUND", "out of ideas", "any of them"],
+    "filter_one_node": ["Because every a find"],
+    "run_from_plan": ["succeeded: Hello, Ada!", "succeeded: Hello, Grace!"],
+    "tools_by_hand": ['asks for {"a": 6, "b": 6}: 12', "run_completed"],
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_an_example_does_what_it_says(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", [name])
+    runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    printed = capsys.readouterr().out
+    for words in EXPECTED[name]:
+        assert words in printed
+
+
+def test_no_example_is_left_out() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == set(EXPECTED)
+
+
+def test_examples_are_short_enough_to_read_at_once() -> None:
+    assert [
+        path.name for path in EXAMPLES.glob("*.py") if len(path.read_text("utf-8").splitlines()) > 60
+    ] == []
