@@ -1,11 +1,12 @@
 """The threaded NDJSON reader: one thread, one cursor, as many connections as it takes.
 
-Which thread calls what: :meth:`EventReader.start` and :meth:`EventReader.dispose` may be called by any thread, and
-neither waits. All else, the observer's ``on_next``, ``on_lifecycle`` and ``on_invalid`` among it, runs on the reader's
-own thread. Dispose sets a flag and shuts the socket down; the thread notices at its next step and closes what it owns.
+Which thread calls what: :meth:`EventReader.start` and :meth:`EventReader.dispose` may be called by any
+thread, and neither waits. All else, the observer's ``on_next``, ``on_lifecycle`` and ``on_invalid`` among it,
+runs on the reader's own thread. Dispose sets a flag and shuts the socket down; the thread notices at its next
+step and closes what it owns.
 
-A connection ends in one of three ways: *done* (a terminal event, the limit, or the server's close when it was not
-asked to wait), *the end of a page*, which is followed by the next one at once, or a *fault*, which
+A connection ends in one of three ways: *done* (a terminal event, the limit, or the server's close when it was
+not asked to wait), *the end of a page*, which is followed by the next one at once, or a *fault*, which
 :class:`~rxruns.ResumePolicy` decides about.
 """
 
@@ -57,7 +58,8 @@ _ENDED = (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELED)
 class _Fault(Exception):
     """A connection ended before the run did.
 
-    ``silent``: it ended cleanly or was idle too long, and brought no event: the run may be waiting for somebody.
+    ``silent``: it ended cleanly or was idle too long, and brought no event: the run may be waiting for
+    somebody.
     """
 
     def __init__(self, cause: RunsError, *, silent: bool = False, retry_after: float | None = None) -> None:
@@ -205,7 +207,7 @@ class EventReader:
     # ---- one connection ----
 
     def _read_connection(self) -> bool:
-        """Read one connection to its end. True: the run is followed to its end; False: on to the next page."""
+        """Read one connection to its end. True: the run has been followed to its end; False: next page."""
         page = None if self._remaining is None else min(self._remaining, MAX_PAGE)
         stream = self._open(page)
         self._progressed, self._came, self._skipped = False, 0, 0
@@ -296,7 +298,7 @@ class EventReader:
         raise _Fault(self._interrupted("the stream ended before the run did"), silent=not self._progressed)
 
     def _take_tail(self, lines: Lines) -> bool:
-        """A last line without a newline counts if it is a whole record; else it was cut, and is fetched again."""
+        """A last line without a newline counts if it is a whole record; else it is fetched again."""
         try:
             event = self._decode(lines.tail)
         except RecordError as error:
@@ -341,7 +343,7 @@ class EventReader:
         self._reconnect(error, 0.0)
 
     def _recover(self, fault: _Fault) -> bool:
-        """After a fault: wait as the policy says, or raise. True: the service says that nothing will follow."""
+        """After a fault: wait as the policy says, or raise. True: the service says that nothing follows."""
         resume = self._options.resume
         if resume is None:
             raise self._final(fault.cause) from fault.cause
