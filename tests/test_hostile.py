@@ -18,7 +18,7 @@ from rxruns._decoding import RecordError, event_decoder
 from rxruns._framing import BOM, Lines
 from rxruns.devserver import DevServer, Faults
 from rxruns.devserver.faults import CutAt, Ending, InvalidLine, SplitBytes, Unchunked
-from rxruns.errors import APIError, StreamInterruptedError, StreamProtocolError, TransportError
+from rxruns.errors import APIError, StreamProtocolError, TransportError
 from rxruns.events import NodeOutputDelta, RunEvent, UnknownEvent
 from tests.bodies import Body, InPieces, Instead, packed
 from tests.observing import PLAN, Seen, run_of
@@ -512,4 +512,4 @@ def test_R30_endless_headers_are_a_typed_error(server: DevServer) -> None:
     once = {"retry": RetryPolicy(max_attempts=1)}
     with server.client(**once) as client, pytest.raises(TransportError):
         client.get(RUN)
-    assert isinstance(follow(server, run.run_id, once, resume=None).error, StreamInterruptedError)
+    assert isinstance(follow(server, run.run_id, once, resume=None).error, TransportError)

@@ -23,7 +23,7 @@ from rxruns._transport._answers import (
 from rxruns._transport._bodies import OpenStream, closing, read_bounded
 from rxruns._transport._cancellation import Cancelled
 from rxruns._transport._connections import close_idle, note_sockets_of, used_for
-from rxruns._transport._credentials import Credentials
+from rxruns._transport._credentials import Credentials, hide
 from rxruns._transport._exchange import FOREIGN, Ask, Exchange
 from rxruns.errors import APIError, RunsError, TransportError
 
@@ -209,6 +209,8 @@ def _new_session() -> requests.Session:
 
 def _refuse_redirect(exchange: Exchange) -> Callable[..., None]:
     def check(response: requests.Response, **options: object) -> None:
+        for name, value in response.headers.items():
+            response.headers[name] = hide(value, exchange.secrets)  # some proxies quote the request
         exchange.status = response.status_code
         exchange.request_id = request_id_of(response.headers)
         if 300 <= response.status_code < 400:
