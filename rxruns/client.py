@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, TypeVar, Unpack
+from typing import Any, TypeVar
 from uuid import UUID
 
 from rxruns._arguments import (
@@ -198,15 +198,15 @@ class RunsClient:
             WorkflowValidationError: the service refused the spec.
             APIError, TransportError: as for every request.
         """
-        return self.start(
-            spec,
-            session_id=session_id,
-            input=input,
-            model_override=model_override,
-            model_overrides=model_overrides,
-            stream=stream,
-            idempotency_key=idempotency_key,
-        )
+        options: CreateOptions = {
+            "session_id": session_id,
+            "input": input,
+            "model_override": model_override,
+            "model_overrides": model_overrides,
+            "stream": stream,
+            "idempotency_key": idempotency_key,
+        }
+        return self.start(create_body(spec, options))
 
     def create_from_plan(
         self,
@@ -222,25 +222,18 @@ class RunsClient:
         """Start a run of a compiled plan: ``POST /runs`` with its hash. Options as in :meth:`create`."""
         if not isinstance(plan_hash, str):
             raise InvalidArgumentError(f"plan_hash is {plan_hash!r}: give text", field="plan_hash")
-        return self.start(
-            plan_hash,
-            session_id=session_id,
-            input=input,
-            model_override=model_override,
-            model_overrides=model_overrides,
-            stream=stream,
-            idempotency_key=idempotency_key,
-        )
+        options: CreateOptions = {
+            "session_id": session_id,
+            "input": input,
+            "model_override": model_override,
+            "model_overrides": model_overrides,
+            "stream": stream,
+            "idempotency_key": idempotency_key,
+        }
+        return self.start(create_body(plan_hash, options))
 
-    def start(
-        self,
-        spec_or_plan_hash: Spec | str,
-        *,
-        cancellation: Cancellation | None = None,
-        **options: Unpack[CreateOptions],
-    ) -> RunsCreateResponse:
-        """:meth:`create` or :meth:`create_from_plan`, by what is given. `cancellation` is for the reader."""
-        body = create_body(spec_or_plan_hash, options)
+    def start(self, body: bytes, *, cancellation: Cancellation | None = None) -> RunsCreateResponse:
+        """Send what :func:`create_body` made; for the reader, under its own cancellation."""
         return self._post(RunsCreateResponse, "/runs", body, cancellation)
 
     def get(self, run_id: UUID | str, *, include: Iterable[str] = ()) -> RunsGetResponse:

@@ -1,8 +1,8 @@
 """Observables over the reader: what people subscribe to.
 
-All of them are cold. Each subscription of :func:`run_events`, :func:`start_run` and :func:`merge_runs` has its own
-connection, thread and cursor; subscribing returns at once, and nothing is read before it. The threads are daemons:
-a script needs something that keeps it alive, such as :func:`block_on`.
+All of them are cold. Each subscription of :func:`run_events`, :func:`start_run` and :func:`merge_runs` has
+its own connection, thread and cursor; subscribing returns at once, and nothing is read before it. The threads
+are daemons: a script needs something that keeps it alive, such as :func:`block_on`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from queue import SimpleQueue
 from typing import Any, TypeVar
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import reactivex
 from reactivex import Observable, abc
@@ -20,6 +20,7 @@ from reactivex.disposable import Disposable
 from reactivex.scheduler import CurrentThreadScheduler, NewThreadScheduler
 
 from rxruns._arguments import check_run_id
+from rxruns._requests import CreateOptions, Spec, create_body
 from rxruns._retry import ResumePolicy
 from rxruns._transport import Cancellation
 from rxruns.client import RunsClient
@@ -27,7 +28,6 @@ from rxruns.errors import InvalidArgumentError
 from rxruns.events import RunEvent
 from rxruns.models import RunsModelOverrides
 from rxruns.reader import EventReader, FollowOptions, OnInvalid, OnLifecycle
-from rxruns.workflow import WorkflowSpec
 
 __all__ = ["block_on", "merge_runs", "run_events", "start_run"]
 
@@ -72,8 +72,8 @@ def run_events(
     Raises:
         InvalidArgumentError: at once, for an argument that can not be sent.
 
-    ``on_error`` gets a :class:`~rxruns.errors.RunsError`: a :class:`~rxruns.errors.StreamError` or, for a request that
-    the service refused, an :class:`~rxruns.errors.APIError`.
+    ``on_error`` gets a :class:`~rxruns.errors.RunsError`: a :class:`~rxruns.errors.StreamError` or, for a
+    request that the service refused, an :class:`~rxruns.errors.APIError`.
 
     >>> from rxruns.devserver import DevServer
     >>> from rxruns import ops, workflow
@@ -97,7 +97,7 @@ def run_events(
 
 
 def start_run(
-    spec_or_plan_hash: WorkflowSpec | Mapping[str, Any] | str,
+    spec_or_plan_hash: Spec | str,
     *,
     client: RunsClient | None = None,
     session_id: UUID | str | None = None,
@@ -122,21 +122,21 @@ def start_run(
         spec_or_plan_hash: a workflow spec, or the hash of a compiled plan.
         session_id, input, model_override, model_overrides, stream, idempotency_key: as in
             :meth:`rxruns.RunsClient.create`.
-        client, after_seq, limit, wait, include_output, resume, on_invalid, on_lifecycle: as in :func:`run_events`.
+        client, after_seq, limit, wait, include_output, resume, on_invalid, on_lifecycle: as in
+        :func:`run_events`.
 
     Raises:
         InvalidArgumentError: at once, for an argument that can not be sent.
     """
-    create: dict[str, Any] = {
+    create: CreateOptions = {
         "session_id": session_id,
         "input": input,
         "model_override": model_override,
         "model_overrides": model_overrides,
         "stream": stream,
-        "idempotency_key": (idempotency_key or "").strip() or str(uuid4()),
+        "idempotency_key": idempotency_key,
     }
-    started: list[UUID] = []
-
+    body = create_body(spec_or_plan_hash, create)  # with the key that all subscriptions share
     options = FollowOptions(
         after_seq=after_seq,
         limit=limit,
@@ -150,7 +150,7 @@ def start_run(
 
     def find_run(client: RunsClient, cancellation: Cancellation) -> UUID:
         if not started:
-            started.append(client.start(spec_or_plan_hash, cancellation=cancellation, **create).run_id)
+            started.append(client.start(body, cancellation=cancellation).run_id)
         return started[0]
 
     return _follow(find_run, options, _ClientLease(client))
@@ -245,8 +245,12 @@ def _follow(
         observer: abc.ObserverBase[RunEvent], scheduler: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
         reader = EventReader(lease.acquire(), find_run, options, observer, lease.release)
+
+        def start(_: abc.SchedulerBase, state: object = None) -> None:
+            reader.start()
+
         # Only when all operators of the chain have their disposables, so that the first event can dispose it.
-        (scheduler or CurrentThreadScheduler.singleton()).schedule(lambda *_: reader.start())
+        (scheduler or CurrentThreadScheduler.singleton()).schedule(start)
         return Disposable(reader.dispose)
 
     return Observable(subscribe)

@@ -511,3 +511,51 @@ def test_R22_ctrl_c_ends_block_on_and_the_process(server: DevServer, count: int,
             assert process.wait(10) == -signal.SIGINT
             assert time.monotonic() - started < 10
             assert process.stderr.read().rstrip().endswith("KeyboardInterrupt")
+
+
+def test_start_run_refuses_at_once_what_can_not_be_sent() -> None:
+    with pytest.raises(rxruns.errors.InvalidArgumentError) as caught:
+        rxruns.start_run(SPEC, session_id="0" * 32)
+    assert caught.value.field == "session_id"
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"limit": 0}, "limit"),
+        ({"after_seq": -1}, "after_seq"),
+        ({"on_invalid": "ignore"}, "on_invalid"),
+        ({"max_concurrent": 0}, "max_concurrent"),
+    ],
+)
+def test_an_argument_that_can_not_be_sent_is_refused_at_once(options: dict[str, Any], field: str) -> None:
+    source = rxruns.merge_runs if field == "max_concurrent" else run_events
+    run_ids: Any = ["7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11"]
+    with pytest.raises(rxruns.errors.InvalidArgumentError) as caught:
+        source(run_ids if field == "max_concurrent" else run_ids[0], **options)
+    assert caught.value.field == field
+
+
+def test_without_a_client_one_is_made_from_the_environment_and_closed(
+    server: DevServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = server.add_run(events=run_of(1)).run_id
+    monkeypatch.setenv("MODELRELAY_API_KEY", server.api_key)
+    monkeypatch.setenv("MODELRELAY_API_BASE_URL", server.url)
+    for source in (run_events(run_id), rxruns.merge_runs([run_id]), rxruns.merge_runs([run_id] * 2)):
+        assert block_on(source.pipe(ops.count())) in (5, 10)
+    monkeypatch.delenv("MODELRELAY_API_KEY")
+    with pytest.raises(rxruns.errors.InvalidArgumentError):
+        block_on(run_events(run_id))
+
+
+def test_block_on_inside_an_action_of_the_trampoline_does_not_hang(server: DevServer) -> None:
+    import reactivex
+
+    run_id = server.add_run(events=run_of(1)).run_id
+    with server.client() as client:
+
+        def count(number: int) -> Any:
+            return block_on(run_events(run_id, client=client).pipe(ops.count()))
+
+        assert block_on(reactivex.of(1, 2).pipe(ops.map(count), ops.to_list())) == [5, 5]
