@@ -86,6 +86,14 @@ class _SubscriberError(BaseException):
         self.error = error
 
 
+def check_on_invalid(value: object) -> None:
+    """Raise `InvalidArgumentError` unless `value` is ``"raise"`` or callable."""
+    if value != "raise" and not callable(value):
+        raise InvalidArgumentError(
+            f"on_invalid has to be 'raise' or a function, not {value!r}", field="on_invalid"
+        )
+
+
 class FollowOptions(Struct, frozen=True, kw_only=True):
     """The options of :func:`~rxruns.run_events`, where they are described."""
 
@@ -100,10 +108,7 @@ class FollowOptions(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         check_after_seq(self.after_seq)
         check_limit(self.limit)
-        if self.on_invalid != "raise" and not callable(self.on_invalid):
-            raise InvalidArgumentError(
-                f"on_invalid has to be 'raise' or a function, not {self.on_invalid!r}", field="on_invalid"
-            )
+        check_on_invalid(self.on_invalid)
 
 
 class EventReader:
