@@ -40,7 +40,7 @@ _STYLES = {
 
 
 class RunView:
-    """Show events as they come: give each to :meth:`update`. The totals are printed at the end.
+    """Show events as they come: give each to :meth:`update`. The last line has the totals.
 
     On a terminal it is redrawn ten times a second at most, whatever the events do; elsewhere a line is
     printed when a node starts, calls, ends. A node's text is never trusted: what is not printable is
@@ -74,7 +74,7 @@ class RunView:
     ) -> None:
         if self._live is not None:
             self._live.stop()
-        if kind is None:
+        elif kind is None:
             self._console.print(self._summary())
 
     def update(self, event: RunEvent) -> None:
@@ -96,7 +96,8 @@ class RunView:
             case NodeStarted():
                 what = "started"
             case NodeSucceeded():
-                what = f"succeeded: {printable(self._node(event).text)}"
+                text = printable(self._node(event).text)
+                what = f"succeeded: {text}" if text else "succeeded"
             case NodeFailed():
                 what = f"failed: {printable(event.error.message)}"
             case NodeLLMCall():
