@@ -20,17 +20,30 @@ from rxruns.errors import EXCERPT
 from rxruns.events import KNOWN_EVENTS, NodeOutput, RunCompleted, RunEvent, UnknownEvent
 from rxruns.schemas import RunEventSchema
 
-__all__ = ["MAX_NESTING", "RecordError", "encode_event", "event_decoder", "excerpt"]
+__all__ = [
+    "MAX_NESTING",
+    "SHALLOW",
+    "RecordError",
+    "decode_known",
+    "encode_event",
+    "event_decoder",
+    "excerpt",
+    "refuse_deep_nesting",
+    "refuse_included",
+]
 
 MAX_NESTING = 100
 """How deep objects and arrays of a record may be nested."""
 
-_SHALLOW = 300
+SHALLOW = 300
 """Bytes of a valid event that can not be nested too deep: the envelope alone takes 100, each level 2."""
 
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _JSON_SPACE = b" \t\r\n"
+
+decode_known: Callable[[bytes], RunEvent] = msgspec.json.Decoder(Union[KNOWN_EVENTS]).decode  # noqa: UP007
+"""msgspec alone: what it accepts has to be looked through for what it does not see."""
 
 _schema = RunEventSchema()
 _encode = msgspec.json.encode
@@ -61,7 +74,7 @@ def event_decoder(*, include_output: bool = True) -> Callable[[bytes], RunEvent 
     >>> event_decoder()(b'{"type":"keepalive"}') is None
     True
     """
-    decode: Callable[[bytes], RunEvent] = msgspec.json.Decoder(Union[KNOWN_EVENTS]).decode  # noqa: UP007
+    decode = decode_known
 
     def decode_line(line: bytes) -> RunEvent | None:
         try:
@@ -71,10 +84,10 @@ def event_decoder(*, include_output: bool = True) -> Callable[[bytes], RunEvent 
                     line.decode()  # msgspec does not look into fields that nobody declares
             except (msgspec.DecodeError, ValueError, RecursionError):
                 return _judge(line, include_output)
-            if len(line) > _SHALLOW:
-                _refuse_deep_nesting(line)
+            if len(line) > SHALLOW:
+                refuse_deep_nesting(line)
             if not include_output:
-                _refuse_included(event)
+                refuse_included(event)
         except RecursionError as error:  # so near to the limit that nothing could be called
             raise RecordError("no stack was left to check it") from error
         return event
@@ -107,7 +120,7 @@ def _judge(line: bytes, include_output: bool) -> RunEvent | None:
     try:
         event: RunEvent = _schema.load(record)
         if not include_output:
-            _refuse_included(event)
+            refuse_included(event)
     except ma.ValidationError as error:
         message = f"not a valid event: {_flat(cast(Any, error).messages)}"
         raise _refused(message, _seq(record)) from error
@@ -121,7 +134,7 @@ def _decode_record(line: bytes) -> dict[str, Any]:
         line.decode()
     except UnicodeDecodeError as error:
         raise RecordError(f"not UTF-8: byte {error.start + 1} is 0x{line[error.start]:02x}") from error
-    _refuse_deep_nesting(line)
+    refuse_deep_nesting(line)
     try:
         record = _decode_any(line)
     except msgspec.DecodeError as error:
@@ -133,7 +146,8 @@ def _decode_record(line: bytes) -> dict[str, Any]:
     return cast(dict[str, Any], record)
 
 
-def _refuse_deep_nesting(line: bytes) -> None:
+def refuse_deep_nesting(line: bytes) -> None:
+    """Refuse a line whose objects and arrays are nested too deep. Up to `SHALLOW` bytes can not be."""
     if line.count(b"{") + line.count(b"[") > MAX_NESTING and _is_deep(line):
         raise RecordError(f"objects and arrays are nested more than {MAX_NESTING} deep")
 
@@ -152,7 +166,7 @@ def _without_strings(line: bytes) -> bytes:
     return b"".join(line.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
 
 
-def _refuse_included(event: RunEvent) -> None:
+def refuse_included(event: RunEvent) -> None:
     """Refuse an output that nobody asked to include."""
     if isinstance(event, RunCompleted):
         artifact = event.outputs

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import gzip
 import logging
+import math
 import os
+import zlib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
-from uuid import UUID
 
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposable, SingleAssignmentDisposable
 from reactivex.scheduler import CurrentThreadScheduler, TimeoutScheduler
 
+from rxruns._bulk import EventLines
 from rxruns._decoding import RecordError, event_decoder, excerpt
 from rxruns._framing import Lines
 from rxruns.errors import InvalidArgumentError, StreamProtocolError
 from rxruns.events import RunEvent
-from rxruns.reader import OnInvalid
+from rxruns.reader import OnInvalid, check_on_invalid
 
 __all__ = ["recorded_events"]
 
@@ -33,8 +36,9 @@ def recorded_events(
 ) -> Observable[RunEvent]:
     """Emit the events of a recorded log, in the order of its lines, then complete.
 
-    A log may hold several runs, and may have been filtered: of each run, what comes twice is dropped, and gaps are
-    left as they are. A last line that was cut, as a killed process leaves it, is left out with a logged warning.
+    A log may hold several runs, and may have been filtered: of each run, what comes twice is dropped, and
+    gaps are left as they are. A last line that was cut, as a killed process leaves it, is left out with a
+    logged warning.
 
     Args:
         path: an NDJSON file; with the suffix ``.gz`` it is decompressed.
@@ -45,8 +49,8 @@ def recorded_events(
     Raises:
         InvalidArgumentError: at once for a bad ``speed``; to ``on_error`` for a file that can not be read.
 
-    Events are emitted on the scheduler given to ``subscribe``; without one on the subscriber's own thread, or, with a
-    ``speed``, on RxPY's timer threads.
+    Events are emitted on the scheduler given to ``subscribe``; without one on the subscriber's own thread,
+    or, with a ``speed``, on RxPY's timer threads.
 
     >>> import tempfile, pathlib
     >>> log = pathlib.Path(tempfile.mkdtemp(), "run.ndjson")
@@ -55,8 +59,11 @@ def recorded_events(
     >>> recorded_events(log).subscribe(lambda event: print(event.seq, event.type)).dispose()
     3 node_started
     """
-    if speed is not None and not speed > 0:
-        raise InvalidArgumentError(f"speed has to be above 0, not {speed!r}", field="speed")
+    if speed is not None and (
+        not isinstance(speed, int | float) or not 0 < speed < math.inf or speed is True
+    ):
+        raise InvalidArgumentError(f"speed has to be a number above 0, not {speed!r}", field="speed")
+    check_on_invalid(on_invalid)
 
     def subscribe(
         observer: abc.ObserverBase[RunEvent], scheduler: abc.SchedulerBase | None = None
@@ -72,14 +79,18 @@ def recorded_events(
 
 
 class _RecordedLog:
-    """The events of one file. Any thread may close it; iteration then ends."""
+    """The events of one file, for one iteration. Any thread may close it; iteration then ends.
+
+    Attributes:
+        error: what ended the iteration early. It never raises: so an error of the code that got the events
+            is not taken for its own.
+    """
 
     def __init__(self, path: str | os.PathLike[str], on_invalid: OnInvalid) -> None:
         self._path = Path(path)
         self._on_invalid = on_invalid
-        self._decode = event_decoder()
-        self._last_seqs: dict[UUID, int] = {}
         self.closed = False
+        self.error: Exception | None = None
         try:
             self._file = _open(self._path)
         except OSError as error:
@@ -90,14 +101,26 @@ class _RecordedLog:
         self._file.close()
 
     def __iter__(self) -> Iterator[RunEvent]:
-        with self._file:
-            lines = Lines(self._chunks(), _MAX_LINE_BYTES, self._refuse_overlong)
-            for line in lines:
-                if self.closed:
-                    return
-                yield from self._events_of(line, lines.number)
-            if lines.tail and not self.closed:
-                yield from self._last_event(lines.tail, lines.number)
+        last_seqs: dict[int, int] = {}  # by the run's id as a number: hashing a UUID takes longer
+        try:
+            with self._file:
+                for event in self._events():
+                    if self.closed:
+                        return
+                    run = event.run_id.int
+                    if event.seq > last_seqs.get(run, 0):
+                        last_seqs[run] = event.seq
+                        yield event
+        except Exception as error:
+            self.error = error
+
+    def _events(self) -> Iterator[RunEvent]:
+        def refuse(error: RecordError) -> None:
+            self._refuse(error, events.line, events.number)
+
+        lines = Lines(self._chunks(), _MAX_LINE_BYTES, self._refuse_overlong)
+        events = EventLines(lines, refuse)
+        return chain(events, self._last_event(lines))
 
     def _chunks(self) -> Iterator[bytes]:
         while not self.closed:
@@ -106,6 +129,8 @@ class _RecordedLog:
             except EOFError:
                 logger.warning("%s: the compressed file is cut; what came before was read", self._path)
                 return
+            except (OSError, zlib.error) as error:  # a ``.gz`` that is none
+                raise InvalidArgumentError(f"the log can not be read: {error}", field="path") from error
             except ValueError:
                 if self.closed:  # by another thread, while this one was about to read
                     return
@@ -114,24 +139,18 @@ class _RecordedLog:
                 return
             yield chunk
 
-    def _events_of(self, line: bytes, number: int) -> Iterator[RunEvent]:
+    def _last_event(self, lines: Lines) -> Iterator[RunEvent]:
+        """That of bytes which no newline ends, unless they were cut. Asked for after the whole lines."""
         try:
-            event = self._decode(line)
+            event = event_decoder()(lines.tail)
         except RecordError as error:
-            self._refuse(error, line, number)
-            return
-        if event is not None and event.seq > self._last_seqs.get(event.run_id, 0):
-            self._last_seqs[event.run_id] = event.seq
-            yield event
-
-    def _last_event(self, tail: bytes, number: int) -> Iterator[RunEvent]:
-        try:
-            self._decode(tail)
-        except RecordError as error:
-            if not error.is_record:
-                logger.warning("%s: the last line, %d, was cut and is left out", self._path, number)
-                return
-        yield from self._events_of(tail, number)
+            if error.is_record:
+                self._refuse(error, lines.tail, lines.number + 1)
+            else:
+                logger.warning("%s: the last line, %d, was cut and is left out", self._path, lines.number + 1)
+        else:
+            if event is not None:
+                yield event
 
     def _refuse(self, error: RecordError, line: bytes, number: int) -> None:
         refused = StreamProtocolError(str(error), raw_data=excerpt(line), line_number=number)
@@ -151,12 +170,9 @@ def _emit_all(
     log: _RecordedLog, observer: abc.ObserverBase[RunEvent], scheduler: abc.SchedulerBase
 ) -> abc.DisposableBase:
     def emit(_: abc.SchedulerBase, state: object = None) -> None:
-        events = iter(log)
-        while not log.closed:
-            event = _next(events, observer)
-            if event is None:
-                return
+        for event in log:
             observer.on_next(event)
+        _end(log, observer)
 
     return scheduler.schedule(emit)
 
@@ -181,28 +197,22 @@ def _emit_paced(
         nonlocal first
         if event is not None and not log.closed:
             observer.on_next(event)
-        while not log.closed:
-            event = _next(events, observer)
-            if event is None:
-                return
+        for event in events:
             first = first or event.ts
             due = started + max(timedelta(0), (event.ts - first) / speed)
             if due > scheduler.now:
                 wait(due, event)
                 return
             observer.on_next(event)
+        _end(log, observer)
 
     wait(started, None)
     return timer
 
 
-def _next(events: Iterator[RunEvent], observer: abc.ObserverBase[RunEvent]) -> RunEvent | None:
-    """The next event, or None at the end, of which the observer has been told."""
-    try:
-        event = next(events, None)
-    except Exception as error:
-        observer.on_error(error)
-        return None
-    if event is None:
+def _end(log: _RecordedLog, observer: abc.ObserverBase[RunEvent]) -> None:
+    """Tell the observer how the log ended, unless it was disposed, which closes the log."""
+    if log.error is not None:
+        observer.on_error(log.error)
+    elif not log.closed:
         observer.on_completed()
-    return event

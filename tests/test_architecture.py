@@ -27,6 +27,7 @@ structschema
 schemas
 _decoding
 _framing _retry _rope _prices _subscribing
+_bulk
 _arguments
 _transport
 _requests
