@@ -70,8 +70,12 @@ def read(line: bytes) -> Any:
     def refuse(constant: str) -> Any:
         raise ValueError(constant)
 
-    value = json.loads(line.decode(), parse_constant=refuse)
-    json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate is no text
+    def check(pairs: list[tuple[str, Any]]) -> Any:
+        json.dumps(pairs, ensure_ascii=False).encode()  # a lone surrogate is no text
+        return dict(pairs)
+
+    value = json.loads(line.decode(), parse_constant=refuse, object_pairs_hook=check)
+    json.dumps(value, ensure_ascii=False).encode()
     return value
 
 

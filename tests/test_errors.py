@@ -1,0 +1,221 @@
+"""The tree of errors: what they carry, what they say, that they pickle and copy."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+import re
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from rxruns import errors
+from rxruns.errors import (
+    APIError,
+    BudgetError,
+    InvalidArgumentError,
+    RunFailedError,
+    RunsError,
+    SequenceGapError,
+    StreamBackpressureError,
+    StreamContentTypeError,
+    StreamError,
+    StreamInterruptedError,
+    StreamProtocolError,
+    StreamTimeoutError,
+    TransportError,
+    WorkflowValidationError,
+)
+from rxruns.models import WorkflowIssue
+from rxruns.schemas import RunEventSchema
+from tests.records import sample
+
+RUN = UUID("7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11")
+ISSUES = (WorkflowIssue("BAD_ID", "$.nodes[0].id", "is not an id"), WorkflowIssue("X", "$", "is empty"))
+FAILED = RunEventSchema().load(sample("run_failed"))
+PLACE: dict[str, Any] = {"run_id": RUN, "last_seq": 7}
+
+ALL: list[RunsError] = [
+    RunsError("something"),
+    InvalidArgumentError("must not be empty", field="nodes[2].id"),
+    APIError(
+        "no such run",
+        status=404,
+        code="NOT_FOUND",
+        request_id="req_1",
+        fields={"run_id": "unknown"},
+        retries=2,
+        raw_body="{}",
+        retry_after=1.5,
+    ),
+    WorkflowValidationError("invalid spec", status=400, code="INVALID_INPUT", issues=ISSUES),
+    TransportError("refused", kind="connect", retries=2),
+    StreamError("stopped", **PLACE),
+    StreamProtocolError("not JSON", raw_data="{", line_number=3, **PLACE),
+    StreamContentTypeError(expected="application/x-ndjson", received="text/html", status=200, **PLACE),
+    StreamTimeoutError(timeout=60.0, **PLACE),
+    StreamInterruptedError("given up", reconnects=5, **PLACE),
+    SequenceGapError(expected=8, received=10, **PLACE),
+    StreamBackpressureError("the queue is full", dropped=3, **PLACE),
+    RunFailedError(FAILED),
+    BudgetError("spent too much", totals={"usd": 3}, unpriced=[("openai", "gpt-5")]),  # type: ignore[arg-type]
+]
+
+SAID = [
+    "something",
+    "must not be empty",
+    "404 NOT_FOUND: no such run; run_id: unknown (request req_1)",
+    "400 INVALID_INPUT: invalid spec\n  $.nodes[0].id: is not an id [BAD_ID]\n  $: is empty [X]",
+    "refused",
+    "stopped",
+    "line 3: not JSON: '{'",
+    "expected application/x-ndjson, received text/html (status 200): is the base URL that of a runs service?",
+    "no byte came for 60 s",
+    "given up",
+    "seq 8 is missing, 10 came instead",
+    "the queue is full",
+    f"run {RUN}: run_failed: it broke",
+    "spent too much",
+]
+
+classes = [
+    item for _, item in inspect.getmembers(errors, inspect.isclass) if item.__module__ == errors.__name__
+]
+
+
+def drawn_tree() -> dict[str, str]:
+    """Class to parent, as the module's docstring draws it."""
+    parents, above = {}, [(0, "Exception")]
+    for indent, name in re.findall(r"^( {2,})([A-Z]\w+Error)\b", errors.__doc__ or "", re.MULTILINE):
+        while above[-1][0] >= len(indent):
+            above.pop()
+        parents[name] = above[-1][1]
+        above.append((len(indent), name))
+    return parents
+
+
+def test_the_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
+    assert {item.__name__: item.__bases__[0].__name__ for item in classes} == drawn_tree()
+    assert set(errors.__all__) == set(drawn_tree())
+
+
+def test_every_error_is_a_runs_error_and_one_is_a_value_error() -> None:
+    assert all(issubclass(item, RunsError) for item in classes)
+    assert [InvalidArgumentError] == [item for item in classes if issubclass(item, ValueError)]
+
+
+def test_the_errors_here_are_all_of_the_tree() -> None:
+    assert set(classes) == {type(error) for error in ALL}
+
+
+@pytest.mark.parametrize(
+    "error, said", [*zip(ALL, SAID, strict=True)], ids=lambda value: type(value).__name__
+)
+def test_what_an_error_says(error: RunsError, said: str) -> None:
+    assert said == str(error)
+
+
+@pytest.mark.parametrize("error", ALL, ids=lambda error: type(error).__name__)
+def test_an_error_survives_pickling_and_copying(error: RunsError) -> None:
+    copies = [
+        pickle.loads(pickle.dumps(error, protocol)) for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1)
+    ]
+    for copied in (*copies, copy.copy(error), copy.deepcopy(error)):
+        assert type(error) is type(copied)
+        assert (str(error), error.args, vars(error)) == (str(copied), copied.args, vars(copied))
+
+
+@pytest.mark.parametrize("error", ALL, ids=lambda error: type(error).__name__)
+def test_the_attributes_are_those_that_the_docstrings_name(error: RunsError) -> None:
+    documented = {
+        name
+        for item in type(error).__mro__
+        if issubclass(item, RunsError)
+        for name in re.findall(r"^        (\w+): ", item.__doc__ or "", re.MULTILINE)
+    }
+    assert documented == set(vars(error))
+
+
+def test_an_error_of_ones_own_pickles_too() -> None:
+    copied = pickle.loads(pickle.dumps(Mine("x", more=3)))
+    assert ("x", 3, 9) == (str(copied), copied.more, copied.last_seq)
+
+
+class Mine(StreamError):
+    def __init__(self, message: str, *, more: int) -> None:
+        super().__init__(message, last_seq=9)
+        self.more = more
+
+
+def test_optional_attributes_have_defaults() -> None:
+    api = APIError("x", status=500)
+    assert (None, None, {}, 0, None, None) == (
+        *(api.code, api.request_id, api.fields),
+        *(api.retries, api.raw_body, api.retry_after),
+    )
+    assert "500: x" == str(api)
+    assert InvalidArgumentError("x").field is None
+    assert ("other", 0) == (TransportError("x").kind, TransportError("x").retries)
+    assert (None, 0) == (StreamError("x").run_id, StreamError("x").last_seq)
+    assert () == WorkflowValidationError("x", status=400).issues
+    assert () == BudgetError("x", totals=None).unpriced  # type: ignore[arg-type]
+
+
+def test_attributes_of_each_error() -> None:
+    by_class: dict[type[RunsError], Any] = {type(error): error for error in ALL}
+    assert "nodes[2].id" == by_class[InvalidArgumentError].field
+    assert ISSUES == by_class[WorkflowValidationError].issues
+    assert ("connect", 2) == (by_class[TransportError].kind, by_class[TransportError].retries)
+    assert ("idle", 60.0) == (by_class[StreamTimeoutError].kind, by_class[StreamTimeoutError].timeout)
+    assert 5 == by_class[StreamInterruptedError].reconnects
+    assert (8, 10) == (by_class[SequenceGapError].expected, by_class[SequenceGapError].received)
+    assert 3 == by_class[StreamBackpressureError].dropped
+    assert FAILED == by_class[RunFailedError].event
+    assert (("openai", "gpt-5"),) == by_class[BudgetError].unpriced
+    for item in classes:
+        if issubclass(item, StreamError):
+            assert (RUN, 7) == (by_class[item].run_id, by_class[item].last_seq)
+
+
+PREDICATES = {
+    "NOT_FOUND": "is_not_found",
+    "VALIDATION_ERROR": "is_validation",
+    "INVALID_INPUT": "is_validation",
+    "RATE_LIMIT": "is_rate_limit",
+    "UNAUTHORIZED": "is_unauthorized",
+    "FORBIDDEN": "is_forbidden",
+    "SERVICE_UNAVAILABLE": "is_unavailable",
+}
+
+
+@pytest.mark.parametrize("code", [*PREDICATES, None, "", "not_found", "NEXT_YEAR"])
+def test_predicates_go_by_the_code_alone(code: str | None) -> None:
+    error = APIError("x", status=404, code=code)
+    true = {name for name in set(PREDICATES.values()) if getattr(error, name)}
+    assert ({PREDICATES[code]} if code in PREDICATES else set()) == true
+
+
+def test_of_a_refused_line_at_most_200_characters_are_kept() -> None:
+    error = StreamProtocolError("x", raw_data="é" * 500)
+    assert "é" * 200 == error.raw_data
+    assert "x" == str(StreamProtocolError("x"))
+    assert "line 1: x" == str(StreamProtocolError("x", line_number=1))
+    assert "x: ''" == str(StreamProtocolError("x", raw_data=""))
+
+
+def test_a_missing_content_type_is_told_as_such() -> None:
+    error = StreamContentTypeError(expected="a/b", received="", status=204)
+    assert "received no content type (status 204)" in str(error)
+
+
+def test_what_was_passed_can_change_without_changing_the_error() -> None:
+    fields, pairs = {"a": "b"}, [("p", "m")]
+    api, budget = APIError("x", status=1, fields=fields), BudgetError("x", totals=None, unpriced=pairs)  # type: ignore[arg-type]
+    fields["c"], pairs[:] = "d", []
+    assert ({"a": "b"}, (("p", "m"),)) == (api.fields, budget.unpriced)
+
+
+def test_every_public_error_has_a_docstring() -> None:
+    assert [] == [item for item in classes if not inspect.getdoc(item)]
