@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from rxruns._retry import whole_number
+from rxruns._retry import RetryPolicy, whole_number
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import NIL
 
@@ -60,6 +60,20 @@ def check_include(include: Iterable[str]) -> str:
                 f"include has {name!r}: it may have {' and '.join(map(repr, _INCLUDABLE))}", field="include"
             )
     return ",".join(names)
+
+
+def check_retry(value: object) -> None:
+    """Refuse what is no policy; one attempt is a policy too."""
+    if not isinstance(value, RetryPolicy):
+        raise InvalidArgumentError(
+            f"retry is {value!r}: give a RetryPolicy; RetryPolicy(max_attempts=1) for none", field="retry"
+        )
+
+
+def check_callback(name: str, value: object) -> None:
+    """Refuse what can not be called; None is no callback."""
+    if value is not None and not callable(value):
+        raise InvalidArgumentError(f"{name} is {value!r}: give a function, or None", field=name)
 
 
 def check_base_url(value: object) -> str:

@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 import marshmallow as ma
 import msgspec
+from marshmallow.exceptions import SCHEMA
 
 from rxruns import schemas
 from rxruns._arguments import check_after_seq, check_id, check_limit, filled
@@ -98,7 +99,7 @@ def events_query(after_seq: int, limit: int | None, wait: bool, include_output: 
     check_limit(limit)
     truth("wait", wait)
     truth("include_output", include_output)
-    query = {}
+    query: dict[str, str] = {}
     if after_seq > 0:
         query["after_seq"] = str(after_seq)
     if limit is not None:
@@ -118,7 +119,7 @@ def loaded(response: type[T], answer: Answer) -> T:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         problem, cause = f"it is no JSON: {error}", error
     except ma.ValidationError as error:
-        problem, cause = ": ".join(_first_problem(error.messages)), error
+        problem, cause = ": ".join(_first_problem(cast(Any, error).messages)), error
     raise APIError(
         f"the service's answer is no valid {response.__name__}: {problem}",
         status=answer.status,
@@ -180,7 +181,8 @@ def _first_problem(problems: Any) -> tuple[str, str]:
     """Where the first of marshmallow's messages is, ``results[0].output``, and what it says."""
     path = ""
     while isinstance(problems, dict):
-        step, problems = next(iter(problems.items()))
-        if step != ma.exceptions.SCHEMA:
-            path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
-    return path, " ".join(map(str, problems)) if isinstance(problems, list) else str(problems)
+        step, problems = next(iter(cast(dict[str | int, Any], problems).items()))
+        if step != SCHEMA:
+            path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else step
+    messages = cast(list[object], problems) if isinstance(problems, list) else [problems]
+    return path, " ".join(map(str, messages))

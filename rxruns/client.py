@@ -13,9 +13,11 @@ from rxruns._arguments import (
     MAX_PAGE,
     check_after_seq,
     check_base_url,
+    check_callback,
     check_headers,
     check_include,
     check_limit,
+    check_retry,
     check_run_id,
     filled,
     is_exposed,
@@ -117,6 +119,8 @@ class RunsClient:
         check_timeout("connect_timeout", connect_timeout)
         check_timeout("timeout", timeout)
         whole_number("max_line_bytes", max_line_bytes, at_least=1)
+        check_retry(retry)
+        check_callback("on_request", on_request)
         self.base_url = check_base_url(base_url)
         self.timeout = timeout
         self.max_line_bytes = max_line_bytes

@@ -15,7 +15,19 @@ from urllib3.util import connection
 
 from rxruns._retry import RetryPolicy
 from rxruns._transport import Ask, Cancellation, Cancelled, Credentials, Transport
-from tests.wire import HANG, KEY, Act, FakeAuthority, FakeRuns, ends, hangs, raw, replies, sends, silent, until
+from tests.wire import (
+    HANG,
+    KEY,
+    Act,
+    FakeAuthority,
+    FakeRuns,
+    hangs,
+    raw,
+    replies,
+    sends,
+    silent,
+    until,
+)
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -142,10 +154,16 @@ def test_the_body_of_an_error_ends(transport_to: Callable[..., Transport]) -> No
 
 
 def test_the_wait_before_another_attempt_ends(transport_to: Callable[..., Transport]) -> None:
-    act = replies(status=503, headers={"Retry-After": "100"}, then=ends)
-    with FakeRuns(act) as service:
-        reading = Reading(transport_to(service.url), RetryPolicy())
-        service.wait_requests(1)
+    about_to_wait = threading.Event()
+
+    class Policy(RetryPolicy):
+        def delay(self, n: int, retry_after: float | None = None) -> float:
+            about_to_wait.set()
+            return 100.0
+
+    with FakeRuns(replies(status=503)) as service:
+        reading = Reading(transport_to(service.url), Policy())
+        assert about_to_wait.wait(HANG)
 
         assert isinstance(reading.cancel(), Cancelled)
         assert 1 == len(service.requests)
@@ -220,11 +238,17 @@ def test_no_connection_is_made_where_the_credentials_cancel(transport_to: Callab
 
 def test_nothing_is_sent_on_a_kept_connection_where_the_credentials_cancel() -> None:
     cancellation = Cancellation()
-    keys = [lambda: KEY, lambda: cancellation.cancel() or KEY]
+    asked: list[int] = []
+
+    def key() -> str:
+        asked.append(len(asked))
+        if len(asked) == 2:
+            cancellation.cancel()
+        return KEY
+
     with FakeRuns(replies(b"{}")) as service:
-        credentials = Credentials(lambda: keys.pop(0)(), None)
         transport = Transport(
-            base_url=service.url, credentials=credentials, headers={}, connect_timeout=20.0
+            base_url=service.url, credentials=Credentials(key, None), headers={}, connect_timeout=20.0
         )
         transport.request(Ask("GET", "/runs", None))
         with pytest.raises(Cancelled):

@@ -1,4 +1,4 @@
-"""The transport over real sockets: bodies, faults, retries, redirects, pools. Cancelling is in test_cancellation."""
+"""The transport over real sockets: bodies, faults, retries, redirects, pools."""
 
 from __future__ import annotations
 
@@ -418,7 +418,10 @@ def test_what_will_not_pass_is_not(status: int) -> None:
 
 
 def test_attempts_end_with_the_last_error() -> None:
-    with FakeRuns(drops, replies(status=500), replies(status=503)) as service, connected(service) as transport:
+    with (
+        FakeRuns(drops, replies(status=500), replies(status=503)) as service,
+        connected(service) as transport,
+    ):
         with pytest.raises(APIError) as caught:
             transport.request(get(retry=QUICK))
 
@@ -649,3 +652,13 @@ def test_a_hook_of_the_caller_that_raises_leaves_nothing_open() -> None:
         with connected(service, session=session) as transport:
             with pytest.raises(LookupError):
                 transport.open_stream(get())
+
+
+def test_a_session_is_still_the_callers_while_we_use_it() -> None:
+    """Its own requests, made in between, are none of ours."""
+    with requests.Session() as session, FakeRuns(replies(b"{}", then=cuts), replies(b"{}")) as service:
+        with connected(service, session=session) as transport:
+            transport.request(get())
+            assert service.url == session.get(service.url).url
+
+    assert [0, 1] == [asked.connection for asked in service.requests]

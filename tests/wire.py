@@ -1,6 +1,6 @@
-"""A runs service that plays a script over real sockets, one act for each request, and keeps what it was asked::
+"""A runs service that plays a script over real sockets, an act a request, and keeps what it was asked::
 
-    with FakeRuns(drops, replies({"status": "running"}), sends(line, then=cuts)) as service: ...
+with FakeRuns(drops, replies({"status": "running"}), sends(line, then=cuts)) as service: ...
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Wire:
         self._buffer = b""
 
     def read(self, enough: Callable[[bytes], int]) -> bytes:
-        """The next bytes, as many as `enough` says of what came so far (0: more is needed); b"" at the end."""
+        """The next bytes, as many as `enough` says of what came so far (0: more); b"" at the end."""
         while not (size := enough(self._buffer)):
             try:
                 piece = self._socket.recv(65536)
@@ -137,7 +137,7 @@ def sends(
     missing: int = 0,
     then: Act = ends,
 ) -> Act:
-    """A stream of bytes: ``chunked``, by ``length`` (of which `missing` bytes never come) or until ``close``."""
+    """A stream: ``chunked``, by ``length`` (of which `missing` bytes never come) or until ``close``."""
     fields = {"Content-Type": NDJSON, **(headers or {})}
     if framing == "chunked":
         fields["Transfer-Encoding"] = "chunked"

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from rxruns._retry import retry_after_seconds
@@ -84,25 +84,26 @@ def api_error(status: int, headers: Mapping[str, str], body: str) -> APIError:
         "raw_body": body[:RAW_BODY],
         "retry_after": retry_after_seconds(headers.get("Retry-After")),
     }
-    issues = outer.get("issues") or inner.get("issues")
+    issues: Any = outer.get("issues") or inner.get("issues")
     message = _text(inner.get("message")) or _text(outer.get("message")) or _text(outer.get("error"))
     if status == HTTPStatus.BAD_REQUEST and isinstance(issues, list) and issues:
         return WorkflowValidationError(
-            message or "the workflow spec is not valid", issues=[_issue(issue) for issue in issues], **options
+            message or "the workflow spec is not valid",
+            issues=[_issue(issue) for issue in cast(list[object], issues)],
+            **options,
         )
     return APIError(message or ("" if outer else _excerpt(body)) or _phrase(status), **options)
 
 
-def _parsed(body: str) -> object:
+def _parsed(body: str) -> Any:
     try:
-        parsed: object = json.loads(body)
+        return json.loads(body)
     except (ValueError, RecursionError):
         return None
-    return parsed
 
 
-def _object(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
+def _object(value: Any) -> dict[str, Any]:
+    return cast(dict[str, Any], value) if isinstance(value, dict) else {}
 
 
 def _text(value: object) -> str | None:

@@ -7,14 +7,14 @@ before the connection returns to the pool, where another request may take it.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.utils import prepend_scheme_if_needed, select_proxy
+from requests.utils import prepend_scheme_if_needed, select_proxy  # pyright: ignore[reportUnknownVariableType]
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
@@ -25,7 +25,7 @@ _current: ContextVar[Exchange | None] = ContextVar("rxruns_exchange", default=No
 
 
 @contextmanager
-def used_for(exchange: Exchange) -> Iterator[None]:
+def used_for(exchange: Exchange) -> Generator[None, None, None]:
     """Connections that this thread uses inside are used for this exchange."""
     token = _current.set(exchange)
     try:
@@ -87,7 +87,7 @@ def _let_go(connection: object) -> None:
 
 
 class _NotingPool(HTTPConnectionPool):
-    ConnectionCls = _NotingConnection
+    ConnectionCls = _NotingConnection  # pyright: ignore[reportAssignmentType] -- urllib3's own does not fit
 
     def _put_conn(self, conn: Any) -> None:
         _let_go(conn)
@@ -95,7 +95,7 @@ class _NotingPool(HTTPConnectionPool):
 
 
 class _NotingTLSPool(HTTPSConnectionPool):
-    ConnectionCls = _NotingTLSConnection
+    ConnectionCls = _NotingTLSConnection  # pyright: ignore[reportAssignmentType]
 
     def _put_conn(self, conn: Any) -> None:
         _let_go(conn)
@@ -113,8 +113,8 @@ def note_sockets_of(session: requests.Session, url: str, proxies: Any) -> None:
         return
     managers = [adapter.poolmanager]
     if proxy := select_proxy(url, proxies):
-        proxy = prepend_scheme_if_needed(proxy, "http")  # type: ignore[no-untyped-call, unused-ignore]
-        managers.append(adapter.proxy_manager_for(proxy))
+        with_scheme = cast(Callable[[str, str], str], prepend_scheme_if_needed)
+        managers.append(adapter.proxy_manager_for(with_scheme(proxy, "http")))
     for manager in managers:
         if manager.pool_classes_by_scheme == _STOCK_POOLS:
             manager.pool_classes_by_scheme = _NOTING_POOLS

@@ -40,8 +40,8 @@ class Ask:
     method: Literal["GET", "POST"]
     path: str
     read_timeout: float | None
-    params: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict[str, str])
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
     body: bytes | None = None
     retry: RetryPolicy | None = None
     cancellation: Cancellation = field(default_factory=Cancellation)
@@ -66,7 +66,7 @@ class Exchange:
     connected: bool = False
     status: int | None = None
     request_id: str | None = None
-    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
     def begin(self) -> None:
         self.attempts += 1

@@ -1,0 +1,654 @@
+"""What the client sends for each call, and what it makes of the answers."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import MappingProxyType
+from typing import Any
+from uuid import NAMESPACE_DNS, UUID
+
+import pytest
+
+import rxruns
+from rxruns import RetryPolicy, RunsClient, workflow
+from rxruns._transport import Cancellation, Cancelled
+from rxruns.errors import (
+    APIError,
+    InvalidArgumentError,
+    StreamProtocolError,
+    TransportError,
+    WorkflowValidationError,
+)
+from rxruns.models import (
+    RunsFanoutSubnodeOverride,
+    RunsGetResponse,
+    RunsModelOverrides,
+    RunsToolCall,
+    RunsToolResultItem,
+    RunsToolResultsRequest,
+)
+from tests.test_stream import RUN, line
+from tests.wire import HANG, KEY, Act, FakeRuns, drops, replies, sends, silent
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+HASH = "0123456789abcdef" * 4
+NIL = "00000000-0000-0000-0000-000000000000"
+SPEC = {"kind": "workflow", "nodes": [], "outputs": []}
+CREATED = {"run_id": RUN, "status": "running", "plan_hash": HASH}
+COSTS = {"total_usd_cents": 0, "line_items": []}
+GOT = {**CREATED, "cost_summary": COSTS}
+QUICK = RetryPolicy(3, 0.001, 0.002)
+
+
+@pytest.fixture
+def playing() -> Iterator[Callable[..., tuple[FakeRuns, RunsClient]]]:
+    """A service that plays a script, and a client of it."""
+    opened: list[Any] = []
+
+    def play(*script: Act, **options: Any) -> tuple[FakeRuns, RunsClient]:
+        service = FakeRuns(*script).__enter__()
+        wanted: dict[str, Any] = {"api_key": KEY, "base_url": service.url, "retry": QUICK}
+        client = RunsClient(**wanted | options)
+        opened.extend((client, service))
+        return service, client
+
+    yield play
+    for each in opened:
+        each.__exit__(None, None, None)
+
+
+Playing = Callable[..., tuple[FakeRuns, RunsClient]]
+
+
+# ---- making a client ----
+
+
+def test_a_client_shows_its_address_alone() -> None:
+    client = RunsClient(api_key=KEY, access_token="hidden-token", headers={"X-Other": "hidden-header"})
+
+    assert "RunsClient(base_url='https://api.modelrelay.ai/api/v1')" == repr(client)
+    assert not any(secret in repr(vars(client)) for secret in (KEY, "hidden-token", "hidden-header"))
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"api_key": None}, "api_key"),
+        ({"api_key": "sk_hidden"}, "api_key"),
+        ({"access_token": "hidden\n"}, "access_token"),
+        ({"base_url": 5}, "base_url"),
+        ({"base_url": "api.modelrelay.ai"}, "base_url"),
+        ({"base_url": "ftp://api.modelrelay.ai"}, "base_url"),
+        ({"base_url": "https://"}, "base_url"),
+        ({"base_url": "https://host:port"}, "base_url"),
+        ({"base_url": "https://host:0"}, "base_url"),
+        ({"base_url": "https://[::1"}, "base_url"),
+        ({"base_url": "https://a b"}, "base_url"),
+        ({"base_url": "https://user:hidden@host/"}, "base_url"),
+        ({"base_url": "https://host/?key=hidden"}, "base_url"),
+        ({"base_url": "https://host/#hidden"}, "base_url"),
+        ({"customer_id": 7}, "customer_id"),
+        ({"customer_id": "a\nb"}, "headers"),
+        ({"headers": {"X A": "hidden"}}, "headers"),
+        ({"headers": {1: "hidden"}}, "headers"),
+        ({"headers": {"X-A": "hidden\r\nX-B: 1"}}, "headers"),
+        ({"headers": {"X-A": " hidden"}}, "headers"),
+        ({"headers": {"X-A": "hidden\u20ac"}}, "headers"),
+        ({"headers": {"X-A": b"hidden"}}, "headers"),
+        ({"connect_timeout": 0}, "connect_timeout"),
+        ({"timeout": -1}, "timeout"),
+        ({"timeout": True}, "timeout"),
+        ({"max_line_bytes": 0}, "max_line_bytes"),
+        ({"retry": None}, "retry"),
+        ({"on_request": 5}, "on_request"),
+    ],
+)
+def test_a_wrong_option_is_named_and_no_secret_is_shown(options: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        RunsClient(**{"api_key": KEY} | options)
+
+    assert field == caught.value.field
+    assert field in str(caught.value)
+    assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("slash", ["", "/", "//"])
+def test_a_trailing_slash_of_the_address_is_optional(slash: str, playing: Playing) -> None:
+    service, _ = playing(replies(GOT))
+    with RunsClient(api_key=KEY, base_url=service.url + slash) as client:
+        client.get(RUN)
+
+    assert [f"/api/v1/runs/{RUN}"] == [asked.path for asked in service.requests]
+
+
+def test_headers_say_who_asks(playing: Playing) -> None:
+    service, client = playing(
+        replies(GOT), access_token="token", customer_id=" cust ", headers={"X-Mine": "\xe4"}
+    )
+    client.get(RUN)
+
+    headers = service.requests[0].headers
+    assert (KEY, "Bearer token") == (headers["x-modelrelay-api-key"], headers["authorization"])
+    assert f"rxruns/{rxruns.__version__}" == headers["x-modelrelay-client"]
+    assert ("cust", "\xe4") == (headers["x-modelrelay-customer-id"], headers["x-mine"])
+
+
+def test_a_blank_customer_is_not_sent(playing: Playing) -> None:
+    service, client = playing(replies(GOT), customer_id="  ")
+    client.get(RUN)
+
+    assert "x-modelrelay-customer-id" not in service.requests[0].headers
+
+
+@pytest.mark.parametrize(
+    ("base_url", "warned"),
+    [
+        ("http://runs.example/v1", True),
+        ("http://10.0.0.7:8080", True),
+        ("https://runs.example", False),
+        ("http://localhost:8080", False),
+        ("http://127.0.0.2:8080", False),
+        ("http://[::1]:8080", False),
+    ],
+)
+def test_credentials_without_tls_are_warned_of(
+    base_url: str, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    RunsClient(api_key=KEY, base_url=base_url)
+
+    assert [base_url in record.message for record in caplog.records] == [True] * warned
+    assert {"rxruns"} >= {record.name for record in caplog.records}
+
+
+def test_the_environment_makes_a_client(playing: Playing, monkeypatch: pytest.MonkeyPatch) -> None:
+    service, _ = playing(replies(GOT))
+    monkeypatch.setenv("MODELRELAY_API_KEY", KEY)
+    monkeypatch.setenv("MODELRELAY_ACCESS_TOKEN", "token")
+    monkeypatch.setenv("MODELRELAY_API_BASE_URL", service.url)
+    with RunsClient.from_env() as client:
+        client.get(RUN)
+
+    headers = service.requests[0].headers
+    assert (KEY, "Bearer token") == (headers["x-modelrelay-api-key"], headers["authorization"])
+
+
+def test_an_environment_without_credentials_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELRELAY_API_KEY", " ")
+    monkeypatch.delenv("MODELRELAY_ACCESS_TOKEN", raising=False)
+    monkeypatch.delenv("MODELRELAY_API_BASE_URL", raising=False)
+
+    with pytest.raises(InvalidArgumentError, match="MODELRELAY_API_KEY"):
+        RunsClient.from_env()
+    monkeypatch.setenv("MODELRELAY_ACCESS_TOKEN", "token")
+    assert rxruns.DEFAULT_BASE_URL == RunsClient.from_env().base_url
+
+
+# ---- POST /runs ----
+
+
+def test_a_spec_is_sent_with_what_was_given_and_nothing_else(playing: Playing) -> None:
+    service, client = playing(replies(CREATED))
+    created = client.create(SPEC)
+
+    (asked,) = service.requests
+    key = asked.json.pop("options")["idempotency_key"]
+    assert ("POST", "/api/v1/runs", {}) == (asked.method, asked.path, asked.query)
+    assert {"spec": SPEC, "options": {"idempotency_key": key}} == asked.json
+    assert UUID(key).version == 4
+    assert ("application/json", "application/json") == (
+        asked.headers["content-type"],
+        asked.headers["accept"],
+    )
+    assert (UUID(RUN), "running", HASH) == (created.run_id, created.status, created.plan_hash)
+
+
+def test_all_options_are_sent(playing: Playing) -> None:
+    service, client = playing(replies(CREATED), replies(CREATED))
+    options: dict[str, Any] = {
+        "session_id": NAMESPACE_DNS,
+        "input": MappingProxyType({"topic": "Ü \U0001f388 \u2028", "none": None}),
+        "model_override": " big-model ",
+        "model_overrides": RunsModelOverrides(
+            nodes={"draft": "small"}, fanout_subnodes=(RunsFanoutSubnodeOverride("each", "one", "tiny"),)
+        ),
+        "stream": False,
+        "idempotency_key": "  my key ",
+    }
+    client.create(MappingProxyType(SPEC), **options)
+    client.create_from_plan(HASH, **options)
+
+    expected = {
+        "input": {"topic": "Ü \U0001f388 \u2028", "none": None},
+        "model_override": "big-model",
+        "model_overrides": {
+            "nodes": {"draft": "small"},
+            "fanout_subnodes": [{"parent_id": "each", "subnode_id": "one", "model": "tiny"}],
+        },
+        "session_id": str(NAMESPACE_DNS),
+        "stream": False,
+        "options": {"idempotency_key": "my key"},
+    }
+    assert [{"spec": SPEC, **expected}, {"plan_hash": HASH, **expected}] == [
+        asked.json for asked in service.requests
+    ]
+    assert [{}, {}] == [asked.query for asked in service.requests]
+
+
+def test_what_is_blank_or_empty_counts_as_not_given(playing: Playing) -> None:
+    service, client = playing(replies(CREATED))
+    client.create(SPEC, model_override=" \t", model_overrides=RunsModelOverrides(), idempotency_key="  ")
+
+    assert {"spec", "options"} == set(service.requests[0].json)
+    assert service.requests[0].json["options"]["idempotency_key"].strip()
+
+
+def test_a_built_spec_is_sent_as_its_dict(playing: Playing) -> None:
+    service, client = playing(replies(CREATED))
+    spec = workflow.chain(workflow.llm("draft", model="claude-sonnet-4-5", user="Hello"))
+    client.create(spec)
+
+    assert spec.to_dict() == service.requests[0].json["spec"]
+
+
+def test_the_idempotency_key_is_the_same_on_each_attempt_and_new_for_each_call(playing: Playing) -> None:
+    service, client = playing(drops, replies(status=503), replies(CREATED), replies(CREATED))
+    client.create(SPEC)
+    client.create(SPEC)
+
+    keys = [asked.json["options"]["idempotency_key"] for asked in service.requests]
+    assert (1, 2, 4) == (len(set(keys[:3])), len(set(keys)), len(keys))
+    assert 1 == len({asked.body for asked in service.requests[:3]})
+
+
+def test_a_mutable_input_is_encoded_once(playing: Playing) -> None:
+    values = {"topic": "first"}
+
+    def change_key() -> str:
+        values["topic"] += "+"
+        return KEY
+
+    service, client = playing(drops, replies(CREATED), api_key=change_key)
+    client.create(SPEC, input=values)
+
+    assert ["first", "first"] == [asked.json["input"]["topic"] for asked in service.requests]
+
+
+def nested(depth: int) -> Any:
+    value: Any = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"session_id": NIL}, "session_id"),
+        ({"session_id": "no uuid"}, "session_id"),
+        ({"session_id": 5}, "session_id"),
+        ({"input": ["a"]}, "input"),
+        ({"input": {"a": object()}}, "input"),
+        ({"input": {"a": float("nan")}}, "input"),
+        ({"input": {"a": "\ud800"}}, "input"),
+        ({"input": {"a": {1, 2}}}, "input"),
+        ({"input": {"a": nested(100_000)}}, "input"),
+        ({"input": {1: "a"}}, "input[1].key"),
+        ({"model_override": 5}, "model_override"),
+        ({"model_overrides": {"nodes": {}}}, "model_overrides"),
+        ({"model_overrides": RunsModelOverrides(nodes={"a": 5})}, "model_overrides.nodes.a.value"),  # type: ignore[dict-item]
+        ({"stream": "yes"}, "stream"),
+        ({"idempotency_key": 5}, "idempotency_key"),
+    ],
+)
+def test_an_option_that_can_not_be_sent_is_named(
+    options: dict[str, Any], field: str, playing: Playing
+) -> None:
+    service, client = playing()
+    with pytest.raises(InvalidArgumentError) as caught:
+        client.create(SPEC, **options)
+
+    assert (field, 0) == (caught.value.field, service.connections)
+    assert field in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"), [(["a"], "spec"), (5, "spec"), ({"a": object()}, "spec"), ("", "plan_hash")]
+)
+def test_a_spec_that_is_none_is_refused(spec: Any, field: str, playing: Playing) -> None:
+    service, client = playing()
+    with pytest.raises(InvalidArgumentError) as caught:
+        client.create(spec)
+
+    assert (field, 0) == (caught.value.field, service.connections)
+
+
+@pytest.mark.parametrize("plan_hash", ["", "  ", "abc", HASH + "\n", HASH.upper(), None, SPEC])
+def test_a_plan_hash_that_is_none_is_refused(plan_hash: Any, playing: Playing) -> None:
+    service, client = playing()
+    with pytest.raises(InvalidArgumentError) as caught:
+        client.create_from_plan(plan_hash)
+
+    assert ("plan_hash", 0) == (caught.value.field, service.connections)
+
+
+def test_a_start_can_be_cancelled(playing: Playing) -> None:
+    service, client = playing(silent)
+    cancellation = Cancellation()
+    ended_by: list[BaseException] = []
+
+    def start() -> None:
+        try:
+            client.start(b"{}", cancellation=cancellation)
+        except Cancelled as error:
+            ended_by.append(error)
+
+    starting = threading.Thread(target=start)
+    starting.start()
+    service.wait_requests(1)
+    cancellation.cancel()
+    starting.join(HANG)
+
+    assert 1 == len(ended_by)
+
+
+# ---- the other calls ----
+
+
+def test_a_run_is_asked_for(playing: Playing) -> None:
+    service, client = playing(replies(GOT), replies(GOT), replies(GOT))
+    got = client.get(RUN)
+    client.get(UUID(RUN), include=("steps", "tool_calls"))
+    client.get(RUN, include="steps")
+
+    assert (UUID(RUN), "running", 0) == (got.run_id, got.status, got.cost_summary.total_usd_cents)
+    assert [{}, {"include": "steps,tool_calls"}, {"include": "steps"}] == [
+        asked.query for asked in service.requests
+    ]
+    assert {("GET", f"/api/v1/runs/{RUN}")} == {(asked.method, asked.path) for asked in service.requests}
+
+
+def test_one_attempt_is_one_attempt(playing: Playing) -> None:
+    service, client = playing(replies(GOT), replies(status=503))
+    assert isinstance(client.get_once(UUID(RUN), cancellation=Cancellation()), RunsGetResponse)
+    with pytest.raises(APIError):
+        client.get_once(UUID(RUN), cancellation=Cancellation())
+
+    assert 2 == len(service.requests)
+
+
+def test_pending_tools_are_asked_for(playing: Playing) -> None:
+    call = {"tool_call": {"id": "call_1", "name": "search", "arguments": "{}"}}
+    node = {"node_id": "draft", "step": 1, "request_id": RUN, "tool_calls": [call]}
+    service, client = playing(replies({"run_id": RUN, "pending": [node]}))
+    pending = client.pending_tools(RUN)
+
+    assert "search" == pending.pending[0].tool_calls[0].tool_call.name
+    assert f"/api/v1/runs/{RUN}/pending-tools" == service.requests[0].path
+
+
+def results(**changes: Any) -> RunsToolResultsRequest:
+    item = RunsToolResultItem(RunsToolCall("call_1", "search"), "found")
+    fields: dict[str, Any] = {"node_id": "draft", "step": 1, "request_id": UUID(RUN), "results": (item,)}
+    return RunsToolResultsRequest(**fields | changes)
+
+
+def test_tool_results_are_sent(playing: Playing) -> None:
+    service, client = playing(replies({"accepted": 1, "status": "running"}))
+    accepted = client.submit_tool_results(RUN, results())
+
+    (asked,) = service.requests
+    assert (1, "running") == (accepted.accepted, accepted.status)
+    assert ("POST", f"/api/v1/runs/{RUN}/tool-results") == (asked.method, asked.path)
+    sent = {"tool_call": {"id": "call_1", "name": "search"}, "output": "found"}
+    assert {"node_id": "draft", "step": 1, "request_id": RUN, "results": [sent]} == asked.json
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        ({}, "request"),
+        (results(step=-1), "step"),
+        (results(node_id=""), "node_id"),
+        (results(results=(RunsToolResultItem(RunsToolCall(" ", "x"), "y"),)), "results[0].tool_call.id"),
+        (results(results=(RunsToolResultItem(RunsToolCall("x", "y"), "\ud800"),)), "request"),
+    ],
+)
+def test_tool_results_that_can_not_be_sent_are_refused(request_: Any, field: str, playing: Playing) -> None:
+    service, client = playing()
+    with pytest.raises(InvalidArgumentError) as caught:
+        client.submit_tool_results(RUN, request_)
+
+    assert (field, 0) == (caught.value.field, service.connections)
+
+
+def test_a_conflict_is_raised_at_once(playing: Playing) -> None:
+    service, client = playing(replies({"error": {"code": "CONFLICT", "message": "step 2"}}, status=409))
+    with pytest.raises(APIError, match="409 CONFLICT: step 2"):
+        client.submit_tool_results(RUN, results())
+
+    assert 1 == len(service.requests)
+
+
+def test_a_spec_is_compiled(playing: Playing) -> None:
+    service, client = playing(replies({"plan_hash": HASH, "plan_json": {"a": 1}}))
+    compiled = client.compile(SPEC)
+
+    assert (HASH, {"a": 1}) == (compiled.plan_hash, compiled.plan_json)
+    assert ("POST", "/api/v1/workflows/compile", SPEC) == (
+        service.requests[0].method,
+        service.requests[0].path,
+        service.requests[0].json,
+    )
+
+
+def test_a_spec_that_the_service_refuses_names_its_issues(playing: Playing) -> None:
+    issue = {"code": "UNKNOWN_NODE", "path": "$.nodes[0]", "message": "no such node"}
+    _, client = playing(replies({"code": "VALIDATION_ERROR", "issues": [issue]}, status=400))
+    with pytest.raises(WorkflowValidationError, match=r"\$.nodes\[0\]: no such node"):
+        client.compile(SPEC)
+
+
+@pytest.mark.parametrize("call", ["get", "pending_tools", "stream_events", "list_events"])
+@pytest.mark.parametrize(
+    ("run_id", "says"), [(NIL, "is required"), ("x", "'x'"), (5, "is 5"), (None, "None"), ("", "''")]
+)
+def test_a_run_id_that_is_none_is_refused(call: str, run_id: Any, says: str, playing: Playing) -> None:
+    service, client = playing()
+    with pytest.raises(InvalidArgumentError, match=says) as caught:
+        getattr(client, call)(run_id)
+
+    assert ("run_id", 0) == (caught.value.field, service.connections)
+
+
+@pytest.mark.parametrize("include", [("stepz",), "tools", (5,), ("steps", "")])
+def test_an_unknown_include_is_refused(include: Any, playing: Playing) -> None:
+    service, client = playing()
+    with pytest.raises(InvalidArgumentError, match="'steps' and 'tool_calls'") as caught:
+        client.get(RUN, include=include)
+
+    assert ("include", 0) == (caught.value.field, service.connections)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"<html>", "it is no JSON"),
+        (b"", "it is no JSON"),
+        (b"\xff", "it is no JSON"),
+        (b"[" * 100_000, "it is no JSON"),
+        (b"[]", "Invalid input type"),
+        (json.dumps({**GOT, "status": 5}).encode(), "status: Not a valid string"),
+        (json.dumps({**GOT, "cost_summary": {}}).encode(), "cost_summary.total_usd_cents: Missing"),
+    ],
+)
+def test_an_answer_that_is_not_what_was_expected_is_an_api_error(
+    body: bytes, says: str, playing: Playing
+) -> None:
+    service, client = playing(replies(body, headers={"X-Request-Id": "req_1"}))
+    with pytest.raises(APIError, match="no valid RunsGetResponse: ") as caught:
+        client.get(RUN)
+
+    error = caught.value
+    assert says in error.message
+    assert (200, "req_1", 1) == (error.status, error.request_id, len(service.requests))
+    assert body.decode("utf-8", "replace")[:4096] == error.raw_body
+
+
+# ---- events ----
+
+
+@pytest.mark.parametrize(
+    ("options", "query"),
+    [
+        ({}, {}),
+        ({"after_seq": 0, "wait": True}, {}),
+        ({"after_seq": 7, "limit": 10_000}, {"after_seq": "7", "limit": "10000"}),
+        ({"wait": False, "include_output": True}, {"wait": "0", "include_output": "true"}),
+    ],
+)
+def test_events_are_asked_for(options: dict[str, Any], query: dict[str, str], playing: Playing) -> None:
+    service, client = playing(sends(line(1)))
+    client.stream_events(RUN, **options).close()
+
+    (asked,) = service.requests
+    assert ("GET", f"/api/v1/runs/{RUN}/events", query) == (asked.method, asked.path, asked.query)
+    assert "application/x-ndjson" == asked.headers["accept"]
+    assert "identity" == asked.headers["accept-encoding"]
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"after_seq": -1}, "after_seq"),
+        ({"after_seq": True}, "after_seq"),
+        ({"after_seq": "5"}, "after_seq"),
+        ({"limit": 0}, "limit"),
+        ({"limit": 1.0}, "limit"),
+        ({"limit": True}, "limit"),
+        ({"limit": 10_001}, "limit"),
+        ({"wait": 0}, "wait"),
+        ({"include_output": "yes"}, "include_output"),
+    ],
+)
+def test_an_option_of_a_stream_that_is_wrong_is_named(
+    options: dict[str, Any], field: str, playing: Playing
+) -> None:
+    service, client = playing()
+    with pytest.raises(InvalidArgumentError) as caught:
+        client.stream_events(RUN, **options)
+
+    assert (field, 0) == (caught.value.field, service.connections)
+
+
+def test_a_stream_above_the_limit_names_what_takes_more(playing: Playing) -> None:
+    _, client = playing()
+    with pytest.raises(InvalidArgumentError, match="list_events and run_events take more"):
+        client.stream_events(RUN, limit=20_000)
+
+
+def test_opening_a_stream_is_retried(playing: Playing) -> None:
+    service, client = playing(drops, replies(status=503), sends(line(1)))
+    with client.stream_events(RUN) as stream:
+        assert [1] == [event.seq for event in stream]
+
+    assert 3 == len(service.requests)
+
+
+def page(first: int, last: int) -> bytes:
+    return b"".join(line(seq) for seq in range(first, last + 1))
+
+
+def test_events_are_listed_in_pages_over_one_connection(playing: Playing) -> None:
+    service, client = playing(sends(page(1, 10_000)), sends(page(10_001, 10_003)))
+    events = client.list_events(RUN, include_output=True)
+
+    assert list(range(1, 10_004)) == [event.seq for event in events]
+    always = {"limit": "10000", "wait": "0", "include_output": "true"}
+    assert [(0, always), (0, {"after_seq": "10000", **always})] == [
+        (asked.connection, asked.query) for asked in service.requests
+    ]
+
+
+def test_a_limit_is_split_into_pages(playing: Playing) -> None:
+    service, client = playing(sends(page(3, 10_002)), sends(page(10_003, 10_007)))
+    events = client.list_events(RUN, after_seq=2, limit=10_005)
+
+    assert (10_005, 10_007) == (len(events), events[-1].seq)
+    assert ["10000", "5"] == [asked.query["limit"] for asked in service.requests]
+
+
+def test_a_service_that_sends_more_than_was_asked_for_is_cut(playing: Playing) -> None:
+    _, client = playing(sends(page(1, 5)))
+
+    assert [1, 2] == [event.seq for event in client.list_events(RUN, limit=2)]
+
+
+def test_no_events_are_no_events(playing: Playing) -> None:
+    _, client = playing(sends())
+
+    assert [] == client.list_events(RUN)
+
+
+def test_a_service_that_repeats_a_page_is_an_error(playing: Playing) -> None:
+    service, client = playing(sends(page(1, 10_000)), sends(page(1, 10_000)))
+    with pytest.raises(StreamProtocolError, match="seq 10000 where those after 10000"):
+        client.list_events(RUN)
+
+    assert 2 == len(service.requests)
+
+
+@pytest.mark.parametrize("limit", [0, "5", True])
+def test_a_limit_of_a_list_that_is_wrong_is_named(limit: Any, playing: Playing) -> None:
+    _, client = playing()
+    with pytest.raises(InvalidArgumentError, match="^limit is "):
+        client.list_events(RUN, limit=limit)
+
+
+# ---- together ----
+
+
+def test_metrics_are_given_for_calls_and_streams(playing: Playing) -> None:
+    metrics: list[rxruns.RequestMetrics] = []
+    _, client = playing(
+        replies(GOT), sends(line(1)), *[drops] * 3, on_request=metrics.append, customer_id="cust"
+    )
+    client.get(RUN, include=("steps",))
+    client.list_events(RUN)
+    with pytest.raises(TransportError):
+        client.get(RUN)
+
+    assert [(f"/runs/{RUN}", 200, 1), (f"/runs/{RUN}/events", 200, 1), (f"/runs/{RUN}", None, 3)] == [
+        (given.path, given.status, given.attempts) for given in metrics
+    ]
+
+
+def test_many_threads_may_use_one_client(playing: Playing) -> None:
+    service, client = playing(*[replies(GOT)] * 40)
+    statuses: list[str] = []
+
+    def ask() -> None:
+        for _ in range(5):
+            statuses.append(client.get(RUN).status)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(HANG)
+
+    assert ["running"] * 40 == statuses
+    assert service.connections <= 8
+
+
+def test_importing_the_package_logs_nothing_and_sends_nothing() -> None:
+    code = "import logging; logging.basicConfig(level=0); import rxruns"
+    imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+
+    assert (0, "") == (imported.returncode, imported.stderr)
+    assert logging.getLogger("rxruns").handlers == []
