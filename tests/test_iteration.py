@@ -1,0 +1,178 @@
+"""Observables in plain loops: bounded, and disposed whichever way the loop is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+import reactivex
+from hypothesis import given
+from hypothesis import strategies as st
+from reactivex import Observable, Subject
+from reactivex.disposable import Disposable
+from reactivex.scheduler import NewThreadScheduler
+
+from rxruns import iterate, run_events, workflow
+from rxruns.devserver import DevServer
+from rxruns.errors import InvalidArgumentError
+from tests.conftest import ROOT, eventually
+from tests.observing import HANG, reader_threads
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+FAULT = RuntimeError("the line is dead")
+
+
+class Emitting:
+    """An Observable that emits numbers on a thread of its own until it is disposed."""
+
+    def __init__(self) -> None:
+        self.sent: SimpleQueue[int] = SimpleQueue()
+        self.disposed = threading.Event()
+        self.source: Observable[int] = Observable(self._subscribe)
+
+    def _subscribe(self, observer: Any, scheduler: Any = None) -> Disposable:
+        def emit() -> None:
+            number = 0
+            while not self.disposed.is_set():
+                observer.on_next(number)
+                self.sent.put(number)
+                number += 1
+
+        threading.Thread(target=emit, name="emitting").start()
+        return Disposable(self.disposed.set)
+
+
+@given(st.lists(st.integers()), st.integers(1, 5))
+def test_the_values_come_in_order_whatever_the_capacity(values: list[int], capacity: int) -> None:
+    assert values == list(iterate(reactivex.from_iterable(values), capacity=capacity))
+
+
+def test_values_of_another_thread_come_in_order() -> None:
+    source = reactivex.from_iterable(range(2_000), NewThreadScheduler())
+    assert list(range(2_000)) == list(iterate(source, capacity=3))
+
+
+def test_a_run_is_followed_to_its_end() -> None:
+    with DevServer() as server, server.client() as client:
+        run_id = client.create(workflow.chain(workflow.llm("a", model="gpt-4o", user="Hello"))).run_id
+        seqs = [event.seq for event in iterate(run_events(run_id, client=client))]
+    assert list(range(1, len(seqs) + 1)) == seqs
+
+
+def test_nothing_is_subscribed_to_before_the_first_value_is_asked_for() -> None:
+    source: Subject[int] = Subject()
+    with iterate(source):
+        assert not source.observers
+
+
+def test_an_error_is_raised_after_the_values_before_it_and_nothing_follows() -> None:
+    values = iterate(reactivex.concat(reactivex.of(1, 2), reactivex.throw(FAULT)))
+    assert [1, 2] == [next(values), next(values)]
+    with pytest.raises(RuntimeError, match="dead"):
+        next(values)
+    assert [] == list(values)
+
+
+def test_the_source_is_held_up_while_the_loop_is_slow() -> None:
+    emitting = Emitting()
+    with iterate(emitting.source, capacity=3) as values:
+        assert 0 == next(values)
+        assert [0, 1, 2, 3] == [emitting.sent.get(timeout=HANG) for _ in range(4)]
+        assert emitting.sent.empty()
+        assert 1 == next(values)
+        assert 4 == emitting.sent.get(timeout=HANG)
+
+
+def test_break_disposes_and_frees_a_blocked_source() -> None:
+    emitting = Emitting()
+    for number in iterate(emitting.source, capacity=1):
+        if number == 3:
+            break
+    assert emitting.disposed.wait(HANG)
+
+
+def test_an_exception_in_the_loop_disposes() -> None:
+    emitting = Emitting()
+    with pytest.raises(ZeroDivisionError):
+        for number in iterate(emitting.source):
+            _ = 1 // number
+    assert emitting.disposed.wait(HANG)
+
+
+def test_break_closes_the_connection_of_a_run() -> None:
+    with DevServer() as server, server.client() as client:
+        run = server.script()
+        run.append({"type": "run_started", "plan_hash": "0" * 64})
+        for _ in iterate(run_events(run.run_id, client=client)):
+            break
+        assert server.wait_for(lambda it: it.streams == 0)
+    assert eventually(lambda: not reader_threads())
+
+
+def test_a_source_that_emits_inside_subscribe_is_told_of_the_end() -> None:
+    given_out: list[int] = []
+
+    def count(number: int) -> int:
+        given_out.append(number)
+        return number
+
+    assert 0 == next(iterate(reactivex.range(10_000_000).pipe(reactivex.operators.map(count)), capacity=1))
+    assert eventually(lambda: not [t for t in threading.enumerate() if t.name == "rxruns-subscribe"])
+    assert len(given_out) < 10
+
+
+def test_after_close_nothing_follows() -> None:
+    values = iterate(reactivex.never())
+    values.close()
+    values.close()
+    assert [] == list(values)
+
+
+def test_close_from_another_thread_ends_a_waiting_loop() -> None:
+    values = iterate(reactivex.never())
+    waiting = threading.Thread(target=lambda: list(values))
+    waiting.start()
+    values.close()
+    waiting.join(HANG)
+    assert not waiting.is_alive()
+
+
+@pytest.mark.parametrize("capacity", [0, -1, True, 1.5])
+def test_a_capacity_is_a_whole_number_from_1(capacity: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="capacity"):
+        iterate(reactivex.never(), capacity=capacity)
+
+
+SCRIPT = """
+import reactivex, sys, threading
+from reactivex.disposable import Disposable
+from rxruns import iterate
+
+def subscribe(observer, scheduler=None):
+    observer.on_next(1)
+    return Disposable(lambda: print("disposed", flush=True))
+
+try:
+    for value in iterate(reactivex.Observable(subscribe)):
+        print("ready", flush=True)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+def test_ctrl_c_ends_the_loop_and_disposes() -> None:
+    command = [sys.executable, "-c", SCRIPT]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    ) as process:
+        assert process.stdout is not None
+        assert "ready\n" == process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert "disposed\ninterrupted\n" == process.stdout.read()
+        assert 0 == process.wait(HANG)
