@@ -163,7 +163,9 @@ class Transport:
             )
         )
         url = prepared.url or self._base_url
-        settings = session.merge_environment_settings(url, {}, True, None, None)
+        # requests would put REQUESTS_CA_BUNDLE over the session's own choice if not asked here.
+        verify = None if session.verify is True else session.verify
+        settings = session.merge_environment_settings(url, {}, True, verify, None)
         note_sockets_of(session, url, settings["proxies"])
         # A hook, because requests would read the body of a redirect, and parse its target.
         prepared.hooks["response"].append(_refuse_redirect(exchange))
