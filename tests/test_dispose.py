@@ -509,9 +509,10 @@ def test_R22_ctrl_c_ends_block_on_and_the_process(server: DevServer, count: int,
             assert [process.stdout.readline() for _ in range(2)] == ["1\n", "2\n"]
             started = time.monotonic()
             process.send_signal(signal.SIGINT)
-            assert server.wait_for(lambda server: server.streams == 0, 0.2 * patience)
+            assert server.wait_for(lambda server: server.streams == 0)
+            closed = measured("R22", "Ctrl-C until the connection is closed", time.monotonic() - started, 0.2)
+            assert closed < 0.2 * patience
             assert process.wait(10) == -signal.SIGINT
-            assert time.monotonic() - started < 10
             assert process.stderr.read().rstrip().endswith("KeyboardInterrupt")
 
 
