@@ -88,7 +88,7 @@ class _RecordedLog:
 
     def __init__(self, path: str | os.PathLike[str], on_invalid: OnInvalid) -> None:
         self._path = Path(path)
-        self._on_invalid = on_invalid
+        self._on_invalid: OnInvalid = on_invalid
         self.closed = False
         self.error: Exception | None = None
         try:
