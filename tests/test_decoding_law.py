@@ -22,7 +22,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from rxruns._bulk import EventLines
 from rxruns._decoding import MAX_NESTING, RecordError, encode_event, event_decoder, excerpt
+from rxruns._framing import Lines
 from rxruns.errors import EXCERPT
 from rxruns.events import KNOWN_EVENTS, NodeOutput, NodeStarted, RunEvent, UnknownEvent
 from rxruns.schemas import EVENT_SCHEMAS, RunEventSchema
@@ -262,6 +264,71 @@ def test_of_duplicate_keys_the_last_counts() -> None:
         check_the_law(start + more)
 
 
+# ---- records that are nested that deep ----
+
+
+def nested(levels: int, brackets: str = "[]") -> bytes:
+    if brackets == "[]":
+        return b"[" * levels + b"]" * levels
+    return b'{"":' * (levels - 1) + b"{}" + b"}" * (levels - 1)
+
+
+def _deep_content(levels: int, brackets: str) -> bytes:
+    # The record, its output, then the content.
+    return line_of(sample("node_output")).replace(b'{"n":null}', nested(levels - 2, brackets))
+
+
+def _deep_extra(levels: int, brackets: str) -> bytes:
+    return line_of(sample("node_started"))[:-1] + b',"extra":' + nested(levels - 1, brackets) + b"}"
+
+
+def _deep_unknown(levels: int, brackets: str) -> bytes:
+    return _deep_extra(levels, brackets).replace(b"node_started", b"next_year")
+
+
+def _deep_after_null(levels: int, brackets: str) -> bytes:
+    return _deep_content(levels, brackets).replace(b'"seq":7', b'"seq":7,"envelope_version":null')
+
+
+DEEP = [_deep_content, _deep_extra, _deep_unknown, _deep_after_null]
+
+
+# ---- many lines at once ----
+
+hard_lines = st.one_of(
+    lines(st.sampled_from(sorted(samples())).map(sample)),
+    lines(spoiled(), flaws=0.05),
+    torn_lines(lines(st.sampled_from(sorted(samples())).map(sample))),
+    st.sampled_from([b"", b"\r", b'{"type":"keepalive"}', b"[]", b"[" * 2000]),
+    st.integers(95, 105).flatmap(lambda levels: st.sampled_from([deep(levels, "[]") for deep in DEEP])),
+).filter(lambda line: b"\n" not in line)
+
+
+@examples(120)
+@given(st.lists(hard_lines, max_size=12), st.booleans())
+def test_lines_that_came_together_mean_what_each_means_alone(
+    together: list[bytes], include_output: bool
+) -> None:
+    alone = event_decoder(include_output=include_output)
+    expected: list[str] = []
+    for number, line in enumerate(together, 1):
+        try:
+            event = alone(line)
+        except RecordError as error:
+            expected.append(f"{number} {error}")
+        else:
+            expected += [f"{number} {event!r}"] if event is not None else []
+    actual: list[str] = []
+    rows = Lines([b"".join(line + b"\n" for line in together)])
+    events = EventLines(
+        rows, lambda error: actual.append(f"{events.number} {error}"), include_output=include_output
+    )
+    for event in events:
+        assert events.line == together[events.number - 1]
+        actual.append(f"{events.number} {event!r}")
+    assert expected == actual
+
+
 # ---- the one exception ----
 
 UNSEEN = [b"1e400", b"-1e400", b"9" * 5000]
@@ -380,32 +447,6 @@ def _field_of(line: bytes, name: str) -> Any:
 # ---- nesting ----
 
 
-def nested(levels: int, brackets: str = "[]") -> bytes:
-    if brackets == "[]":
-        return b"[" * levels + b"]" * levels
-    return b'{"":' * (levels - 1) + b"{}" + b"}" * (levels - 1)
-
-
-def _deep_content(levels: int, brackets: str) -> bytes:
-    # The record, its output, then the content.
-    return line_of(sample("node_output")).replace(b'{"n":null}', nested(levels - 2, brackets))
-
-
-def _deep_extra(levels: int, brackets: str) -> bytes:
-    return line_of(sample("node_started"))[:-1] + b',"extra":' + nested(levels - 1, brackets) + b"}"
-
-
-def _deep_unknown(levels: int, brackets: str) -> bytes:
-    return _deep_extra(levels, brackets).replace(b"node_started", b"next_year")
-
-
-def _deep_after_null(levels: int, brackets: str) -> bytes:
-    return _deep_content(levels, brackets).replace(b'"seq":7', b'"seq":7,"envelope_version":null')
-
-
-DEEP = [_deep_content, _deep_extra, _deep_unknown, _deep_after_null]
-
-
 @pytest.mark.parametrize("brackets", ["[]", "{}"])
 @pytest.mark.parametrize("deep", DEEP)
 def test_a_record_may_be_nested_100_deep_and_not_101(
@@ -508,8 +549,8 @@ def test_at_no_stack_depth_a_recursion_error_gets_out(line: bytes) -> None:
     escaped: list[RecursionError] = []
     verdicts = set()
 
-    def make_an_error() -> Exception:
-        return RecordError()
+    def make_an_error(calls: int = 1) -> Exception:
+        return make_an_error(calls - 1) if calls else RecordError()
 
     def at(frames: int) -> None:
         if frames:
