@@ -10,13 +10,20 @@ import pytest
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 EXPECTED = {
+    "alert_on_waiting": ["node ask has been waiting for 0.1 s"],
+    "budget_guard": ["run_completed", "the limit is 0.05; 4 calls of 8"],
     "buffer_until_complete": ["pro: 19 events, from node_started", "the last is run_completed"],
+    "checkpointed_consumer": ["the first life\n1 run_compiled", "the second life\n5 ", "14 run_completed"],
     "compare_models": ["."],
     "cost_of_several_runs": ["anthropic/claude-sonnet-4-5: 5 calls", "together 10", "the service says 0."],
     "errors_handled": ["reads {{topci}}", "$.nodes[0].model", "NOT_FOUND", "out of ideas", "any of them"],
     "filter_one_node": ["Because every a find"],
+    "live_text_of_two_nodes": ["look short fast advice every while so.\n", "edge beats every two and. | "],
+    "relay_asyncio": ["id: 1\nevent: run_compiled\ndata: {", "event: run_completed\ndata: {"],
     "run_from_plan": ["succeeded: Hello, Ada!", "succeeded: Hello, Grace!"],
+    "slowest_nodes": ["  long  ", "50 runs, the slowest node of all took "],
     "tools_by_hand": ['asks for {"a": 6, "b": 6}: 12', "run_completed"],
+    "tools_with_retries": ["attempt 1: no route\nattempt 2: reset by peer\nthe model hears: fair in "],
 }
 
 
