@@ -17,7 +17,7 @@ from rxruns.errors import APIError, InvalidArgumentError, TransportError, Workfl
 from rxruns.models import WorkflowIssue
 
 
-def error_of(body: object, status: int = 422, **headers: str) -> APIError:
+def error_of(body: object, status: int = 409, **headers: str) -> APIError:
     text = body if isinstance(body, str) else json.dumps(body)
     return api_error(status, {name.replace("_", "-"): value for name, value in headers.items()}, text)
 
@@ -29,7 +29,7 @@ INNER = {"code": "VALIDATION_ERROR", "message": "no name", "fields": {"name": "i
 def test_both_forms_of_an_error_are_understood(body: object) -> None:
     error = error_of(body)
 
-    assert (422, "VALIDATION_ERROR", "no name") == (error.status, error.code, error.message)
+    assert (409, "VALIDATION_ERROR", "no name") == (error.status, error.code, error.message)
     assert ({"name": "is missing"}, "req_1") == (error.fields, error.request_id)
     assert error.raw_body == json.dumps(body)
     assert error.is_validation
@@ -48,11 +48,11 @@ def test_the_flat_form_is_understood() -> None:
     ("body", "message"),
     [
         ("  upstream\n gone ", "upstream gone"),
-        ("", "Unprocessable Entity"),
+        ("", "Conflict"),
         ("{}", "{}"),
         ("null", "null"),
         ("[1]", "[1]"),
-        ('{"message": 5, "error": null}', "Unprocessable Entity"),
+        ('{"message": 5, "error": null}', "Conflict"),
         ("[" * 100_000, "[" * 500),
         ("x" * 9000, "x" * 500),
     ],
@@ -68,7 +68,7 @@ def test_a_status_without_a_name_has_a_message_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "status"), [(404, 404), (True, 422), ("404", 422), (99, 422), (600, 422), (None, 422)]
+    ("sent", "status"), [(404, 404), (True, 409), ("404", 409), (99, 409), (600, 409), (None, 409)]
 )
 def test_the_status_in_the_body_wins_where_it_is_one(sent: object, status: int) -> None:
     assert status == error_of({"error": {**INNER, "status": sent}}).status
@@ -107,7 +107,7 @@ def test_issues_are_read_with_tolerance() -> None:
     assert (WorkflowIssue(code="", path="", message="x"), WorkflowIssue("", "", "text")) == error.issues
 
 
-@pytest.mark.parametrize(("issues", "status"), [([], 400), ("none", 400), ([{}], 422)])
+@pytest.mark.parametrize(("issues", "status"), [([], 400), ("none", 400), ([{}], 409)])
 def test_without_issues_or_with_another_status_it_is_an_api_error(issues: object, status: int) -> None:
     assert APIError is type(error_of({"issues": issues}, status))
 
