@@ -87,8 +87,7 @@ def iterate(source: Observable[_T], *, capacity: int = 256) -> AsyncIteration[_T
 
     Args:
         source: any Observable. One with a scheduler for asyncio wants ``AsyncIOThreadSafeScheduler``; what it
-        emits
-            on the loop's own thread can not wait for room, so it ends with
+            emits on the loop's own thread can not wait for room, so it ends with
             :class:`~rxruns.errors.StreamBackpressureError` where there is none.
         capacity: how many values may wait for the loop.
 

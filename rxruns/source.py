@@ -123,7 +123,7 @@ def start_run(
         session_id, input, model_override, model_overrides, stream, idempotency_key: as in
             :meth:`rxruns.RunsClient.create`.
         client, after_seq, limit, wait, include_output, resume, on_invalid, on_lifecycle: as in
-        :func:`run_events`.
+            :func:`run_events`.
 
     Raises:
         InvalidArgumentError: at once, for an argument that can not be sent.

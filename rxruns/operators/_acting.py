@@ -51,10 +51,11 @@ def execute_tools(
 
     Args:
         tools: the functions by name. What one raises is its result, ``Error: <message>``; so is an unknown
-        name. run_id: the run, where it is known: its open calls are then answered before any event comes.
-        client: asks and submits; None makes one from the environment for each subscription. timeout: seconds
-        that the calls of a node have; then the result of those that are missing is an error. A
-            function that is late is not stopped, its result is dropped. None for no limit.
+            name.
+        run_id: the run, where it is known: its open calls are then answered before any event comes.
+        client: asks and submits; None makes one from the environment for each subscription.
+        timeout: seconds that the calls of a node have; then the result of those that are missing is an error.
+            A function that is late is not stopped, its result is dropped. None for no limit.
         answer: gets the :class:`~rxruns.events.UserAsk` of a ``user_ask`` call and gives the answer: text, a
             :class:`rxruns.tools.Answer`, or None to leave it to somebody else. Without it questions are left
             alone.

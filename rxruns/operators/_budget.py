@@ -33,10 +33,10 @@ def budget(
     count together.
 
     Args:
-        limit_usd: US dollars; to spend exactly that much is allowed. prices: US dollars per million tokens by
-        (provider, model). ignore_unpriced: leave models out that have no price. Else the first call of one
-        ends the stream too, since
-            nobody knows what it cost.
+        limit_usd: US dollars; to spend exactly that much is allowed.
+        prices: US dollars per million tokens by (provider, model).
+        ignore_unpriced: leave models out that have no price. Else the first call of one ends the stream too,
+            since nobody knows what it cost.
 
     Raises:
         InvalidArgumentError: for a limit that is no number from 0, or prices that are none.

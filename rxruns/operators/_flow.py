@@ -48,13 +48,12 @@ def handoff(
     the ``on_next`` that is on its way.
 
     Args:
-        capacity: how many values may wait; the one that is being looked at does not count. overflow: what a
-        value does that finds no room. ``"block"`` holds the source's thread: of ``run_events`` the
-            reader, so that TCP slows the service down.
+        capacity: how many values may wait; the one that is being looked at does not count.
+        overflow: what a value does that finds no room. ``"block"`` holds the source's thread: of
+            ``run_events`` the reader, so that TCP slows the service down.
         scheduler: emits instead of an own thread. It has to run elsewhere than the source if that is to wait.
         on_dropped: gets how many values were dropped so far, after each drop, on the source's thread. The
-        total is
-            also logged at the end, as a warning.
+            total is also logged at the end, as a warning.
 
     Raises:
         InvalidArgumentError: for a capacity below 1 or another overflow.
