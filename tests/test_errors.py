@@ -133,7 +133,7 @@ def test_the_attributes_are_those_that_the_docstrings_name(error: RunsError) -> 
         name
         for item in type(error).__mro__
         if issubclass(item, RunsError)
-        for name in re.findall(r"^        (\w+): ", item.__doc__ or "", re.MULTILINE)
+        for name in re.findall(r"^    (\w+): ", inspect.cleandoc(item.__doc__ or ""), re.MULTILINE)
     }
     assert documented == set(vars(error))
 
