@@ -311,7 +311,8 @@ class StructSchema(ma.Schema, Generic[T], metaclass=_StructSchemaMeta):
     ``validate`` checks a part of a record with ``partial=True``; ``load`` makes whole structs.
 
     Raises:
-        TypeError: when the class is made, for an annotation that has no marshmallow field.
+        TypeError: for an annotation that has no marshmallow field: when the class is made, inside of nested
+            structs at the first use.
         marshmallow.ValidationError: from ``load``, for a record that is not valid.
     """
 
