@@ -1,0 +1,96 @@
+"""Measure, print the tables, write JSON: ``python -m benchmarks [--quick] [--only SECTION]``."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+
+from benchmarks import report, sections
+from benchmarks.marks import Figure
+from benchmarks.sections import Plan
+
+FULL = Plan(
+    events=100_000, loopback_events=100_000, rounds=9, lone=2_000, idle_seconds=5.0, growth_events=10_000_000
+)
+QUICK = Plan(
+    events=10_000,
+    loopback_events=10_000,
+    rounds=5,
+    lone=200,
+    idle_seconds=1.0,
+    growth_events=200_000,
+    quick=True,
+)
+PEERS = (
+    "rxruns",
+    "reactivex",
+    "requests",
+    "urllib3",
+    "marshmallow",
+    "msgspec",
+    "pydantic",
+    "httpx",
+    "orjson",
+)
+
+SECTIONS: dict[str, Callable[[Plan, report.Report], None]] = {
+    "memory": sections.in_memory_tables,
+    "loopback": sections.loopback_tables,
+    "latency": sections.latency_table,
+    "idle": sections.idle_table,
+    "streams": sections.streams_table,
+    "operators": sections.operators_tables,
+    "growth": sections.growth_table,
+    "import": sections.import_table,
+}
+
+
+def main() -> int:
+    """Run the sections; 1 if a figure is short of what it has to be."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="under a minute: small inputs, few rounds")
+    parser.add_argument("--only", choices=SECTIONS, action="append", help="this section; may be repeated")
+    parser.add_argument("--rounds", type=int, help="rounds of each comparison")
+    parser.add_argument("--json", type=Path, default=Path("benchmarks.json"), help="where the figures go")
+    asked = parser.parse_args()
+    plan = QUICK if asked.quick else FULL
+    if asked.rounds:
+        plan = msgspec.structs.replace(plan, rounds=asked.rounds)
+
+    results = report.Report()
+    for name, section in SECTIONS.items():
+        if asked.only is None or name in asked.only:
+            started = time.perf_counter()
+            section(plan, results)
+            print(f"({name}: {time.perf_counter() - started:.0f} s)\n", file=sys.stderr)
+    results.print_marks()
+    environment = {
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()} {platform.system()}",
+        "versions": {name: _version(name) for name in PEERS},
+        "plan": plan,
+    }
+    asked.json.write_bytes(msgspec.json.format(msgspec.json.encode(results.content(environment))))
+    return int(any(_is_short(figure) for figure in results.figures))
+
+
+def _is_short(figure: Figure) -> bool:
+    return figure.mark.verdict(figure.measured) == "short"
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except ImportError:
+        return "not installed"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,207 @@
+"""What is measured, section by section, and put into tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from benchmarks import growth, in_memory, latency, loopback
+from benchmarks.corpus import MIXES
+from benchmarks.measuring import Sample, Spread, per_event, ratio, spread
+from benchmarks.processes import import_seconds, measured_alone
+from benchmarks.report import Report
+from benchmarks.server import serving
+
+LIBRARIES = "import reactivex, requests, marshmallow, msgspec"
+SHAPES = {"large": 32 * 1024, "small": 16 * 1024, "largest": 64 * 1024, "single": 0}
+_SHAPE_NAMES = {
+    "large": "32 KiB chunks",
+    "small": "16 KiB chunks",
+    "largest": "64 KiB chunks",
+    "single": "one event per chunk",
+}
+_COLUMNS = ("", "CPU µs an event", "wall µs an event", "CPU ÷ ours", "wall ÷ ours")
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """How much is measured."""
+
+    events: int
+    loopback_events: int
+    rounds: int
+    lone: int
+    idle_seconds: float
+    growth_events: int
+    quick: bool = False
+
+
+def in_memory_tables(plan: Plan, report: Report) -> None:
+    """Recorded logs against loaders that get whole lines out of memory."""
+    for mix in MIXES[: 1 if plan.quick else None]:
+        samples = in_memory.measure(mix, plan.events, plan.rounds)
+        for fate, by_name in samples.items():
+            _compare(report, f"Recorded log, mix {mix}, {fate}", by_name, in_memory.OURS, plan.events)
+        if mix == "stream":
+            _mark_in_memory(report, samples)
+            _mark_kept_memory(report, plan)
+
+
+def _mark_in_memory(report: Report, samples: Mapping[str, Mapping[str, Sequence[Sample]]]) -> None:
+    for peer, name, fates in (
+        ("Schema.load", "Schema.load", ("dropped",)),
+        ("pydantic", "pydantic", ("dropped", "kept")),
+        ("msgspec", "msgspec alone", ("dropped", "kept")),
+        ("orjson.loads", "orjson.loads alone", ("dropped",)),
+    ):
+        for fate in fates:
+            report.mark(f"recorded log / {name}, {fate}", ratio(samples[fate], peer, in_memory.OURS))
+
+
+def _mark_kept_memory(report: Report, plan: Plan) -> None:
+    with in_memory.recorded_log("stream", max(plan.events, 50_000)) as path:
+        ours, theirs = (
+            [float(measured_alone("kept_bytes", name, path)) for _ in range(3)]
+            for name in (in_memory.OURS, "pydantic")
+        )
+    report.table(
+        "Memory of a kept event", ("", "bytes"), [("rxruns", spread(ours)), ("pydantic", spread(theirs))]
+    )
+    report.mark(
+        "memory of a kept event / pydantic's",
+        spread([mine / other for mine, other in zip(ours, theirs, strict=True)]),
+    )
+
+
+def loopback_tables(plan: Plan, report: Report) -> None:
+    """Socket to on_next, over HTTP from another process."""
+    with serving() as server:
+        for mix in MIXES[: 1 if plan.quick else None]:
+            for shape in ("large", "single") if plan.quick else SHAPES:
+                events = plan.loopback_events
+                samples = loopback.measure(server, mix, SHAPES[shape], events, plan.rounds)
+                for fate, by_name in samples.items():
+                    title = f"Loopback, {_SHAPE_NAMES[shape]}, mix {mix}, {fate}"
+                    _compare(report, title, by_name, loopback.OURS, events)
+                if mix == "stream":
+                    _mark_loopback(report, shape, samples["dropped"])
+
+
+def _mark_loopback(report: Report, shape: str, samples: Mapping[str, Sequence[Sample]]) -> None:
+    if shape == "large":
+        for peer in ("httpx + pydantic", "requests + json", "orjson.loads in memory"):
+            report.mark(f"large chunks / {peer}", ratio(samples, peer, loopback.OURS))
+    elif shape == "single":
+        report.mark(
+            "one event per chunk / httpx + pydantic", ratio(samples, "httpx + pydantic", loopback.OURS)
+        )
+
+
+def latency_table(plan: Plan, report: Report) -> None:
+    """Opening a stream, and lone events."""
+    with serving() as server:
+        samples = latency.openings(server, plan.rounds)
+        delays = latency.lone_events(server, plan.lone)
+    _compare(report, "Opening a stream to its first event", samples, latency.OURS, latency.AT_ONCE)
+    slower = [
+        mine.wall / theirs.wall
+        for mine, theirs in zip(samples[latency.OURS], samples["requests"], strict=True)
+    ]
+    report.mark("opening to the first event / requests", spread(slower))
+    report.mark("lone event, median", _point(delays[len(delays) // 2]), "ms")
+    report.mark("lone event, p99", _point(delays[len(delays) * 99 // 100]), "ms")
+
+
+def idle_table(plan: Plan, report: Report) -> None:
+    """What streams cost that wait."""
+    with serving() as server:
+        cost = measured_alone("idle", server, 300, plan.idle_seconds)
+    report.mark("memory of an idle stream", _point(cost["kib"]), "KiB")
+    report.mark("CPU of 300 idle streams", _point(round(cost["cpu_percent"], 2)), "%")
+
+
+def streams_table(plan: Plan, report: Report) -> None:
+    """The same number of events, over ever more streams at once."""
+    counts = [1, 200] if plan.quick else [1, 10, 50, 200, 1000]
+    total = plan.loopback_events * (10 if plan.quick else 5)
+    with serving() as server:
+        samples = growth.streams(server, counts, total, plan.rounds)
+    _compare(report, f"Streams at once, {total:,} events in all", samples, "1", total)
+    report.mark("200 streams at once / one stream, rate", ratio(samples, "1", "200"))
+
+
+def operators_tables(plan: Plan, report: Report) -> None:
+    """More operators in a row, and what ours cost beyond RxPY's own."""
+    log = growth.decoded(plan.events)
+    rows = [
+        (name, per_event(samples, len(log)))
+        for name, samples in growth.chains(log, [1, 2, 4, 7, 10], plan.rounds).items()
+    ]
+    report.table("RxPY filters in a row", ("", "CPU µs an event"), rows)
+    samples = growth.operators(log, plan.rounds)
+    plain = samples[growth.PLAIN]
+    beyond = [
+        (
+            name,
+            per_event(mine, len(log)),
+            spread([(one.cpu - other.cpu) / len(log) * 1e6 for one, other in zip(mine, plain, strict=True)]),
+        )
+        for name, mine in samples.items()
+    ]
+    report.table("One operator", ("", "CPU µs an event", f"beyond {growth.PLAIN}"), beyond)
+
+
+def growth_table(plan: Plan, report: Report) -> None:
+    """Rate and memory for ever more events through four operators."""
+    rows = []
+    events = 10_000
+    while events <= plan.growth_events:
+        with serving() as server:
+            cost = measured_alone("growth", server, events)
+        rows.append((f"{events:,}", events / cost["cpu"], events / cost["wall"], cost["growth_mib"]))
+        events *= 10
+    report.table("Events through four operators", ("", "events/CPU s", "events/s", "memory growth MiB"), rows)
+    report.mark("memory growth through four operators", _point(max(0.0, rows[-1][3])), "MiB")
+
+
+def import_table(plan: Plan, report: Report) -> None:
+    """A new interpreter with and without us."""
+    statements = {"rxruns": "import rxruns", "its four libraries": LIBRARIES, "nothing": "pass"}
+    seconds: dict[str, list[float]] = {name: [] for name in statements}
+    for number in range(plan.rounds + 1):
+        for name, statement in statements.items():
+            cost = import_seconds(statement)
+            if number:  # the first one compiles
+                seconds[name].append(cost)
+    report.table(
+        "Import, CPU", ("", "ms"), [(name, spread([s * 1e3 for s in cost])) for name, cost in seconds.items()]
+    )
+    report.mark(
+        "import rxruns / its four libraries",
+        spread(
+            [
+                ours / theirs
+                for ours, theirs in zip(seconds["rxruns"], seconds["its four libraries"], strict=True)
+            ]
+        ),
+    )
+
+
+def _compare(
+    report: Report, title: str, samples: Mapping[str, Sequence[Sample]], ours: str, events: int
+) -> None:
+    rows = [
+        (
+            name,
+            per_event(mine, events),
+            per_event(mine, events, "wall"),
+            ratio(samples, name, ours),
+            ratio(samples, name, ours, "wall"),
+        )
+        for name, mine in samples.items()
+    ]
+    report.table(title, _COLUMNS, rows)
+
+
+def _point(value: float) -> Spread:
+    return Spread(value, value, value)
