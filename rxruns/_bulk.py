@@ -54,6 +54,7 @@ class EventLines:
         self._unasked: frozenset[type] = frozenset(() if include_output else (RunCompleted, NodeOutput))
         self._batch: list[bytes] = []
         self._rest: Iterator[bytes] = iter(())
+        self._after = 0  # the last whole line: 1 at the tail
 
     @property
     def line(self) -> bytes:
@@ -63,7 +64,7 @@ class EventLines:
     @property
     def number(self) -> int:
         """Of that line, from 1."""
-        return self._lines.number - length_hint(self._rest)
+        return self._lines.number - length_hint(self._rest) + self._after
 
     def __iter__(self) -> Iterator[RunEvent]:
         unasked = self._unasked
@@ -84,6 +85,16 @@ class EventLines:
                     self._on_invalid(error)
                 except (msgspec.DecodeError, ValueError, RecursionError):
                     events = chain(map(self._decode_alone, [self.line]), map(decode_known, self._rest))
+
+    def decode_tail(self) -> RunEvent | None:
+        """The event of the bytes after the last newline, when all whole lines were given.
+
+        Raises:
+            RecordError: they are no valid event, and no record at all if they were cut.
+        """
+        self._batch = [self._lines.tail]
+        self._after = 1
+        return self._decode_alone(self._lines.tail)
 
     def _decoded(self) -> Iterable[RunEvent | None]:
         if len(self._batch) > _FEW and _are_plain(self._batch):

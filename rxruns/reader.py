@@ -23,7 +23,8 @@ from msgspec import Struct
 from reactivex import abc
 
 from rxruns._arguments import MAX_PAGE, check_after_seq, check_limit
-from rxruns._decoding import RecordError, event_decoder, excerpt
+from rxruns._bulk import EventLines
+from rxruns._decoding import RecordError, excerpt
 from rxruns._framing import Lines
 from rxruns._retry import RETRY_AFTER_LIMIT, ResumePolicy, is_retryable
 from rxruns._transport import Cancellation, Cancelled, OpenStream
@@ -51,6 +52,7 @@ OnLifecycle = Callable[[LifecycleEvent], object]
 logger = logging.getLogger("rxruns")
 T = TypeVar("T")
 
+_TERMINAL = frozenset(TerminalEvent.__subclasses__())
 _ALIVE = (RunStatus.RUNNING, RunStatus.WAITING)
 _ENDED = (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELED)
 
@@ -135,7 +137,6 @@ class EventReader:
         self._options = options
         self._observer = observer
         self._on_closed = on_closed
-        self._decode = event_decoder(include_output=options.include_output)
         self._cancellation = Cancellation()
         # What is known of the run.
         self._run_id = NIL
@@ -149,7 +150,7 @@ class EventReader:
         # Of this connection.
         self._announce: type[Connected] | type[Resumed] | None = Connected
         self._opened_at = 0.0
-        self._lines = Lines(())
+        self._events = EventLines(Lines(()), self._refuse)
         self._progressed = False
         self._came = 0
         self._skipped = 0  # bad lines, each of which may stand for one missing event
@@ -245,22 +246,17 @@ class EventReader:
         return stream
 
     def _read(self, stream: OpenStream, page: int | None) -> bool:
-        lines = self._lines = Lines(stream.chunks(), self._client.max_line_bytes, self._refuse_overlong)
-        decode = self._decode
-        for line in lines:
-            try:
-                event = decode(line)
-            except RecordError as error:
-                self._refuse(error, line, lines.number)
-            else:
-                if event is not None and self._take(event, line):
-                    return True
+        lines = Lines(stream.chunks(), self._client.max_line_bytes, self._refuse_overlong)
+        self._events = EventLines(lines, self._refuse, include_output=self._options.include_output)
+        for event in self._events:
+            if self._take(event):
+                return True
         return self._end_of_body(lines, page)
 
-    def _take(self, event: RunEvent, line: bytes) -> bool:
+    def _take(self, event: RunEvent) -> bool:
         """Hand an event over, unless it came before. True: it was the last one."""
         if event.run_id.int != self._run_id.int:
-            self._refuse(RecordError(f"an event of another run, {event.run_id}"), line, self._lines.number)
+            self._refuse(RecordError(f"an event of another run, {event.run_id}"))
             return False
         seq = event.seq
         due = self._cursor + 1
@@ -284,7 +280,7 @@ class EventReader:
             self._remaining -= 1
             if self._remaining == 0:
                 return True
-        return isinstance(event, TerminalEvent)
+        return type(event) in _TERMINAL
 
     def _note_progress(self) -> None:
         self._progressed = True
@@ -294,7 +290,7 @@ class EventReader:
 
     def _end_of_body(self, lines: Lines, page: int | None) -> bool:
         """What a clean end of the bytes means."""
-        if lines.tail and self._take_tail(lines):
+        if lines.tail and self._take_tail():
             return True
         if page is not None and self._came >= page:
             return False
@@ -302,20 +298,24 @@ class EventReader:
             return True
         raise _Fault(self._interrupted("the stream ended before the run did"), silent=not self._progressed)
 
-    def _take_tail(self, lines: Lines) -> bool:
+    def _take_tail(self) -> bool:
         """A last line without a newline counts if it is a whole record; else it is fetched again."""
         try:
-            event = self._decode(lines.tail)
+            event = self._events.decode_tail()
         except RecordError as error:
             if not error.is_record:
                 raise _Fault(self._interrupted("the stream ended in the middle of a line")) from error
-            self._refuse(error, lines.tail, lines.number + 1)
+            self._refuse(error)
             return False
-        return event is not None and self._take(event, lines.tail)
+        return event is not None and self._take(event)
 
     # ---- bad lines ----
 
-    def _refuse(self, error: RecordError, line: bytes, number: int) -> None:
+    def _refuse(self, error: RecordError) -> None:
+        """Raise or report the line that came last."""
+        self._refuse_line(error, self._events.line, self._events.number)
+
+    def _refuse_line(self, error: RecordError, line: bytes, number: int) -> None:
         """Raise or report a bad line. The next event may leave out the ``seq`` that it may have had."""
         refused = StreamProtocolError(
             str(error), raw_data=excerpt(line), line_number=number, run_id=self._run_id, last_seq=self._cursor
@@ -333,7 +333,9 @@ class EventReader:
 
     def _refuse_overlong(self, number: int, start: bytes) -> None:
         limit = self._client.max_line_bytes
-        self._refuse(RecordError(f"a line is longer than {limit:,} bytes (max_line_bytes)"), start, number)
+        self._refuse_line(
+            RecordError(f"a line is longer than {limit:,} bytes (max_line_bytes)"), start, number
+        )
 
     # ---- faults ----
 

@@ -18,7 +18,7 @@ from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposab
 from reactivex.scheduler import CurrentThreadScheduler, TimeoutScheduler
 
 from rxruns._bulk import EventLines
-from rxruns._decoding import RecordError, event_decoder, excerpt
+from rxruns._decoding import RecordError, excerpt
 from rxruns._framing import Lines
 from rxruns.errors import InvalidArgumentError, StreamProtocolError
 from rxruns.events import RunEvent
@@ -120,7 +120,7 @@ class _RecordedLog:
 
         lines = Lines(self._chunks(), _MAX_LINE_BYTES, self._refuse_overlong)
         events = EventLines(lines, refuse)
-        return chain(events, self._last_event(lines))
+        return chain(events, self._last_event(events))
 
     def _chunks(self) -> Iterator[bytes]:
         while not self.closed:
@@ -139,15 +139,15 @@ class _RecordedLog:
                 return
             yield chunk
 
-    def _last_event(self, lines: Lines) -> Iterator[RunEvent]:
+    def _last_event(self, events: EventLines) -> Iterator[RunEvent]:
         """That of bytes which no newline ends, unless they were cut. Asked for after the whole lines."""
         try:
-            event = event_decoder()(lines.tail)
+            event = events.decode_tail()
         except RecordError as error:
             if error.is_record:
-                self._refuse(error, lines.tail, lines.number + 1)
+                self._refuse(error, events.line, events.number)
             else:
-                logger.warning("%s: the last line, %d, was cut and is left out", self._path, lines.number + 1)
+                logger.warning("%s: the last line, %d, was cut and is left out", self._path, events.number)
         else:
             if event is not None:
                 yield event

@@ -30,6 +30,9 @@ class Hold(Protocol):
 class Cancellation:
     """Stops what goes on under it, one request after the other, now and for good.
 
+    Attributes:
+        cancelled: whether :meth:`cancel` was called. To be read only: looked at for each event.
+
     >>> cancellation = Cancellation()
     >>> cancellation.wait(0)
     False
@@ -39,20 +42,17 @@ class Cancellation:
     """
 
     def __init__(self) -> None:
+        self.cancelled = False
         # Reentrant: a signal or the garbage collector may come in between, on the same thread.
         self._lock = threading.RLock()
         self._event = threading.Event()
         self._socket: socket.socket | None = None
         self._hold: Hold | None = None
 
-    @property
-    def cancelled(self) -> bool:
-        """Whether :meth:`cancel` was called."""
-        return self._event.is_set()
-
     def cancel(self) -> None:
         """Stop. From any thread, at any time, any number of times; never waits for the network."""
         with self._lock:
+            self.cancelled = True
             self._event.set()
             self._shut_down()
 
@@ -62,7 +62,7 @@ class Cancellation:
 
     def check(self) -> None:
         """Raise `Cancelled` if cancelled."""
-        if self._event.is_set():
+        if self.cancelled:
             raise Cancelled
 
     def note(self, sock: socket.socket, hold: Hold) -> None:
@@ -74,7 +74,7 @@ class Cancellation:
         self.release()
         with self._lock:
             self._socket, self._hold = sock, hold
-            if self._event.is_set():
+            if self.cancelled:
                 self._shut_down()
         self.check()
 
