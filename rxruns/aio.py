@@ -150,7 +150,7 @@ class AsyncIteration(AsyncIterator[_T], Generic[_T]):
             raise
 
     async def aclose(self) -> None:
-        """Dispose. Nothing follows."""
+        """Dispose. Nothing follows; a task that waits for a value ends its loop."""
         self._close()
 
     async def __aenter__(self) -> AsyncIteration[_T]:
@@ -169,6 +169,7 @@ class AsyncIteration(AsyncIterator[_T], Generic[_T]):
 
     def _close(self) -> None:
         self._channel.close()
+        self._alarm.ring()
         self._subscription.dispose()
 
     async def _take(self) -> _T:

@@ -65,8 +65,9 @@ class Iteration(Iterator[_T], Generic[_T]):
             raise
 
     def close(self) -> None:
-        """Dispose. Nothing follows."""
+        """Dispose. Nothing follows; a loop that waits, in another thread, ends."""
         self._channel.close()
+        self._alarm.put(None)
         self._subscription.dispose()
 
     def __enter__(self) -> Iteration[_T]:

@@ -124,6 +124,22 @@ class TestIterate:
 
         run(read())
 
+    def test_aclose_ends_the_loop_of_a_task_that_waits(self) -> None:
+        source: Subject[int] = Subject()
+        values = aio.iterate(source)
+
+        async def read() -> list[int]:
+            return [value async for value in values]
+
+        async def close() -> list[int]:
+            reading = asyncio.ensure_future(read())
+            while not source.observers:
+                await asyncio.sleep(0)
+            await values.aclose()
+            return await reading
+
+        assert [] == run(close())
+
     def test_an_idle_loop_is_resumed_at_once(self) -> None:
         source: Subject[float] = Subject()
 

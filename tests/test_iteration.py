@@ -135,9 +135,11 @@ def test_after_close_nothing_follows() -> None:
 
 
 def test_close_from_another_thread_ends_a_waiting_loop() -> None:
-    values = iterate(reactivex.never())
+    source: Subject[int] = Subject()
+    values = iterate(source)
     waiting = threading.Thread(target=lambda: list(values))
     waiting.start()
+    assert eventually(lambda: bool(source.observers))
     values.close()
     waiting.join(HANG)
     assert not waiting.is_alive()
