@@ -1,0 +1,80 @@
+"""The pages in docs say what is so: none is stale, none is missing, each test that they name is there."""
+
+from __future__ import annotations
+
+import ast
+import re
+import runpy
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from rxruns import operators
+from rxruns.operators import _rxpy, _typed
+from tests import test_schemas_contract
+from tests.conftest import ROOT
+
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+
+
+@pytest.fixture(scope="module")
+def writer() -> dict[str, Any]:
+    """What the script defines that writes the page of operators."""
+    return runpy.run_path(str(DOCS / "operators.py"), run_name="writer")
+
+
+def test_the_page_of_operators_is_not_stale(writer: dict[str, Any]) -> None:
+    assert writer["page"]() == (DOCS / "operators.md").read_text("utf-8"), "run `python docs/operators.py`"
+
+
+def test_the_page_of_operators_has_all_of_ours(writer: dict[str, Any]) -> None:
+    ours = set(operators.__all__) - _names(_rxpy) - _names(_typed)
+    assert {name for name in ours if name.islower()} == set(writer["OURS"])
+
+
+def _names(module: ModuleType) -> set[str]:
+    return set(module.__all__)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_each_test_that_a_page_names_is_there(page: Path) -> None:
+    named = re.findall(r"`(?:tests/)?(test_\w+\.py)(?:::(test_\w+))?`", page.read_text("utf-8"))
+
+    assert [] == [(file, test) for file, test in named if test not in _tests_of(file)]
+
+
+def _tests_of(file: str) -> set[str]:
+    """The tests of a module, and the empty name for the module itself; nothing if there is none."""
+    found = {""} if (ROOT / "tests" / file).exists() or list((ROOT / "tests").glob(f"*/{file}")) else set()
+    for path in (ROOT / "tests").rglob(file):
+        tree = ast.parse(path.read_text("utf-8"))
+        found |= {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    return found
+
+
+def test_each_row_about_msgspec_and_marshmallow_names_its_test() -> None:
+    table = (
+        (DOCS / "schemas.md").read_text("utf-8").partition("## Where the two differ")[2].partition("\n## ")[0]
+    )
+    rows = [line for line in table.splitlines() if line.startswith("| ")][2:]
+
+    assert len(rows) > 30
+    assert [] == [row for row in rows if not re.search(r"`test_\w+\.py::test_\w+` \|$", row)]
+
+
+def test_the_deliberate_differences_are_those_that_are_tested() -> None:
+    page = (DOCS / "schemas.md").read_text("utf-8")
+    listed = re.findall(r"^- (.*)$", page.partition("JSON Schema, on purpose")[2], re.MULTILINE)
+
+    assert list(test_schemas_contract.DELIBERATE) == listed
+
+
+def test_the_index_links_every_page_and_every_example() -> None:
+    index = (DOCS / "index.md").read_text("utf-8")
+    files = [path.name for path in PAGES if path.name != "index.md"]
+    files += [f"../examples/{path.name}" for path in (ROOT / "examples").glob("*.py")]
+
+    assert [] == [file for file in files if f"]({file})" not in index]
