@@ -107,7 +107,7 @@ class TestIterate:
             reading.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await reading
-            assert not source.observers
+            assert eventually(lambda: not source.observers)
             assert [] == [value async for value in values]
 
         run(read())
@@ -301,7 +301,7 @@ class TestLast:
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await waiting
-            assert not source.observers
+            assert eventually(lambda: not source.observers)
             observer.on_completed()
             await asyncio.sleep(0)
 
