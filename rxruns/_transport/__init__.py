@@ -5,8 +5,8 @@ here, with theirs as its ``__cause__``. Each request runs under a :class:`Cancel
 phase but DNS and TCP connect at once; after those nothing is sent any more.
 
 ``_cancellation`` frees a blocked socket, ``_credentials`` and ``_answers`` are values, ``_exchange`` is one
-request and what became of it, ``_connections`` are urllib3's that note their sockets, ``_bodies`` reads,
-``_send`` puts them together.
+request and what became of it, ``_chunked`` unpacks chunks, ``_connections`` are urllib3's that note their
+sockets, ``_bodies`` reads, ``_send`` puts them together.
 """
 
 from rxruns._transport._answers import Answer, RequestMetrics

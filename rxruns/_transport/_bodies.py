@@ -76,14 +76,7 @@ def read_bounded(response: requests.Response, cancellation: Cancellation, limit:
 
 
 def _pieces(response: requests.Response) -> Iterator[bytes]:
-    """The body's bytes as they come.
-
-    ``raw.stream`` is the faster one, but waits for a full buffer where the body is not chunked.
-    """
-    raw = response.raw
+    """The body's bytes as they come."""
     packed = response.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity")
-    if raw.chunked and not packed:
-        yield from raw.stream(_PIECE, decode_content=False)
-    else:
-        while piece := raw.read1(_PIECE, decode_content=packed):
-            yield piece
+    while piece := response.raw.read1(_PIECE, decode_content=packed):
+        yield piece

@@ -19,6 +19,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from rxruns._transport._cancellation import Cancellation
+from rxruns._transport._chunked import PromptResponse
 from rxruns._transport._exchange import Exchange
 
 _current: ContextVar[Exchange | None] = ContextVar("rxruns_exchange", default=None)
@@ -41,6 +42,7 @@ def _note(cancellation: Cancellation, sock: socket.socket) -> None:
 class _NotingConnection(HTTPConnection):
     """Notes its socket with the cancellation of the request that it is used for."""
 
+    response_class = PromptResponse
     cancellation: Cancellation | None = None
 
     def _new_conn(self) -> socket.socket:
