@@ -549,9 +549,22 @@ def test_names_of_a_schemas_own_attributes_are_good_field_names() -> None:
     assert record == ReservedHolderSchema().dump(loaded)
 
 
-def test_nested_schemas_do_not_take_the_names_of_those_that_people_wrote() -> None:
-    ShapeSchema().load(FULL)
-    assert PointSchema is ma.class_registry.get_class("PointSchema")
+class Nested(Struct):
+    a: int
+
+
+class Nesting(Struct):
+    inner: Nested
+
+
+class NestingSchema(StructSchema[Nesting]):
+    """Its nested schema is nobody's to find."""
+
+
+def test_nested_schemas_do_not_take_the_names_of_those_that_people_write() -> None:
+    assert Nesting(inner=Nested(a=1)) == NestingSchema().load({"inner": {"a": 1}})
+    with pytest.raises(ma.exceptions.RegistryError):
+        ma.class_registry.get_class("NestedSchema")
 
 
 # ---- what can not be translated ----
