@@ -108,8 +108,8 @@ _DELTA = "node_output_delta"
 def lines(mix: str, events: int, *, run_id: str = RUN_ID, ends: bool = True) -> Iterator[bytes]:
     """The lines of one run's log, each with its newline: a period of some thousand, numbered on and on.
 
-    The mix ``alike`` has terminal events in its midst; with `ends` the one at the very end is the only one, so
-    that the whole can be streamed.
+    The mix ``alike`` has terminal events in its midst; with `ends` the one at the very end is the only one,
+    so that the whole can be streamed.
     """
     period = [
         (head, tail)

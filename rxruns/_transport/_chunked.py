@@ -89,7 +89,7 @@ class PromptResponse(http.client.HTTPResponse):
         Raises:
             http.client.IncompleteRead: the connection ended before the body did.
         """
-        if not self.chunked or self.fp is None:
+        if not self.chunked or self.fp is None:  # pyright: ignore[reportUnnecessaryComparison]
             return super().read1(n)
         chunks = self._chunks = self._chunks or Chunks()
         content = b""
