@@ -29,6 +29,7 @@ from rxruns.costs import CostTotals
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import (
     NodeError,
+    NodeLLMCall,
     PayloadArtifact,
     PlanEvent,
     RunCompleted,
@@ -156,7 +157,8 @@ class RunState(Struct, frozen=True, kw_only=True):
         Raises:
             InvalidArgumentError: for an event of another run.
         """
-        if self.run_id is not None and event.run_id != self.run_id:
+        # By their numbers: to compare two UUIDs takes four times as long.
+        if self.run_id is not None and event.run_id.int != self.run_id.int:
             raise InvalidArgumentError(
                 f"run_id: an event of run {event.run_id} can not change the state of run {self.run_id}; "
                 "fold each run on its own, with ops.group_by for instance",
@@ -173,7 +175,8 @@ class RunState(Struct, frozen=True, kw_only=True):
             node = (known or NodeState(id=node_id)).step_to(event)
             if node is not known:
                 nodes = nodes.having(node)
-            costs = costs.step(event)
+            if isinstance(event, NodeLLMCall):
+                costs = costs.step(event)
         return replace(self, run_id=event.run_id, nodes=nodes, costs=costs, last_seq=event.seq)
 
     def _planned(self, event: PlanEvent) -> RunState:
