@@ -1,13 +1,14 @@
 """Many lines to many events, at the speed of msgspec.
 
 What msgspec does not see of a line (bytes that are not UTF-8 in a field that nobody declares, nesting) is
-looked for in all the lines that came together. After that nothing stands between a line and its event, except
-where msgspec refuses one: that line is decoded alone.
+looked for in all the lines that came together. Then they are decoded in a loop that is all C, up to a line
+that msgspec refuses: that one is decoded alone, and the loop goes on behind it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain, filterfalse
 from operator import length_hint
 
@@ -29,9 +30,14 @@ __all__ = ["EventLines"]
 _FEW = 4
 """Up to that many lines are decoded one by one: to check them together takes longer."""
 
+_AT_ONCE = 32
+"""So many events exist before the first of them is given: more would not stay in the processor's cache."""
+
+_WITH_OUTPUT: frozenset[type] = frozenset((RunCompleted, NodeOutput))
+
 
 class EventLines:
-    """Iterate the events of lines, each as soon as it is decoded. Blank lines and keep-alives have none.
+    """Iterate the events of lines. Blank lines and keep-alives have none.
 
     Args:
         lines: where they come from.
@@ -51,40 +57,26 @@ class EventLines:
         self._lines = lines
         self._on_invalid = on_invalid
         self._decode_alone = event_decoder(include_output=include_output)
-        self._unasked: frozenset[type] = frozenset(() if include_output else (RunCompleted, NodeOutput))
+        self._include_output = include_output
+        # Lines that came together, the number of the first, how many were decoded, what was not given yet.
         self._batch: list[bytes] = []
-        self._rest: Iterator[bytes] = iter(())
-        self._after = 0  # the last whole line: 1 at the tail
+        self._first = 1
+        self._decoded = 0
+        self._rest: Iterator[RunEvent] = iter(())
+        self._iterator = chain.from_iterable(map(self._give, self._decode()))
 
     @property
     def line(self) -> bytes:
         """That of the event that was given last, or of the error."""
-        return self._batch[~length_hint(self._rest)]
+        return self._batch[self._place]
 
     @property
     def number(self) -> int:
         """Of that line, from 1."""
-        return self._lines.number - length_hint(self._rest) + self._after
+        return self._first + self._place
 
     def __iter__(self) -> Iterator[RunEvent]:
-        unasked = self._unasked
-        for batch in self._lines.batches():
-            self._batch = batch
-            self._rest = iter(batch)
-            events = self._decoded()
-            while True:
-                try:
-                    for event in events:
-                        if event is None:
-                            continue
-                        if type(event) in unasked:
-                            refuse_included(event)
-                        yield event
-                    break
-                except RecordError as error:
-                    self._on_invalid(error)
-                except (msgspec.DecodeError, ValueError, RecursionError):
-                    events = chain(map(self._decode_alone, [self.line]), map(decode_known, self._rest))
+        return self._iterator
 
     def decode_tail(self) -> RunEvent | None:
         """The event of the bytes after the last newline, when all whole lines were given.
@@ -92,14 +84,53 @@ class EventLines:
         Raises:
             RecordError: they are no valid event, and no record at all if they were cut.
         """
-        self._batch = [self._lines.tail]
-        self._after = 1
-        return self._decode_alone(self._lines.tail)
+        tail = self._lines.tail
+        self._batch, self._first, self._decoded = [tail], self._lines.number + 1, 1
+        return self._decode_alone(tail)
 
-    def _decoded(self) -> Iterable[RunEvent | None]:
-        if len(self._batch) > _FEW and _are_plain(self._batch):
-            return map(decode_known, self._rest)
-        return map(self._decode_alone, self._rest)
+    @property
+    def _place(self) -> int:
+        return self._decoded - 1 - length_hint(self._rest)
+
+    def _give(self, events: Sequence[RunEvent]) -> Iterator[RunEvent]:
+        self._rest = iter(events)
+        return self._rest
+
+    def _decode(self) -> Iterator[Sequence[RunEvent]]:
+        for batch in self._lines.batches():
+            self._batch, self._first, self._decoded = batch, self._lines.number - len(batch) + 1, 0
+            if len(batch) > _FEW and _are_plain(batch):
+                yield from self._decode_at_once(batch)
+            else:
+                yield from self._decode_each(batch)
+            self._batch = batch = []  # a stream that waits keeps nothing of what came
+
+    def _decode_at_once(self, batch: list[bytes]) -> Iterator[Sequence[RunEvent]]:
+        while self._decoded < len(batch):
+            lines = batch[self._decoded : self._decoded + _AT_ONCE]
+            events: list[RunEvent] = []
+            with suppress(msgspec.DecodeError, ValueError, RecursionError):
+                events.extend(map(decode_known, lines))  # up to one that is refused
+            if not self._include_output and _is_any_included(events):
+                events.clear()
+                alone = lines
+            else:
+                alone = lines[len(events) : len(events) + 1]
+            self._decoded += len(events)
+            yield events
+            del events
+            yield from self._decode_each(alone)
+
+    def _decode_each(self, lines: Iterable[bytes]) -> Iterator[Sequence[RunEvent]]:
+        for line in lines:
+            self._decoded += 1
+            try:
+                event = self._decode_alone(line)
+            except RecordError as error:
+                self._on_invalid(error)
+            else:
+                if event is not None:
+                    yield (event,)
 
 
 def _are_plain(lines: list[bytes]) -> bool:
@@ -112,3 +143,14 @@ def _are_plain(lines: list[bytes]) -> bool:
     except (UnicodeDecodeError, RecordError, RecursionError):
         return False
     return True
+
+
+def _is_any_included(events: list[RunEvent]) -> bool:
+    """Whether one of them came with an output."""
+    try:
+        for event in events:
+            if type(event) in _WITH_OUTPUT:
+                refuse_included(event)
+    except RecordError:
+        return True
+    return False

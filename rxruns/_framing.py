@@ -87,6 +87,7 @@ class Lines:
                     lines[0] = self._take()
                 self._found += len(lines)
                 yield lines
+            del lines  # not kept until more comes
             if rest:
                 self._keep(rest)
         self.tail = self._take()

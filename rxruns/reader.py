@@ -15,7 +15,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Literal, TypeVar
 from uuid import UUID
 
@@ -248,39 +249,42 @@ class EventReader:
     def _read(self, stream: OpenStream, page: int | None) -> bool:
         lines = Lines(stream.chunks(), self._client.max_line_bytes, self._refuse_overlong)
         self._events = EventLines(lines, self._refuse, include_output=self._options.include_output)
-        for event in self._events:
-            if self._take(event):
+        run, cancellation, on_next = self._run_id.int, self._cancellation, self._observer.on_next
+        for event in chain(self._events, self._last_event(lines)):
+            seq = event.seq
+            if (seq != self._cursor + 1 or event.run_id.int != run) and not self._is_due(event):
+                continue
+            if cancellation.cancelled:
+                raise Cancelled
+            try:
+                on_next(event)
+            except BaseException as error:
+                raise _SubscriberError(error) from None
+            self._cursor = seq
+            if not self._progressed:
+                self._note_progress()
+            if type(event) in _TERMINAL or (self._remaining is not None and self._is_enough(self._remaining)):
                 return True
-        return self._end_of_body(lines, page)
+        return self._end_of_body(page)
 
-    def _take(self, event: RunEvent) -> bool:
-        """Hand an event over, unless it came before. True: it was the last one."""
+    def _is_due(self, event: RunEvent) -> bool:
+        """Whether an event is to be handed over although it is not plainly the next one."""
         if event.run_id.int != self._run_id.int:
             self._refuse(RecordError(f"an event of another run, {event.run_id}"))
             return False
-        seq = event.seq
         due = self._cursor + 1
-        if seq != due:
-            if seq < due:
-                return False
-            if seq > due + self._skipped:
-                raise _Gap(expected=due, received=seq)
-            self._skipped = 0
-        if self._cancellation.cancelled:
-            raise Cancelled
-        try:
-            self._observer.on_next(event)
-        except BaseException as error:
-            raise _SubscriberError(error) from None
-        self._cursor = seq
-        if not self._progressed:
-            self._note_progress()
-        if self._remaining is not None:
-            self._came += 1
-            self._remaining -= 1
-            if self._remaining == 0:
-                return True
-        return type(event) in _TERMINAL
+        if event.seq < due:
+            return False
+        if event.seq > due + self._skipped:
+            raise _Gap(expected=due, received=event.seq)
+        self._skipped = 0
+        return True
+
+    def _is_enough(self, remaining: int) -> bool:
+        """Count an event where there is a limit."""
+        self._came += 1
+        self._remaining = remaining - 1
+        return self._remaining == 0
 
     def _note_progress(self) -> None:
         self._progressed = True
@@ -288,26 +292,27 @@ class EventReader:
         self._rounds = self._reconnects = 0
         self._gap_at = None
 
-    def _end_of_body(self, lines: Lines, page: int | None) -> bool:
+    def _end_of_body(self, page: int | None) -> bool:
         """What a clean end of the bytes means."""
-        if lines.tail and self._take_tail():
-            return True
         if page is not None and self._came >= page:
             return False
         if not self._options.wait:
             return True
         raise _Fault(self._interrupted("the stream ended before the run did"), silent=not self._progressed)
 
-    def _take_tail(self) -> bool:
+    def _last_event(self, lines: Lines) -> Iterator[RunEvent]:
         """A last line without a newline counts if it is a whole record; else it is fetched again."""
+        if not lines.tail:
+            return
         try:
             event = self._events.decode_tail()
         except RecordError as error:
             if not error.is_record:
                 raise _Fault(self._interrupted("the stream ended in the middle of a line")) from error
             self._refuse(error)
-            return False
-        return event is not None and self._take(event)
+        else:
+            if event is not None:
+                yield event
 
     # ---- bad lines ----
 

@@ -101,15 +101,19 @@ class _RecordedLog:
         self._file.close()
 
     def __iter__(self) -> Iterator[RunEvent]:
-        last_seqs: dict[int, int] = {}  # by the run's id as a number: hashing a UUID takes longer
+        run = last = 0  # of the event before; ids as numbers, because hashing a UUID takes longer
+        last_seqs = {run: last}
         try:
             with self._file:
                 for event in self._events():
                     if self.closed:
                         return
-                    run = event.run_id.int
-                    if event.seq > last_seqs.get(run, 0):
-                        last_seqs[run] = event.seq
+                    if event.run_id.int != run:
+                        last_seqs[run] = last
+                        run = event.run_id.int
+                        last = last_seqs.get(run, 0)
+                    if event.seq > last:
+                        last = event.seq
                         yield event
         except Exception as error:
             self.error = error
