@@ -16,13 +16,22 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from msgspec import Struct
 
-from rxruns._prices import EXACT, ModelKey, Price, Prices, checked
+from rxruns._prices import EXACT, ModelKey, Price, Prices, TieredPrice, checked, genai_prices
 from rxruns.events import NodeLLMCall, RunEvent, TokenUsage
 
 if TYPE_CHECKING:
     from rxruns.models import RunCostLineItem, RunCostSummary
 
-__all__ = ["CostDifference", "CostLineItem", "CostTotals", "Price", "Prices", "fold"]
+__all__ = [
+    "CostDifference",
+    "CostLineItem",
+    "CostTotals",
+    "Price",
+    "Prices",
+    "TieredPrice",
+    "fold",
+    "genai_prices",
+]
 
 _ZERO = Decimal(0)
 

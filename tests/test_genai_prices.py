@@ -1,0 +1,171 @@
+"""Prices from the extra: what the table says is taken over, what it does not say for sure is left out."""
+
+from __future__ import annotations
+
+import pickle
+import socket
+import sys
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from rxruns import workflow
+from rxruns.costs import CostTotals, Price, TieredPrice, fold, genai_prices
+from rxruns.devserver import DevServer
+from rxruns.errors import InvalidArgumentError
+from rxruns.state import RunState
+from tests.making import llm_call, tokens
+
+pytest.importorskip("genai_prices")
+
+from genai_prices import data_snapshot, types
+
+ONE, TWO, SIX = Decimal(1), Decimal(2), Decimal(6)
+NEW_YEAR = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def model(id: str, prices: Any, *, begins: str | None = None) -> types.ModelInfo:
+    match: Any = types.ClauseEquals(id) if begins is None else types.ClauseStartsWith(begins)
+    return types.ModelInfo(id=id, match=match, prices=prices)
+
+
+def tiered(base: Decimal, *tiers: tuple[int, Decimal]) -> types.TieredPrices:
+    return types.TieredPrices(base, [types.Tier(start, price) for start, price in tiers])
+
+
+def flat(**prices: Any) -> types.ModelPrice:
+    return types.ModelPrice(**{"input_mtok": ONE, "output_mtok": TWO, **prices})
+
+
+MODELS = [
+    model("flat", flat(cache_read_mtok=ONE, web_searches_kcount=ONE)),
+    model("dated", flat(), begins="dated-"),
+    model("tiered", flat(input_mtok=tiered(ONE, (1000, SIX)), output_mtok=tiered(TWO, (2000, SIX)))),
+    model("requests", flat(requests_kcount=ONE)),
+    model("reads-only", flat(output_mtok=None)),
+    model("nothing", types.ModelPrice()),
+    model(
+        "later",
+        [
+            types.ConditionalPrice(prices=flat()),
+            types.ConditionalPrice(
+                constraint=types.StartDateConstraint(date(2030, 1, 1)), prices=flat(input_mtok=SIX)
+            ),
+        ],
+    ),
+    model(
+        "at-night",
+        [
+            types.ConditionalPrice(prices=flat()),
+            types.ConditionalPrice(constraint=types.TimeOfDateConstraint(time(1), time(5)), prices=flat()),
+        ],
+    ),
+]
+
+
+@pytest.fixture
+def table() -> Iterator[None]:
+    """A table of our own: what the package brings changes with its versions."""
+    providers = [
+        types.Provider(
+            id=id, name=id, api_pattern=id, provider_match=types.ClauseEquals(id), models=list(MODELS)
+        )
+        for id in ("openai", "x-ai", "google", "elsewhere")
+    ]
+    data_snapshot.set_custom_snapshot(data_snapshot.DataSnapshot(providers, from_auto_update=False))
+    yield
+    data_snapshot.set_custom_snapshot(None)
+
+
+@pytest.mark.usefixtures("table")
+class TestTable:
+    @pytest.mark.parametrize("provider", ["openai", "xai", "google-ai-studio", "elsewhere"])
+    def test_a_model_is_found_under_the_services_name_of_its_provider(self, provider: str) -> None:
+        assert {(provider, "flat"): Price(1, 2)} == genai_prices([(provider, "flat")])
+
+    def test_a_name_that_begins_like_a_models_is_found_when_asked_for(self) -> None:
+        assert Price(1, 2) == genai_prices([("openai", "dated-2030-01-01")])["openai", "dated-2030-01-01"]
+
+    def test_all_of_the_services_providers_are_taken_without_a_list(self) -> None:
+        prices = genai_prices()
+        assert {"openai", "xai", "google-ai-studio"} == {provider for provider, _ in prices}
+        assert {"flat", "dated-", "tiered", "later"} == {name for _, name in prices}
+
+    @pytest.mark.parametrize("name", ["requests", "reads-only", "nothing", "at-night", "unheard-of"])
+    def test_a_model_whose_price_is_not_sure_has_none_and_is_named(self, name: str) -> None:
+        prices = genai_prices([("openai", name)])
+        totals = fold([llm_call("openai", name, usage=tokens(10, 10))], prices)
+        assert ({}, None, (("openai", name),)) == (prices, totals.usd, totals.unpriced)
+
+    def test_an_unknown_provider_has_no_prices(self) -> None:
+        assert {} == genai_prices([("nobody", "flat")])
+
+    def test_a_price_that_begins_later_counts_from_then_on(self) -> None:
+        key = ("openai", "later")
+        before = genai_prices([key], at=datetime(2029, 12, 31, tzinfo=UTC))
+        assert [Price(1, 2), Price(6, 2)] == [before[key], genai_prices([key], at=NEW_YEAR)[key]]
+
+    @pytest.mark.parametrize("read", [0, 1000, 1001, 2000, 2001, 10**6])
+    def test_each_call_of_a_tiered_model_costs_what_the_package_says(self, read: int) -> None:
+        from genai_prices import Usage, calc_price
+
+        said = calc_price(Usage(input_tokens=read, output_tokens=7), "tiered", provider_id="openai")
+        price = genai_prices([("openai", "tiered")])["openai", "tiered"]
+        assert said.total_price == price.usd(read, 7)
+
+    def test_tiers_are_those_of_calls_and_not_of_their_sum(self) -> None:
+        prices = genai_prices([("openai", "tiered")])
+        call = llm_call("openai", "tiered", usage=tokens(1000, 0))
+        totals = fold([call, call], prices)
+        assert Decimal("0.002") == totals.usd
+
+    def test_tiered_prices_pickle(self) -> None:
+        totals = CostTotals(genai_prices())
+        price = genai_prices()["openai", "tiered"]
+        assert isinstance(price, TieredPrice)
+        assert (price, totals) == pickle.loads(pickle.dumps((price, totals)))
+
+    @pytest.mark.parametrize("models", ["gpt", [("openai",)], [("openai", "")]])
+    def test_what_is_no_pair_of_names_is_refused(self, models: Any) -> None:
+        with pytest.raises(InvalidArgumentError, match="two names") as refused:
+            genai_prices(models)
+        assert "models" == refused.value.field
+
+
+@pytest.mark.parametrize("above", [{-1: Price(1, 1)}, {"many": Price(1, 1)}, {1000: 2}])
+def test_a_tier_that_is_none_is_refused(above: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="above"):
+        TieredPrice(1, 1, above)
+
+
+def test_without_the_extra_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "genai_prices", None)
+    with pytest.raises(InvalidArgumentError, match=r"pip install 'rxruns\[prices\]'"):
+        genai_prices()
+
+
+def test_the_table_that_the_package_brings_is_read_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("no network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    prices = genai_prices()
+    assert {"anthropic", "openai", "xai", "google-ai-studio"} == {provider for provider, _ in prices}
+    assert Price("2.50", 10) == prices["openai", "gpt-4o"]
+
+
+def test_a_run_priced_by_it_costs_what_the_service_says() -> None:
+    names = ["claude-haiku-4-5", "gpt-4o-mini"]
+    spec = workflow.parallel([workflow.llm(f"n{place}", model=name) for place, name in enumerate(names)])
+    with DevServer() as server, server.client() as client:
+        run_id = client.create(spec).run_id
+        state = RunState(costs=CostTotals(genai_prices()))
+        with client.stream_events(run_id) as events:
+            for event in events:
+                state = state.step(event)
+        said = client.get(run_id).cost_summary
+    assert said is not None
+    assert ((), ()) == (state.costs.differences(said), state.costs.unpriced)
