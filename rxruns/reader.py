@@ -252,7 +252,8 @@ class EventReader:
         run, cancellation, on_next = self._run_id.int, self._cancellation, self._observer.on_next
         for event in chain(self._events, self._last_event(lines)):
             seq = event.seq
-            if (seq != self._cursor + 1 or event.run_id.int != run) and not self._is_due(event):
+            plain = seq == self._cursor + 1 and event.run_id.int == run and not self._skipped
+            if not plain and not self._is_due(event):
                 continue
             if cancellation.cancelled:
                 raise Cancelled

@@ -506,6 +506,18 @@ def test_a_bad_line_whose_seq_can_not_be_read_lets_the_next_event_jump_by_one(se
     assert (seen.seqs, len(refused), len(streams(server))) == ([1, 3, 4], 1, 1)
 
 
+def test_only_the_event_after_a_bad_line_may_jump(server: DevServer) -> None:
+    run = server.script()
+    run.append(run_of(0)[0])
+    run.append_line(b"no event", seq=2)
+    for seq in (2, 4, 5):
+        run.append(run_of(1)[seq - 1] | {"seq": seq})
+    refused: list[StreamProtocolError] = []
+    seen = follow(server, run.run_id, on_invalid=refused.append)
+    assert isinstance(seen.error, SequenceGapError)
+    assert (seen.seqs, seen.error.expected, seen.error.received) == ([1, 2], 3, 4)
+
+
 def test_an_overlong_line_is_refused_and_skipped_to_its_newline(server: DevServer) -> None:
     run = server.add_run(events=run_of(2))
     server.use_faults(Faults([(InvalidLine(2, b"x" * 5_000), SplitBytes(700))]))
