@@ -656,7 +656,10 @@ def test_a_hook_of_the_caller_that_raises_leaves_nothing_open() -> None:
 
 def test_a_session_is_still_the_callers_while_we_use_it() -> None:
     """Its own requests, made in between, are none of ours."""
-    with requests.Session() as session, FakeRuns(replies(b"{}", headers={"Connection": "close"}, then=cuts), replies(b"{}")) as service:
+    with (
+        requests.Session() as session,
+        FakeRuns(replies(b"{}", headers={"Connection": "close"}, then=cuts), replies(b"{}")) as service,
+    ):
         with connected(service, session=session) as transport:
             transport.request(get())
             assert service.url == session.get(service.url).url
