@@ -19,6 +19,7 @@ from rxruns.events import (
     RunFailed,
 )
 from rxruns.operators import NodeEvents
+from rxruns.state import NodeText
 
 
 def lambdas(source: Observable[RunEvent], deltas: Observable[NodeOutputDelta]) -> None:
@@ -115,3 +116,20 @@ def stores(run_id: UUID) -> None:
 
 
 operator: Callable[[Observable[RunEvent]], Observable[NodeOutputDelta]] = ops.of_type(NodeOutputDelta)
+
+
+def length(said: NodeText) -> int:
+    return len(said.text)
+
+
+def seven_in_a_row(source: Observable[RunEvent], store: CursorStore) -> None:
+    lengths = source.pipe(
+        ops.raise_on_failure(),
+        ops.for_node("draft"),
+        ops.of_type(NodeOutputDelta),
+        ops.filter(lambda event: event.delta.kind == "message_delta"),
+        ops.checkpoint(store),
+        ops.text(),
+        ops.map(length),
+    )
+    assert_type(lengths, Observable[int])

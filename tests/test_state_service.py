@@ -1,0 +1,165 @@
+"""At a run's end its folded state is what the service says: every shape of workflow, and a log by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rxruns import block_on, ops, recorded_events, run_events, workflow
+from rxruns.costs import CostTotals, Price
+from rxruns.devserver import DevServer
+from rxruns.events import NodeError, NodeWaiting, RunEvent
+from rxruns.models import RunsGetResponse
+from rxruns.state import RunState
+from rxruns.workflow import WorkflowBuilder, WorkflowSpec, llm
+
+PRICES = {("openai", "gpt-4o"): Price("2.50", 10), ("anthropic", "claude-haiku-4-5"): Price(1, 5)}
+GPT, CLAUDE = "gpt-4o", "claude-haiku-4-5"
+ITEMS = {"items": ["x", "y", "z"]}
+
+
+def begun() -> WorkflowBuilder:
+    """Two models side by side: what each join joins."""
+    return workflow.workflow(model=GPT).llm("a", user="A").llm("b", user="B", model=CLAUDE)
+
+
+def fan_out(prompt: str) -> WorkflowSpec:
+    each = workflow.workflow(model=GPT).input("items")
+    each.map_fanout("each", items_from_input="items", subnode=llm("one", user=prompt), max_parallelism=2)
+    return each.llm("after", user="Sum up {{each}}").output("text", from_="after").build()
+
+
+SHAPES = {
+    "one node": workflow.chain(llm("a", user="A"), model=GPT),
+    "chain": workflow.chain(llm("a", user="A"), llm("b", user="{{a}}", model=CLAUDE), model=GPT),
+    "join_all": workflow.parallel(
+        llm("a"), llm("b", model=CLAUDE), then=llm("c", user="{{join}}"), model=GPT
+    ),
+    "join_any": begun().join_any("j", depends_on=["a", "b"]).output("j", from_="j").build(),
+    "join_collect": begun().join_collect("j", limit=1, depends_on=["a", "b"]).output("j", from_="j").build(),
+    "transform_json": begun().transform_json("t", object={"a": "a", "b": "b"}).output("t", from_="t").build(),
+    "map_fanout": fan_out("Praise {{item}}"),
+    "map_fanout that fails": fan_out("[[fail: no {{item}}]]"),
+    "server tools": workflow.chain(llm("a", user="[[rounds: 2]]", tools=["clock", "sky"]), model=GPT),
+    "client tools": workflow.chain(
+        llm("a", tools=["clock", "sky"], tool_execution="client"), llm("b", user="{{a}}"), model=GPT
+    ),
+    "user_ask": workflow.chain(llm("a", user="[[ask: Left?]]", tools=["user_ask", "clock"]), model=GPT),
+    "failing node": workflow.chain(llm("a"), llm("b", user="[[fail: no luck]] {{a}}"), llm("c"), model=GPT),
+    "failing beside others": workflow.parallel(
+        llm("a", user="[[fail: no luck]]"), llm("b", tools=["clock"], tool_execution="client"), model=GPT
+    ),
+}
+
+
+def followed(
+    server: DevServer, spec: WorkflowSpec, *steps: Callable[..., Any]
+) -> tuple[RunState, RunsGetResponse]:
+    """The last state of a run whose tools are answered, and what the service says of it then."""
+    with server.client() as client:
+        given = ITEMS if spec.inputs else None
+        run_id = client.create(spec, input=given).run_id
+        states = run_events(run_id, client=client).pipe(
+            *steps, ops.run_state(RunState(costs=CostTotals(PRICES))), ops.last()
+        )
+        return block_on(states), client.get(run_id, include=["steps"])
+
+
+def check(state: RunState, said: RunsGetResponse) -> None:
+    """That both say the same of each node that an event has named. A fan-out's items are not listed there."""
+    assert (said.run_id, said.status, said.plan_hash) == (state.run_id, state.status, state.plan_hash)
+    listed = [node for node in said.nodes if node.id in state.nodes]
+    apart = {name for name in state.nodes if "[" in name}
+    assert {node.id for node in listed} | apart == set(state.nodes)
+    for node in listed:
+        ours = state.nodes[node.id]
+        assert (node.id, node.status, node.started_at, node.ended_at, error(node.error)) == (
+            ours.id,
+            ours.status,
+            ours.started_at,
+            ours.ended_at,
+            error(ours.error),
+        )
+    assert said.cost_summary is not None
+    assert ((), ()) == (state.costs.differences(said.cost_summary), state.costs.unpriced)
+    assert ((), ()) == (state.pending_tools, state.questions)
+
+
+def error(found: Any) -> tuple[str, str | None] | None:
+    return found and (found.message, found.code)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_state_at_the_end_is_what_the_service_says(shape: str) -> None:
+    tools = {"clock": lambda **_: "noon", "sky": lambda **_: "blue"}
+    with DevServer() as server, server.client() as client:
+        answers = ops.execute_tools(tools, client=client, answer=lambda asked: "left")
+        state, said = followed(server, SHAPES[shape], answers)
+    check(state, said)
+    assert ("failed" if "fail" in shape else "succeeded") == state.status
+
+
+def test_the_state_of_a_canceled_run_is_what_the_service_says() -> None:
+    spec = workflow.parallel(llm("a"), llm("b", tools=["x"], tool_execution="client"), model=GPT)
+    with DevServer() as server:
+
+        def cancel(event: RunEvent) -> None:
+            if isinstance(event, NodeWaiting):
+                assert server.cancel(event.run_id)
+
+        state, said = followed(server, spec, ops.tap(cancel))
+    check(state, said)
+    assert ("canceled", "canceled") == (state.status, state.nodes["b"].status)
+
+
+RECORDED = """\
+{"type":"run_started","seq":1,"ts":"2026-01-31T12:00:00Z","plan_hash":"PLAN"}
+{"type":"node_started","seq":2,"ts":"2026-01-31T12:00:01Z","node_id":"draft"}
+{"type":"node_output_delta","seq":3,"ts":"2026-01-31T12:00:02Z","node_id":"draft",\
+"delta":{"kind":"message_delta","text_delta":"Hel"}}
+{"type":"node_output_delta","seq":4,"ts":"2026-01-31T12:00:02Z","node_id":"draft",\
+"delta":{"kind":"message_delta","text_delta":"lo"}}
+{"type":"node_llm_call","seq":5,"ts":"2026-01-31T12:00:03Z","node_id":"draft","llm_call":{"step":0,\
+"request_id":"00000000-0000-0000-0000-000000000002","provider":"openai","model":"gpt-4o",\
+"usage":{"input_tokens":1000,"output_tokens":200,"total_tokens":1200}}}
+{"type":"node_succeeded","seq":6,"ts":"2026-01-31T12:00:04Z","node_id":"draft"}
+{"type":"node_started","seq":7,"ts":"2026-01-31T12:00:05Z","node_id":"edit"}
+{"type":"node_started","seq":8,"ts":"2026-01-31T12:00:05Z","node_id":"check"}
+{"type":"node_failed","seq":9,"ts":"2026-01-31T12:00:06Z","node_id":"edit",\
+"error":{"message":"no luck","code":"PROVIDER_ERROR"}}
+{"type":"run_failed","seq":10,"ts":"2026-01-31T12:00:07Z","plan_hash":"PLAN",\
+"error":{"message":"edit failed"}}
+"""
+
+
+def at(second: int) -> datetime:
+    return datetime(2026, 1, 31, 12, 0, second, tzinfo=UTC)
+
+
+def test_a_recorded_log_gives_the_state_that_a_reader_of_it_expects(tmp_path: Path) -> None:
+    log = tmp_path / "run.ndjson"
+    run = '{"run_id":"00000000-0000-0000-0000-000000000001","envelope_version":"v2",'
+    log.write_text(RECORDED.replace('{"type"', run + '"type"').replace("PLAN", "0" * 64))
+
+    state = block_on(recorded_events(log).pipe(ops.run_state(RunState(costs=CostTotals(PRICES))), ops.last()))
+
+    found = {node.id: (node.status, node.started_at, node.ended_at) for node in state.nodes.values()}
+    assert {
+        "draft": ("succeeded", at(1), at(4)),
+        "edit": ("failed", at(5), at(6)),
+        "check": ("canceled", at(5), at(7)),
+    } == found
+    assert ("failed", at(0), at(7), 10) == (state.status, state.started_at, state.ended_at, state.last_seq)
+    assert NodeError(message="edit failed") == state.error
+    assert NodeError(message="no luck", code="PROVIDER_ERROR") == state.nodes["edit"].error
+    assert ("Hello", 0, 1) == (
+        state.nodes["draft"].text,
+        state.nodes["draft"].step,
+        state.nodes["draft"].attempt,
+    )
+    assert (1, 1200, Decimal("0.0045")) == (state.costs.requests, state.costs.total_tokens, state.costs.usd)
