@@ -142,7 +142,7 @@ def checked(prices: Prices) -> dict[ModelKey, Price]:
     return checked
 
 
-def _check_key(key: Any, field: str) -> None:
+def _check_key(key: ModelKey, field: str) -> None:
     if not (isinstance(key, tuple) and len(key) == 2 and all(isinstance(n, str) and n for n in key)):
         raise InvalidArgumentError(
             f"{field}: {key!r} has to be (provider, model), two names that are not empty", field=field
