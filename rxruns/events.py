@@ -18,8 +18,7 @@ Classes form categories, so that ``isinstance`` and ``ops.of_type`` select many 
 ('node_started', True)
 """
 
-from __future__ import annotations
-
+# No annotations as text: msgspec would compile each of them anew, for each schema, at each import.
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, dataclass_transform
 from uuid import UUID

@@ -7,8 +7,7 @@ year is kept. :class:`RunStatus` and :class:`NodeStatus` name today's, and compa
 True
 """
 
-from __future__ import annotations
-
+# No annotations as text: msgspec would compile each of them anew, for each schema, at each import.
 from enum import StrEnum
 from typing import Any, dataclass_transform
 from uuid import UUID
@@ -210,6 +209,14 @@ class RunNodeStepWaiting(Model):
     pending_tool_calls: tuple[RunsPendingToolCall, ...] = ()
 
 
+class RunNodeStepUsage(Model):
+    """Tokens of a step; an absent count is 0."""
+
+    input_tokens: Count = 0
+    output_tokens: Count = 0
+    total_tokens: Count = 0
+
+
 class RunNodeStepLLMCall(Model):
     """The model call of a step."""
 
@@ -218,14 +225,6 @@ class RunNodeStepLLMCall(Model):
     response_id: str | None = None
     stop_reason: str | None = None
     usage: RunNodeStepUsage | None = None
-
-
-class RunNodeStepUsage(Model):
-    """Tokens of a step; an absent count is 0."""
-
-    input_tokens: Count = 0
-    output_tokens: Count = 0
-    total_tokens: Count = 0
 
 
 class RunNodeStep(Model):
