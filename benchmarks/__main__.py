@@ -17,7 +17,7 @@ from benchmarks.marks import Figure
 from benchmarks.sections import Plan
 
 FULL = Plan(
-    events=100_000, loopback_events=100_000, rounds=9, lone=2_000, idle_seconds=5.0, growth_events=10_000_000
+    events=50_000, loopback_events=50_000, rounds=9, lone=2_000, idle_seconds=5.0, growth_events=10_000_000
 )
 QUICK = Plan(
     events=10_000,

@@ -123,7 +123,7 @@ def idle_table(plan: Plan, report: Report) -> None:
 def streams_table(plan: Plan, report: Report) -> None:
     """The same number of events, over ever more streams at once."""
     counts = [1, 200] if plan.quick else [1, 10, 50, 200, 1000]
-    total = plan.loopback_events * (10 if plan.quick else 5)
+    total = plan.loopback_events * 20
     with serving() as server:
         samples = growth.streams(server, counts, total, plan.rounds)
     _compare(report, f"Streams at once, {total:,} events in all", samples, "1", total)
