@@ -161,6 +161,10 @@ class Nodes(Mapping[str, NodeState]):
             nodes._settled, nodes._recent = {**self._settled, **nodes._recent}, {}
         return nodes
 
+    def find(self, node_id: str) -> NodeState | None:
+        """The node, or None: ``get`` without the way that a Mapping's takes over an exception."""
+        return self._recent.get(node_id) or self._settled.get(node_id)
+
     def __getitem__(self, node_id: str) -> NodeState:
         return self._recent[node_id] if node_id in self._recent else self._settled[node_id]
 

@@ -171,7 +171,7 @@ class RunState(Struct, frozen=True, kw_only=True):
         nodes, costs = self.nodes, self.costs
         node_id: str | None = getattr(event, "node_id", None)
         if node_id is not None:
-            known = nodes.get(node_id)
+            known = nodes.find(node_id)
             node = (known or NodeState(id=node_id)).step_to(event)
             if node is not known:
                 nodes = nodes.having(node)
