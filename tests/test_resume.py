@@ -235,23 +235,18 @@ def test_R09_any_byte_resets_the_idle_timeout(server: DevServer) -> None:
 # ---- R10, R11: budget ----
 
 
+@both_sizes
 @pytest.mark.parametrize("fault", [Refuse(), CloseAfter(0)], ids=["accept-then-close", "empty 200"])
-def test_R10_a_server_that_only_closes_is_not_hammered(server: DevServer, fault: Fault) -> None:
+def test_R10_a_server_that_only_closes_is_not_hammered(
+    server: DevServer, fault: Fault, soaking: bool
+) -> None:
     run = server.add_run(events=run_of(1), status="failed" if isinstance(fault, Refuse) else "strange")
     server.use_faults(Faults(otherwise=fault))
-    delays: list[float] = []
-
-    def tell(value: LifecycleEvent) -> None:
-        if isinstance(value, Reconnecting):
-            delays.append(value.delay)
-
-    seen = follow(
-        server, run.run_id, resume=ResumePolicy(base_backoff=0.003, max_backoff=0.3), on_lifecycle=tell
-    )
+    policy = ResumePolicy() if soaking else ResumePolicy(base_backoff=0.003, max_backoff=0.3)
+    seen = follow(server, run.run_id, resume=policy)
     assert isinstance(seen.error, StreamInterruptedError)
-    assert len(streams(server)) == 6
-    assert len(server.requests) <= 12
-    assert len(delays) == 5
+    assert measured("R10", "requests for events until it gives up", len(streams(server)), 10, "") == 6
+    assert measured("R10", "requests in all", len(server.requests), 20, "") <= 12
 
 
 def test_R11_progress_spares_the_budget(server: DevServer) -> None:
