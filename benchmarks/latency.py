@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
 import threading
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 
@@ -54,5 +57,22 @@ def lone_events(server: str, events: int, pause_ms: int = 5) -> list[float]:
     with RunsClient(api_key=KEY, base_url=f"{server}/lone/{events}/{pause_ms}") as client:
         run_events(RUN_ID, client=client).subscribe(on_next, lambda error: ended.set(), ended.set)
         ended.wait()
+    assert len(delays) == events, f"{len(delays)} of {events} lone events came"
+    return sorted(delays)
+
+
+def lone_bytes(server: str, events: int, pause_ms: int = 5) -> list[float]:
+    """The same for a bare socket that decodes nothing: what the machine itself takes, now."""
+    delays: list[float] = []
+    sent_at = re.compile(rb'"text_delta":"(\d+)"')
+    address = urlsplit(server)
+    with socket.create_connection((address.hostname or "", address.port or 0)) as connection:
+        path = f"/lone/{events}/{pause_ms}/runs/{RUN_ID}/events"
+        connection.sendall(f"GET {path} HTTP/1.1\r\n\r\n".encode())
+        received = b""
+        while not received.endswith(b"0\r\n\r\n"):
+            received = connection.recv(65536)
+            now = time.monotonic_ns()
+            delays += [(now - int(sent)) / 1e6 for sent in sent_at.findall(received)]
     assert len(delays) == events, f"{len(delays)} of {events} lone events came"
     return sorted(delays)

@@ -102,12 +102,21 @@ def latency_table(plan: Plan, report: Report) -> None:
     with serving() as server:
         samples = latency.openings(server, plan.rounds)
         delays = latency.lone_events(server, plan.lone)
+        floor = latency.lone_bytes(server, plan.lone)
     _compare(report, "Opening a stream to its first event", samples, latency.OURS, latency.AT_ONCE)
     slower = [
         mine.wall / theirs.wall
         for mine, theirs in zip(samples[latency.OURS], samples["requests"], strict=True)
     ]
     report.mark("opening to the first event / requests", spread(slower))
+    report.table(
+        "Lone event, write to sight",
+        ("", "median ms", "p99 ms"),
+        [
+            (name, times[len(times) // 2], times[len(times) * 99 // 100])
+            for name, times in ((latency.OURS, delays), ("a bare socket", floor))
+        ],
+    )
     report.mark("lone event, median", _point(delays[len(delays) // 2]), "ms")
     report.mark("lone event, p99", _point(delays[len(delays) * 99 // 100]), "ms")
 
