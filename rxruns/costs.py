@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from msgspec import Struct
 
+from rxruns._display import html_table, money
 from rxruns._prices import EXACT, ModelKey, Price, Prices, TieredPrice, checked, genai_prices
 from rxruns.events import NodeLLMCall, RunEvent, TokenUsage
 
@@ -230,6 +231,18 @@ class CostTotals:
     def __repr__(self) -> str:
         names = ("requests", "input_tokens", "output_tokens", "total_tokens", "unmetered", "usd", "unpriced")
         return f"CostTotals({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
+
+    def _repr_html_(self) -> str:
+        """The line items as a table, for a notebook."""
+        rows = [
+            (item.provider, item.model, item.requests, item.input_tokens, item.output_tokens, money(item.usd))
+            for item in self.line_items
+        ]
+        notes = [f"no price for {provider}/{model}" for provider, model in self.unpriced]
+        if self.unmetered:
+            notes.append(f"{self.unmetered:,} calls came without usage")
+        header = ("provider", "model", "calls", "input tokens", "output tokens", "cost")
+        return html_table(f"{self.total_tokens:,} tokens, cost {money(self.usd)}", header, rows, notes=notes)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"CostTotals is immutable: {name} can not be set")

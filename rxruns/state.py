@@ -23,6 +23,7 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import replace
 
+from rxruns._display import clipped, duration, html_table, money, status_label
 from rxruns._nodes import Nodes, NodeState, PendingTool, Question
 from rxruns._rope import Rope
 from rxruns.costs import CostTotals
@@ -43,6 +44,8 @@ from rxruns.models import NodeStatus, RunStatus
 __all__ = ["NodeSpan", "NodeState", "NodeText", "Nodes", "PendingTool", "Question", "RunState", "Timed"]
 
 _T = TypeVar("_T")
+_SHOWN = 80
+"""Characters of a node's text that a notebook's table shows."""
 
 
 class Timed(NamedTuple, Generic[_T]):
@@ -196,3 +199,31 @@ class RunState(Struct, frozen=True, kw_only=True):
             final_status=RunStatus.FAILED if failed else RunStatus.CANCELED,
             error=event.error,  # type: ignore[attr-defined]
         )
+
+    def _repr_html_(self) -> str:
+        """The nodes as a table, for a notebook."""
+        caption = f"run {self.run_id}: {status_label(self.status)}, {self.costs.total_tokens:,} tokens, "
+        notes = [] if self.error is None else [f"run {self.status}: {self.error.message}"]
+        rows = [
+            (id, status_label(node.status), node.attempt, _took(node), _says(node))
+            for id, node in self.nodes.items()
+        ]
+        header = ("node", "status", "attempt", "took", "says")
+        return html_table(f"{caption}cost {money(self.costs.usd)}", header, rows, notes=notes)
+
+
+def _took(node: NodeState) -> str:
+    if node.started_at is None or node.ended_at is None:
+        return ""
+    return duration((node.ended_at - node.started_at).total_seconds())
+
+
+def _says(node: NodeState) -> str:
+    """Why it failed, what it asks or waits for, or the end of its text."""
+    if node.error is not None:
+        return clipped(node.error.message, _SHOWN)
+    if node.questions:
+        return f"asks: {clipped(node.questions[0].user_ask.question, _SHOWN)}"
+    if node.pending_tools:
+        return f"waits for {', '.join(pending.tool_call.name for pending in node.pending_tools)}"
+    return clipped(node.text, _SHOWN)

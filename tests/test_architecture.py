@@ -26,7 +26,7 @@ workflow
 structschema
 schemas
 _decoding
-_framing _retry _rope _prices _subscribing
+_framing _retry _rope _prices _subscribing _display
 _bulk
 _arguments
 _transport

@@ -1,0 +1,154 @@
+"""What values look like to people: safe, whole, and without the help of colour."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rxruns import Price
+from rxruns._display import clipped, duration, html_table, money, visible
+from rxruns.costs import CostTotals
+from rxruns.events import NodeStarted, NodeWaiting, PendingToolCall, RunEvent, ToolCallWithArguments, Waiting
+from rxruns.state import RunState
+from tests.making import (
+    CALL_ID,
+    NOON,
+    RUN,
+    delta,
+    llm_call,
+    node_failed,
+    node_started,
+    node_succeeded,
+    run_failed,
+    run_started,
+    tokens,
+)
+
+HOSTILE = "<img src=x onerror=alert(1)>\x1b[2J\u202e&\n"
+
+
+class Seen(HTMLParser):
+    """The elements and the cells' text of a piece of HTML."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[str] = []
+        self.cells: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(tag)
+        if tag in ("td", "th"):
+            self.cells.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.cells:
+            self.cells[-1] += data
+
+
+def folded(*events: RunEvent, prices: Any = None) -> RunState:
+    state = RunState(costs=CostTotals(prices))
+    for event in events:
+        state = state.step(event)
+    return state
+
+
+@given(st.text())
+def test_visible_text_is_one_line_that_nothing_obeys(text: str) -> None:
+    shown = visible(text)
+
+    assert len(text) == len(shown)
+    assert all(char.isprintable() or char == "\u200d" for char in shown)
+
+
+@given(st.text())
+def test_no_text_makes_an_element_of_a_table(text: str) -> None:
+    plain = Seen(html_table("", ["a"], [[""]], notes=[""])).elements
+
+    assert plain == Seen(html_table(text, [text], [[text]], notes=[text])).elements
+
+
+@given(st.text(), st.integers(2, 30))
+def test_clipped_text_fits(text: str, length: int) -> None:
+    assert min(len(text), length) == len(clipped(text, length))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0, "0 ms"), (0.9996, "1.0 s"), (59.96, "1 min 00 s"), (3599.7, "1 h 00 min")]
+)
+def test_a_duration_is_rounded_before_its_unit_is_chosen(seconds: float, shown: str) -> None:
+    assert shown == duration(seconds)
+
+
+@pytest.mark.parametrize(
+    ("usd", "shown"),
+    [("0.1", "$0.10"), ("0.999", "$0.999"), ("0.0000123456", "$0.00001235"), ("12", "$12.00")],
+)
+def test_small_money_keeps_digits_that_count(usd: str, shown: str) -> None:
+    assert shown == money(Decimal(usd))
+
+
+def test_a_run_shows_its_nodes_in_a_notebook() -> None:
+    state = folded(
+        run_started(),
+        node_started("draft", 2),
+        delta("all <b>well</b>", seq=3),
+        node_succeeded("draft", 4),
+        node_started("edit", 5),
+        node_failed("edit", 6),
+        run_failed(7),
+    )
+    seen = Seen(state._repr_html_())
+
+    assert ["draft", "✓ succeeded", "1", "0 ms", "all <b>well</b>"] == seen.cells[5:10]
+    assert ["edit", "✗ failed", "1", "0 ms"] == seen.cells[10:14]
+    assert "b" not in seen.elements
+    assert f"run {RUN}: ✗ failed" in state._repr_html_()
+    assert "run failed: no luck" in state._repr_html_()
+
+
+def test_a_run_shows_what_its_nodes_wait_for() -> None:
+    call = PendingToolCall(tool_call=ToolCallWithArguments(id="1", name="get_<weather>", arguments="{}"))
+    waiting = Waiting(step=0, request_id=CALL_ID, pending_tool_calls=(call,), reason="tools")
+    state = folded(node_started(), NodeWaiting(run_id=RUN, seq=3, ts=NOON, node_id="draft", waiting=waiting))
+
+    assert ["‖ waiting", "1", "", "waits for get_<weather>"] == Seen(state._repr_html_()).cells[6:]
+
+
+def test_a_fan_out_of_thousands_is_counted_not_listed() -> None:
+    state = folded(*(node_started(f"child[{number}]", number + 1) for number in range(1_000)))
+
+    html = state._repr_html_()
+    assert 201 == Seen(html).elements.count("tr")
+    assert "and 800 more" in html
+
+
+def test_a_run_without_events_shows_itself() -> None:
+    assert "run None: ► running, 0 tokens, cost $0.00" in RunState()._repr_html_()
+
+
+def test_costs_show_what_has_no_price() -> None:
+    totals = CostTotals({("openai", "gpt-5"): Price(1, 2)})
+    for event in (llm_call(usage=tokens(1_000_000, 10)), llm_call("other", "<b>"), llm_call()):
+        totals = totals.step(event)
+    seen = Seen(totals._repr_html_())
+
+    assert ["openai", "gpt-5", "2", "1,000,000", "10", "$1.00"] == seen.cells[6:12]
+    assert ["other", "<b>", "1", "0", "0"] == seen.cells[12:17]
+    assert "no price for other/&lt;b&gt;" in totals._repr_html_()
+    assert "2 calls came without usage" in totals._repr_html_()
+
+
+def test_a_notebook_obeys_nothing_that_a_run_says() -> None:
+    hostile = NodeStarted(run_id=RUN, seq=1, ts=NOON, node_id=HOSTILE)
+    html = folded(hostile, delta(HOSTILE, HOSTILE, 2))._repr_html_()
+
+    assert "img" not in Seen(html).elements
+    assert html.isprintable()
+    assert "␛[2J" in html
