@@ -140,18 +140,21 @@ class RunsClient:
             logger.warning("%s is not encrypted: others may read the credentials on their way", self.base_url)
 
     @classmethod
-    def from_env(cls) -> RunsClient:
+    def from_env(cls, *, api_key: Secret = None, base_url: str | None = None) -> RunsClient:
         """A client from ``MODELRELAY_API_KEY`` and/or ``MODELRELAY_ACCESS_TOKEN``.
 
         ``MODELRELAY_API_BASE_URL`` replaces the service's address. A blank variable counts as not set.
+
+        Args:
+            api_key, base_url: instead of what the environment says.
 
         Raises:
             InvalidArgumentError: neither credential is set, or one can not be used.
         """
         return cls(
-            api_key=_variable("MODELRELAY_API_KEY"),
+            api_key=_variable("MODELRELAY_API_KEY") if api_key is None else api_key,
             access_token=_variable("MODELRELAY_ACCESS_TOKEN"),
-            base_url=_variable("MODELRELAY_API_BASE_URL") or DEFAULT_BASE_URL,
+            base_url=base_url or _variable("MODELRELAY_API_BASE_URL") or DEFAULT_BASE_URL,
         )
 
     def __repr__(self) -> str:

@@ -1,0 +1,135 @@
+"""What a command reads: a run at the service, or a recorded log. And the flags that name the service."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO, TypeAlias, TypeVar
+from uuid import UUID
+
+import click
+from click.shell_completion import CompletionItem
+from reactivex import Observable
+
+from rxruns import operators as ops
+from rxruns.client import RunsClient
+from rxruns.errors import InvalidArgumentError
+from rxruns.events import RunEvent
+from rxruns.reader import OnLifecycle
+from rxruns.recorded import recorded_events
+from rxruns.source import run_events
+
+__all__ = ["Service", "Source", "source", "source_argument", "with_service"]
+
+Source: TypeAlias = UUID | Path
+"""A run's id, or the path of a recorded log."""
+
+SECRETS = ("MODELRELAY_API_KEY", "MODELRELAY_ACCESS_TOKEN")
+
+F = TypeVar("F", bound=Callable[..., Any])
+R = TypeVar("R")
+
+
+def source(text: str) -> Source:
+    """The run id or the file that an argument means: whatever is no UUID is a path, ``-`` standard input.
+
+    Raises:
+        click.BadParameter: there is no such file.
+    """
+    try:
+        return UUID(text)
+    except ValueError:
+        path = Path("/dev/stdin" if text == "-" else text)
+    if not path.exists() or path.is_dir():
+        raise click.BadParameter(f"{text!r} is neither the id of a run (a UUID) nor a file that is there.")
+    return path
+
+
+def source_argument(name: str = "source", *, nargs: int = 1) -> Callable[[F], F]:
+    """The argument ``RUN_ID|FILE`` of a command, as a :data:`Source`; several with ``nargs=-1``."""
+    return click.argument(
+        name,
+        metavar="RUN_ID|FILE" if nargs == 1 else "RUN_ID|FILE...",
+        nargs=nargs,
+        required=True,
+        type=source,
+        shell_complete=_files,
+    )
+
+
+def _files(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem[str]]:
+    return [CompletionItem(typed, type="file")]
+
+
+class Service:
+    """The runs service that flags and environment name.
+
+    Args:
+        base_url: instead of ``MODELRELAY_API_BASE_URL``.
+        key_file: whose first line is the key, instead of ``MODELRELAY_API_KEY``.
+    """
+
+    def __init__(self, base_url: str | None, key_file: TextIO | None) -> None:
+        self._base_url = base_url
+        self._key_file = key_file
+        self._client: RunsClient | None = None
+
+    @property
+    def client(self) -> RunsClient:
+        """Made when it is asked for, so that a recorded log needs no key; closed when the command ends.
+
+        Raises:
+            click.UsageError: there is no key.
+            InvalidArgumentError: it can not be used.
+        """
+        if self._client is None:
+            key = None if self._key_file is None else _first_line(self._key_file)
+            if key is None and not any(os.environ.get(name, "").strip() for name in SECRETS):
+                raise click.UsageError(f"no credentials: set {' or '.join(SECRETS)}, or give --key-file")
+            client = RunsClient.from_env(api_key=key, base_url=self._base_url)
+            self._client = click.get_current_context().with_resource(client)
+        return self._client
+
+    def events(
+        self,
+        source: Source,
+        *,
+        after_seq: int = 0,
+        wait: bool = True,
+        on_lifecycle: OnLifecycle | None = None,
+    ) -> Observable[RunEvent]:
+        """The events of a run or of a recorded log, which takes ``after_seq`` alone."""
+        if isinstance(source, UUID):
+            return run_events(
+                source, client=self.client, after_seq=after_seq, wait=wait, on_lifecycle=on_lifecycle
+            )
+        log = recorded_events(source)
+        return log.pipe(ops.filter(lambda event: event.seq > after_seq)) if after_seq else log
+
+
+def with_service(command: Callable[..., R]) -> Callable[..., R]:
+    """Give a command the flags of the service. It gets them as one argument, ``service``."""
+
+    @click.option("--base-url", metavar="URL", help="Of the service; else MODELRELAY_API_BASE_URL.")
+    @click.option(
+        "--key-file",
+        type=click.File(),
+        help=f"Its first line is the API key; - is standard input. Else {' or '.join(SECRETS)}.",
+    )
+    @functools.wraps(command)
+    def with_flags(*arguments: Any, base_url: str | None, key_file: TextIO | None, **options: Any) -> R:
+        return command(*arguments, service=Service(base_url, key_file), **options)
+
+    return with_flags
+
+
+def _first_line(file: TextIO) -> str:
+    """The key. Typed at a terminal it is not echoed."""
+    if file.isatty():
+        return str(click.prompt("API key", hide_input=True, err=True)).strip()
+    try:
+        return file.readline().strip()
+    except UnicodeDecodeError:
+        raise InvalidArgumentError("key-file: this is no text (it is not shown)", field="key_file") from None
