@@ -187,7 +187,7 @@ class CostTotals:
 
     @property
     def usd(self) -> Decimal | None:
-        """US dollars, exact; None when some model has no price: :attr:`unpriced` names it."""
+        """US dollars, exact; None when some model has no price, and :attr:`unpriced` names it."""
         total = _ZERO
         for item in self._lines.values():
             if item.usd is None:

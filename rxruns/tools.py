@@ -71,8 +71,7 @@ class Tools(Mapping[str, Callable[..., Any]]):
             function: the function, or the name for the one that is decorated.
 
         Raises:
-            InvalidArgumentError: for a name that is blank or taken, or something that can not be called like
-            this.
+            InvalidArgumentError: for a name that is blank or taken, or something that can not be called so.
 
         >>> tools = Tools()
         >>> @tools.tool("files.read")
@@ -90,8 +89,9 @@ class Tools(Mapping[str, Callable[..., Any]]):
         return self._add(None, function)
 
     def call(self, name: str, arguments: str | None = None) -> str:
-        """The output of a call: what the function returned, or ``Error: `` and what went wrong. Does not
-        raise.
+        """The output of a call: what the function returned, or ``Error:`` and what went wrong.
+
+        It does not raise.
 
         Args:
             name: of the tool. An unknown one is an error that names the known ones.

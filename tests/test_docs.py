@@ -8,6 +8,7 @@ import runpy
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -17,7 +18,8 @@ from tests import test_schemas_contract
 from tests.conftest import ROOT
 
 DOCS = ROOT / "docs"
-PAGES = sorted(DOCS.glob("*.md"))
+PAGES = [*sorted(DOCS.glob("*.md")), *sorted((DOCS / "howto").glob("*.md"))]
+WRITTEN = [*sorted(ROOT.glob("*.md")), ROOT / "benchmarks/README.md", *PAGES]
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +74,57 @@ def test_the_deliberate_differences_are_those_that_are_tested() -> None:
     assert list(test_schemas_contract.DELIBERATE) == listed
 
 
-def test_the_index_links_every_page_and_every_example() -> None:
-    index = (DOCS / "index.md").read_text("utf-8")
-    files = [path.name for path in PAGES if path.name != "index.md"]
-    files += [f"../examples/{path.name}" for path in (ROOT / "examples").glob("*.py")]
+def test_the_index_links_every_page_and_they_every_example() -> None:
+    index, examples = ((DOCS / name).read_text("utf-8") for name in ("index.md", "examples.md"))
+    pages = [str(page.relative_to(DOCS)) for page in PAGES if page.name != "index.md"]
+    programs = [path.name for path in (ROOT / "examples").glob("*.py")]
 
-    assert [] == [file for file in files if f"]({file})" not in index]
+    assert [] == [page for page in pages if f"]({page})" not in index]
+    assert [] == [name for name in programs if not re.search(rf"^\| \[{name}\]\(.*\) \| \w", examples, re.M)]
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_to_a_file_and_a_heading_of_it(page: Path) -> None:
+    assert [] == [link for link in links_of(page) if not leads_somewhere(page, link)]
+
+
+def links_of(page: Path) -> list[str]:
+    """The targets of a page's links and pictures, without those in code."""
+    prose = re.sub(r"^```.*?^```$|`[^`\n]*`", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    found = re.findall(r"\]\(([^)\s]+)\)|(?:src|srcset|href)=\"([^\"]+)\"", prose)
+    return [in_markdown or in_html for in_markdown, in_html in found]
+
+
+def leads_somewhere(page: Path, link: str) -> bool:
+    """Whether the file is there, and the heading in it. Of other hosts only the form is looked at."""
+    parts = urlsplit(link)
+    if parts.scheme:
+        return parts.scheme == "https" and "." in parts.netloc
+    target = page.parent / parts.path if parts.path else page
+    if not target.exists():
+        return False
+    return not parts.fragment or parts.fragment in anchors_of(target)
+
+
+def anchors_of(page: Path) -> set[str]:
+    """The anchors of a page's headings, as code hosts make them."""
+    prose = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    titles = re.findall(r"^#+ (.*)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize(
+    ("link", "leads"),
+    [
+        ("concepts.md#which-thread-calls-what", True),
+        ("#start", True),
+        ("../rxruns", True),
+        ("https://rxpy.readthedocs.io/", True),
+        ("concepts.md#which-thread", False),
+        ("concept.md", False),
+        ("http://rxpy.readthedocs.io/", False),
+        ("https:rxpy", False),
+    ],
+)
+def test_a_dead_link_is_found(link: str, leads: bool) -> None:
+    assert leads == leads_somewhere(DOCS / "index.md", link)

@@ -1,0 +1,197 @@
+"""Pages for the site that are no files of this folder, and links that lead to them.
+
+The pages here are written to be read on a code host: links lead to files, and ``index.md`` is the one list of
+pages. On the site, the headings and tables of ``index.md`` are the navigation, each public module has a page,
+and the sources of the examples stand below their table.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import re
+from pathlib import Path, PurePosixPath
+from types import ModuleType
+
+from sphinx.application import Sphinx
+
+import rxruns
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+PROJECT = {
+    "CHANGELOG.md": "changelog",
+    "CONTRIBUTING.md": "contributing",
+    "SECURITY.md": "security",
+    "benchmarks/README.md": "benchmarks",
+}
+"""Pages for people who work on the project, by their files; they keep their places in the repository."""
+
+APART = {"rxruns.operators", "rxruns.cli"}
+"""They have pages of their own."""
+
+API = """\
+Made from the docstrings, which say the promise first, then the arguments with their units, then what is
+raised. The operators have :doc:`a page of their own </operators>`.
+"""
+
+LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Called by Sphinx."""
+    app.connect("builder-inited", write_pages)
+    app.connect("source-read", adapt)
+    return {"parallel_read_safe": True}
+
+
+def write_pages(app: Sphinx) -> None:
+    """Write the pages of the modules and of the project, which git ignores."""
+    for file, name in PROJECT.items():
+        if (ROOT / file).exists():
+            text = (ROOT / file).read_text("utf-8")
+            write(f"project/{name}.md", rewritten(text, (ROOT / file).parent))
+    modules = public_modules()
+    for module in modules:
+        write(f"api/{module.__name__}.rst", module_page(module, modules))
+    write("api/index.rst", api_index(modules))
+
+
+def write(name: str, text: str) -> None:
+    """Write a page, unless it is there: what is newer is built again."""
+    path = DOCS / name
+    path.parent.mkdir(exist_ok=True)
+    if not path.exists() or path.read_text("utf-8") != text:
+        path.write_text(text, "utf-8")
+
+
+def adapt(app: Sphinx, page: str, source: list[str]) -> None:
+    """Make a page of this folder one of the site."""
+    if page.startswith(("api/", "project/")):
+        return
+    source[0] = rewritten(source[0], (DOCS / page).parent)
+    if page == "index":
+        source[0] += navigation(source[0])
+    if page == "examples":
+        source[0] += "".join(listing(path) for path in sorted((ROOT / "examples").glob("*.py")))
+
+
+def rewritten(text: str, folder: Path) -> str:
+    """The text with each link to a file outside of this folder leading to the page that shows it."""
+
+    def replace(link: re.Match[str]) -> str:
+        file = PurePosixPath(os.path.relpath(folder / link[1], ROOT))
+        place = on_site(file)
+        return f"]({place}{'' if '#' in place else link[2] or ''})" if place else link[0]
+
+    return LINK.sub(replace, text)
+
+
+def on_site(file: PurePosixPath) -> str | None:
+    """The page that shows a file; None where the file is no page."""
+    if str(file) in PROJECT:
+        return f"/project/{PROJECT[str(file)]}.md"
+    if str(file) == "README.md":
+        return "/index.md"
+    if file.parts[0] == "examples":
+        return f"/examples.md#{file.stem}" if file.suffix else "/examples.md"
+    if file.parts[0] == "rxruns":
+        module = ".".join(file.with_suffix("").parts).removesuffix(".__init__")
+        return "/api/index.rst" if module == "rxruns" else f"/api/{module}.rst"
+    return f"/{file.relative_to('docs')}" if file.parts[0] == "docs" else None
+
+
+def navigation(index: str) -> str:
+    """A hidden list of pages for each heading of the index, from the first cells of its tables."""
+    trees = []
+    for section in index.split("\n## ")[1:]:
+        pages = re.findall(r"^\| \[[^]]+\]\(([^)#]+)\)", section, re.MULTILINE)
+        caption = section.partition("\n")[0]
+        trees.append("\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *pages, "```\n"]))
+    return "\n" + "\n".join(trees)
+
+
+def listing(path: Path) -> str:
+    """An example with its source."""
+    return f"\n## {path.stem}\n\n```{{literalinclude}} ../examples/{path.name}\n:language: python\n```\n"
+
+
+def public_modules() -> list[ModuleType]:
+    """The package, its public modules, and what public packages name in their ``__all__``."""
+    modules = [rxruns]
+    for found in pkgutil.iter_modules(rxruns.__path__, "rxruns."):
+        if not re.search(r"\._", found.name) and found.name not in APART:
+            module = importlib.import_module(found.name)
+            parts = (getattr(module, name) for name in names_of(module))
+            modules += [module, *(part for part in parts if isinstance(part, ModuleType))]
+    return modules
+
+
+def names_of(module: ModuleType) -> list[str]:
+    """What a module shows: its ``__all__``, or the public names that it defines."""
+    if hasattr(module, "__all__"):
+        return module.__all__
+    return [name for name, value in vars(module).items() if name[0] != "_" and is_defined_in(module, value)]
+
+
+def is_defined_in(module: ModuleType, value: object) -> bool:
+    """Whether a class or a function is the module's own."""
+    return getattr(value, "__module__", None) == module.__name__
+
+
+def module_page(module: ModuleType, modules: list[ModuleType]) -> str:
+    """One module: its docstring, then what belongs to it; of the package, what it shows, too."""
+    homes = {name: home(module, name, modules) for name in names_of(module)}
+    own = [name for name, owner in homes.items() if owner is module]
+    lines = [*heading(module.__name__), f".. automodule:: {module.__name__}"]
+    if module is rxruns:
+        lines += ["", "All that it shows:", "", *table(shown(homes))]
+        lines += [f"\n.. autoclass:: rxruns.{name}\n   :members:" for name in own if name[0] != "_"]
+    else:
+        lines.append(f"   :members: {', '.join(own)}")
+    return "\n".join(lines) + "\n"
+
+
+def home(module: ModuleType, name: str, modules: list[ModuleType]) -> ModuleType:
+    """The module that documents a name: where it is defined, else what shows it, the package itself last."""
+    value = getattr(module, name)
+    if isinstance(value, ModuleType):
+        return value
+    showing = [other for other in modules if getattr(other, name, None) is value and name in names_of(other)]
+    defining = [other for other in showing if is_defined_in(other, value)]
+    return (defining or showing[1:] or showing)[0]
+
+
+def shown(homes: dict[str, ModuleType]) -> dict[str, str]:
+    """A reference and a first sentence for each name that the package shows."""
+    rows = {}
+    for name, owner in homes.items():
+        value = getattr(rxruns, name)
+        role, path = ("mod", owner.__name__) if value is owner else ("obj", f"{owner.__name__}.{name}")
+        if callable(value) or value is owner:
+            rows[f":{role}:`{name} <{path}>`"] = first_sentence(value)
+    return rows
+
+
+def api_index(modules: list[ModuleType]) -> str:
+    """The list of modules, with the first sentence of each."""
+    rows = {f":mod:`{module.__name__}`": first_sentence(module) for module in modules}
+    tree = ["", ".. toctree::", "   :hidden:", "", *(f"   {module.__name__}" for module in modules)]
+    return "\n".join([*heading("API reference"), API, *table(rows), *tree]) + "\n"
+
+
+def first_sentence(value: object) -> str:
+    """The first paragraph of a docstring on one line."""
+    return " ".join((value.__doc__ or "").partition("\n\n")[0].split()).rstrip(":")
+
+
+def table(rows: dict[str, str]) -> list[str]:
+    """A table of two columns in reStructuredText."""
+    cells = [f"   * - {name}\n     - {told}" for name, told in rows.items()]
+    return [".. list-table::", "   :widths: 30 70", "", *cells]
+
+
+def heading(title: str) -> list[str]:
+    """A title in reStructuredText."""
+    return [title, "=" * len(title), ""]

@@ -1,0 +1,100 @@
+"""Names in docstrings, as short as people like to read them, become links; a wrong one fails the build."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import importlib
+import pydoc
+import sys
+
+from docutils import nodes
+from operators import OURS
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util.nodes import make_refnode
+
+ELSEWHERE = {*sys.stdlib_module_names, "marshmallow", "msgspec", "reactivex", "rxruns"} - {"this"}
+"""Where names may come from that have no page here: other libraries, and our private modules."""
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Called by Sphinx."""
+    app.connect("missing-reference", resolve)
+    app.connect("autodoc-process-signature", without_bounds)
+    return {"parallel_read_safe": True}
+
+
+def resolve(
+    app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, content: nodes.TextElement
+) -> nodes.Node | None:
+    """The link for a name that Sphinx did not find; its text where it has no page; None where it is wrong."""
+    if node.get("refdomain") != "py":
+        return None
+    target: str = node["reftarget"]
+    name = target.removeprefix("rxruns.operators.").removeprefix("ops.")
+    place = ("operators", name) if name in OURS else documented(env, target, node["reftype"])
+    if place is not None:
+        return make_refnode(app.builder, node["refdoc"], *place, content)
+    return content if in_signature(node) or is_real(target, node.get("py:module")) else None
+
+
+def documented(env: BuildEnvironment, target: str, role: str) -> tuple[str, str] | None:
+    """The page and the anchor of the one object with this name, in any module; None if there are several."""
+    places = {
+        (entry.docname, entry.node_id)
+        for name, entry in env.domains.python_domain.objects.items()
+        if f".{name}".endswith(f".{target.removeprefix('rxruns.')}")
+        and (entry.objtype == "module") == (role == "mod")
+    }
+    return places.pop() if len(places) == 1 else None
+
+
+def in_signature(node: nodes.Node) -> bool:
+    """Whether it stands in what autodoc reads from the code, not in what somebody wrote."""
+    return isinstance(node, addnodes.desc_signature) or (
+        node.parent is not None and in_signature(node.parent)
+    )
+
+
+def is_real(target: str, module: str | None) -> bool:
+    """Whether the name means something where it is written, though it has no page."""
+    if target.startswith("'"):  # a Literal
+        return True
+    known = target.partition(".")[0] in ELSEWHERE and pydoc.locate(target) is not None
+    return known or hasattr(builtins, target) or (module is not None and is_in(module, target))
+
+
+def is_in(module: str, name: str) -> bool:
+    """Whether the module has the dotted name."""
+    value: object = importlib.import_module(module)
+    for part in name.split("."):
+        value = getattr(value, part, None)
+    return value is not None
+
+
+def without_bounds(
+    app: Sphinx,
+    what: str,
+    name: str,
+    value: object,
+    options: object,
+    signature: str | None,
+    returned: str | None,
+) -> tuple[str | None, str | None]:
+    """Types without the bounds that msgspec checks: they would hide the names."""
+    if signature is None or "Annotated[" not in signature:
+        return signature, returned
+    call = Plain().visit(ast.parse(f"def f{signature.replace('~', '').replace('<factory>', '...')}: ..."))
+    return f"({ast.unparse(call.body[0].args)})", returned
+
+
+class Plain(ast.NodeTransformer):
+    """``Annotated[T, ...]`` becomes ``T``."""
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        self.generic_visit(node)
+        if ast.unparse(node.value).endswith("Annotated") and isinstance(node.slice, ast.Tuple):
+            return node.slice.elts[0]
+        return node
