@@ -39,8 +39,8 @@ BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 
 
 @pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[DevServer]:
-    """A service that the environment names, as the README tells people to."""
+def service(no_leaks: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[DevServer]:
+    """A service that the environment names, as the README tells people to. It leaves nothing behind."""
     with DevServer(seed=7) as server:
         monkeypatch.setenv("MODELRELAY_API_KEY", server.api_key)
         monkeypatch.setenv("MODELRELAY_API_BASE_URL", server.url)
@@ -58,7 +58,7 @@ def run_id(service: DevServer) -> Any:
 
 @pytest.mark.parametrize("block", BLOCKS, ids=[f"{block.page}: {block.title}" for block in BLOCKS])
 def test_each_python_block_of_a_page_runs(
-    block: Block, run_id: Any, no_leaks: None, capsys: pytest.CaptureFixture[str]
+    block: Block, run_id: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Not with this module's own `from __future__`.
     exec(compile(block.code, block.page, "exec", dont_inherit=True), {"__name__": "page", "run_id": run_id})
