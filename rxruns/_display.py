@@ -15,6 +15,7 @@ MARKS = {"pending": "○", "running": "►", "waiting": "‖", "succeeded": "✓
 _JOINER = "\u200d"
 _CELL = "padding:2px 12px 2px 0;text-align:left;vertical-align:top"
 _NUMBER = "padding:2px 12px 2px 0;text-align:right;vertical-align:top"
+_LEAST = Decimal("0.000001")
 ROWS = 200
 """Rows of a table in a notebook; the rest is counted."""
 
@@ -81,17 +82,16 @@ def duration(seconds: float | None) -> str:
 
 
 def money(usd: Decimal | None) -> str:
-    """US dollars: cents where there are dollars, four digits that count below.
+    """US dollars: cents where there are dollars, millionths of a dollar below.
 
     >>> money(Decimal("1234.5")), money(Decimal("0.00325")), money(Decimal(0)), money(None)
-    ('$1,234.50', '$0.00325', '$0.00', 'unknown')
+    ('$1,234.50', '$0.003250', '$0.00', 'unknown')
     """
     if usd is None:
         return "unknown"
     if usd == 0 or usd >= 1:
         return f"${usd:,.2f}"
-    digits = max(2, 3 - usd.adjusted())
-    return f"${usd:.{digits}f}".rstrip("0").ljust(len("$0.00"), "0")
+    return f"${usd:.6f}" if usd >= _LEAST else f"< ${_LEAST}"
 
 
 def html_table(

@@ -40,7 +40,7 @@ source recorded
 costs _nodes
 state tools
 operators
-aio dask iteration
+aio dask iteration page
 devserver
 testing
 __init__

@@ -88,7 +88,7 @@ def test_a_duration_is_rounded_before_its_unit_is_chosen(seconds: float, shown: 
 
 @pytest.mark.parametrize(
     ("usd", "shown"),
-    [("0.1", "$0.10"), ("0.999", "$0.999"), ("0.0000123456", "$0.00001235"), ("12", "$12.00")],
+    [("0.1", "$0.100000"), ("0.0000123456", "$0.000012"), ("0.0000001", "< $0.000001"), ("12", "$12.00")],
 )
 def test_small_money_keeps_digits_that_count(usd: str, shown: str) -> None:
     assert shown == money(Decimal(usd))

@@ -1,0 +1,141 @@
+"""A run as a page: one HTML file that needs no network and no server.
+
+It has the timeline of the nodes, what went wrong, what waits, nodes and costs as tables, and all events to
+filter and search. What a run says is never trusted: its text is data in the page, shown as text alone, and a
+Content-Security-Policy forbids everything but the page's own script and style.
+
+>>> from datetime import datetime, timezone
+>>> from uuid import UUID
+>>> from rxruns.events import NodeStarted
+>>> event = NodeStarted(run_id=UUID(int=1), seq=1, ts=datetime.now(timezone.utc), node_id="draft")
+>>> page = RunPage()
+>>> page.add(event)
+>>> page.html().startswith("<!doctype html>")
+True
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rxruns.costs import CostTotals, Prices
+from rxruns.events import NodeEvent, RunEvent, TerminalEvent
+from rxruns.page._columns import Columns
+from rxruns.page._content import content
+from rxruns.page._document import document
+from rxruns.page._tracks import Track
+from rxruns.page._writing import write_whole
+from rxruns.state import RunState
+
+__all__ = ["RunPage", "write_page"]
+
+
+class RunPage:
+    """Collects a run's events, and gives the page of what is there so far, as often as it is asked for.
+
+    Args:
+        prices: by (provider, model), for the cost. None: tokens alone.
+
+    It is not for two threads at once.
+    """
+
+    def __init__(self, prices: Prices | None = None) -> None:
+        self._prices = prices
+        self._state = RunState(costs=CostTotals(prices))
+        self._tracks: dict[str, Track] = {}
+        self._columns = Columns()
+        self._began: datetime | None = None
+        self._last: datetime | None = None
+
+    @property
+    def state(self) -> RunState:
+        """What is known of the run."""
+        return self._state
+
+    def add(self, event: RunEvent) -> None:
+        """Take in an event. One that was seen before, by ``seq``, changes nothing.
+
+        Raises:
+            InvalidArgumentError: for an event of another run.
+        """
+        state = self._state.step(event)
+        if state is self._state:
+            return
+        self._state = state
+        self._began = self._began or event.ts
+        self._last = max(self._last or event.ts, event.ts)
+        self._columns.append(event, self._began)
+        if isinstance(event, NodeEvent):
+            track = self._tracks.get(event.node_id)
+            if track is None:
+                track = self._tracks[event.node_id] = Track(self._prices)
+            track.step(event, state.nodes[event.node_id])
+        elif isinstance(event, TerminalEvent):
+            for track in self._tracks.values():
+                track.cancel(event.ts)
+
+    def html(
+        self, *, now: datetime | None = None, refresh: float | None = None, note: str | None = None
+    ) -> str:
+        """The page.
+
+        Args:
+            now: up to when an open run has been watched: its open nodes are drawn until then. None: until
+                its last event.
+            refresh: seconds after which the page loads itself again, while the run is open; None for never.
+            note: a line to show on top, such as why the run could not be followed to its end.
+        """
+        began = self._began or datetime.now(UTC)
+        last = self._last or began
+        until = last if now is None or self._state.final_status else max(now, last)
+        told = content(self._state, self._tracks, self._columns.nodes, began, until)
+        told |= {"refresh": None if self._state.final_status else refresh, "note": note}
+        return document(told, self._columns.content())
+
+    def write(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        now: datetime | None = None,
+        refresh: float | None = None,
+        note: str | None = None,
+    ) -> None:
+        """Write the page to a file, at once or not at all: a reader never meets half of it.
+
+        Args:
+            path: the file, replaced if there is one.
+            now, refresh, note: as in :meth:`html`.
+
+        Raises:
+            OSError: it could not be written; what was there before is untouched.
+        """
+        write_whole(Path(path), self.html(now=now, refresh=refresh, note=note).encode())
+
+
+def write_page(
+    path: str | os.PathLike[str], events: Iterable[RunEvent], prices: Prices | None = None
+) -> RunPage:
+    """Write the page of a run's events to a file.
+
+    Args:
+        path: the file, replaced if there is one, at once.
+        events: of one run.
+        prices: by (provider, model), for the cost.
+
+    Raises:
+        InvalidArgumentError: for events of two runs.
+        OSError: it could not be written.
+
+    >>> import tempfile
+    >>> page = write_page(Path(tempfile.mkdtemp(), "run.html"), [])
+    >>> page.state.last_seq
+    0
+    """
+    page = RunPage(prices)
+    for event in events:
+        page.add(event)
+    page.write(path)
+    return page

@@ -1,0 +1,269 @@
+"""The page as a file: what is written into it, and how."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import stat
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import reactivex
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rxruns import ops
+from rxruns.errors import InvalidArgumentError
+from rxruns.events import (
+    NodeToolResult,
+    NodeWaiting,
+    PendingToolCall,
+    RunEvent,
+    ToolCallResult,
+    ToolCallWithArguments,
+    Waiting,
+)
+from rxruns.page import RunPage, write_page
+from rxruns.page._document import json_block
+from tests import records
+from tests.making import (
+    CALL_ID,
+    NOON,
+    OTHER_RUN,
+    RUN,
+    delta,
+    llm_call,
+    node_failed,
+    node_started,
+    node_succeeded,
+    run_canceled,
+    run_completed,
+    run_started,
+    tokens,
+    unknown,
+)
+
+CALL = ToolCallWithArguments(id="1", name="approve", arguments="{}")
+
+
+def waiting(node_id: str = "draft", seq: int = 3) -> NodeWaiting:
+    told = Waiting(
+        step=0, request_id=CALL_ID, pending_tool_calls=(PendingToolCall(tool_call=CALL),), reason="tools"
+    )
+    return NodeWaiting(run_id=RUN, seq=seq, ts=NOON, node_id=node_id, waiting=told)
+
+
+def answered(node_id: str = "draft", seq: int = 4) -> NodeToolResult:
+    told = ToolCallResult(step=0, request_id=CALL_ID, tool_call=CALL, output="yes")
+    return NodeToolResult(run_id=RUN, seq=seq, ts=NOON, node_id=node_id, tool_result=told)
+
+
+def in_turn(*events: RunEvent) -> list[RunEvent]:
+    """The events one after the other, a second apart."""
+    return [
+        msgspec.structs.replace(event, seq=place + 1, ts=NOON + timedelta(seconds=place))
+        for place, event in enumerate(events)
+    ]
+
+
+def data_of(html: str, id: str = "content") -> Any:
+    """What stands in one of the page's data blocks."""
+    (block,) = re.findall(rf'<script type="application/json" id="{id}">(.*?)</script>', html)
+    return msgspec.json.decode(block)
+
+
+def told(*events: RunEvent, **options: Any) -> Any:
+    page = RunPage()
+    for event in events:
+        page.add(event)
+    return data_of(page.html(**options))
+
+
+def attempts(*events: RunEvent, **options: Any) -> Any:
+    return told(*events, **options)["nodes"][0]["attempts"]
+
+
+_NODES = st.sampled_from(["a", "b", "c"])
+_EVENTS = st.one_of(
+    st.builds(node_started, _NODES),
+    st.builds(node_succeeded, _NODES),
+    st.builds(node_failed, _NODES),
+    st.builds(waiting, _NODES),
+    st.builds(answered, _NODES),
+    st.builds(lambda node_id: delta("word", node_id), _NODES),
+    st.builds(
+        lambda node_id, usage: msgspec.structs.replace(llm_call(usage=usage), node_id=node_id),
+        _NODES,
+        st.sampled_from([None, tokens(1, 2), tokens(5)]),
+    ),
+)
+
+
+@given(st.lists(_EVENTS, max_size=25), st.sampled_from([None, run_completed(), run_canceled()]))
+def test_its_bars_are_the_spans_of_the_operator(events: list[RunEvent], end: RunEvent | None) -> None:
+    log = in_turn(run_started(), *events, *([] if end is None else [end]))
+    spans = reactivex.from_iterable(log).pipe(ops.node_spans(), ops.to_list()).run() if events else []
+    content = told(*log)
+
+    def seconds(at: Any) -> float | None:
+        return None if at is None else (at - NOON).total_seconds() * 1000
+
+    expected = {
+        (span.node_id, span.attempt, seconds(span.started_at), seconds(span.ended_at), span.tokens)
+        for span in spans
+        if span.started_at is not None
+    }
+    assert expected == {
+        (node["id"], attempt["number"], attempt["start"], attempt["end"], attempt["tokens"])
+        for node in content["nodes"]
+        for attempt in node["attempts"]
+        if attempt["start"] is not None
+    }
+
+
+def test_waiting_is_from_the_call_to_its_last_answer() -> None:
+    (attempt,) = attempts(*in_turn(node_started(), waiting(), answered(), node_succeeded()))
+
+    assert [[1000, 2000]] == attempt["waits"]
+    assert (0, 3000, "succeeded") == (attempt["start"], attempt["end"], attempt["status"])
+
+
+def test_a_node_that_waits_at_the_end_of_its_run_waited_until_then() -> None:
+    (attempt,) = attempts(*in_turn(node_started(), waiting(), run_canceled()))
+
+    assert ([[1000, 2000]], 2000, "canceled") == (attempt["waits"], attempt["end"], attempt["status"])
+
+
+def test_an_open_node_is_drawn_until_now() -> None:
+    events = in_turn(node_started(), delta())
+
+    assert 1000 == told(*events)["run"]["now"]
+    assert 60_000 == told(*events, now=NOON + timedelta(minutes=1))["run"]["now"]
+    assert 1000 == told(*events, now=NOON)["run"]["now"]  # a clock that is behind the service's
+    assert (
+        2000
+        == told(*in_turn(node_started(), delta(), run_completed()), now=NOON + timedelta(1))["run"]["now"]
+    )
+
+
+def test_a_start_that_was_not_seen_is_none() -> None:
+    (attempt,) = attempts(*in_turn(delta(), node_succeeded()))
+
+    assert (None, 0, 1000) == (attempt["start"], attempt["seen"], attempt["end"])
+
+
+def test_an_event_that_comes_twice_is_there_once() -> None:
+    page = RunPage()
+    for event in [*in_turn(node_started(), delta()), *in_turn(node_started(), delta())]:
+        page.add(event)
+
+    assert [1, 2] == data_of(page.html(), "event-columns")["seq"]
+    assert 2 == page.state.last_seq
+
+
+def test_events_of_another_run_are_refused() -> None:
+    page = RunPage()
+    page.add(node_started())
+    with pytest.raises(InvalidArgumentError, match="an event of run"):
+        page.add(node_started(seq=3, run_id=OTHER_RUN))
+
+
+def test_a_run_that_has_ended_is_not_loaded_again() -> None:
+    assert 2 == told(run_started(), refresh=2)["refresh"]
+    assert told(run_started(), run_completed(), refresh=2)["refresh"] is None
+
+
+@pytest.mark.parametrize("wire_type", list(records.samples()))
+def test_each_type_of_event_is_written_whole(wire_type: str, tmp_path: Path) -> None:
+    from rxruns import recorded_events
+
+    record = records.sample(wire_type)
+    log = tmp_path / "run.ndjson"
+    log.write_bytes(records.line_of(record))
+    page = RunPage()
+    recorded_events(log).subscribe(page.add)
+    columns = data_of(page.html(), "event-columns")
+
+    (body,), (shape,) = columns["body"], columns["shape"]
+    written = body
+    if wire_type == "node_output_delta":
+        kind, model, response_id = columns["shapes"][shape]
+        said = {"kind": kind, "text_delta": body, "model": model, "response_id": response_id}
+        written = {"delta": said}
+    envelope = ("type", "run_id", "seq", "ts", "node_id", "envelope_version")
+    assert {key: value for key, value in record.items() if key not in envelope} == (written or {})
+    assert ([wire_type], [7]) == (columns["types"], columns["seq"])
+
+
+def test_a_number_that_a_browser_could_not_hold_is_written_as_text() -> None:
+    page = RunPage()
+    page.add(unknown(1, big=[2**53 + 1, -(10**400)], fits=2**53))
+
+    assert [{"big": [str(2**53 + 1), str(-(10**400))], "fits": 2**53}] == data_of(
+        page.html(), "event-columns"
+    )["body"]
+
+
+@given(st.text())
+def test_nothing_in_a_data_block_looks_like_markup(text: str) -> None:
+    block = json_block({text: text})
+
+    assert {text: text} == msgspec.json.decode(block)
+    assert not set(block) & set("<>&\u2028\u2029")
+
+
+def test_the_policy_names_the_script_and_the_style_that_are_there() -> None:
+    html = RunPage().html()
+    (policy,) = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', html)
+
+    for tag in ("script", "style"):
+        (source,) = re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy
+
+
+def test_the_page_names_no_other_file() -> None:
+    html = RunPage().html()
+
+    assert ["data:,"] == re.findall(r'\b(?:src|href)="([^#][^"]*)"', html)
+    assert not re.search(r"https?:|@import|url\(", html)
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "run.html"
+    path.write_text("before")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        RunPage().write(path)
+    assert "before" == path.read_text()
+    assert [path] == list(tmp_path.iterdir())
+
+
+def test_a_file_keeps_its_permissions_and_a_link_stays_one(tmp_path: Path) -> None:
+    path, link = tmp_path / "run.html", tmp_path / "latest.html"
+    path.write_text("")
+    path.chmod(0o640)
+    link.symlink_to(path)
+    write_page(link, [])
+
+    assert 0o640 == stat.S_IMODE(path.stat().st_mode)
+    assert link.is_symlink()
+    assert path.read_text("utf-8").startswith("<!doctype html>")
+
+
+def test_a_new_file_has_the_permissions_that_files_have_here(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("")
+    write_page(tmp_path / "run.html", [])
+
+    assert (tmp_path / "plain").stat().st_mode == (tmp_path / "run.html").stat().st_mode
