@@ -8,7 +8,6 @@ that msgspec refuses: that one is decoded alone, and the loop goes on behind it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from itertools import chain, filterfalse
 from operator import length_hint
 
@@ -22,7 +21,7 @@ from rxruns._decoding import (
     refuse_deep_nesting,
     refuse_included,
 )
-from rxruns._framing import Lines
+from rxruns._framing import Lines, without_newline
 from rxruns.events import NodeOutput, RunCompleted, RunEvent
 
 __all__ = ["EventLines"]
@@ -68,7 +67,7 @@ class EventLines:
     @property
     def line(self) -> bytes:
         """That of the event that was given last, or of the error."""
-        return self._batch[self._place]
+        return without_newline(self._batch[self._place])
 
     @property
     def number(self) -> int:
@@ -109,23 +108,23 @@ class EventLines:
         while self._decoded < len(batch):
             lines = batch[self._decoded : self._decoded + _AT_ONCE]
             events: list[RunEvent] = []
-            with suppress(msgspec.DecodeError, ValueError, RecursionError):
+            alone: list[bytes] = []
+            try:
                 events.extend(map(decode_known, lines))  # up to one that is refused
-            if not self._include_output and _is_any_included(events):
-                events.clear()
-                alone = lines
-            else:
+            except (msgspec.DecodeError, ValueError, RecursionError):
                 alone = lines[len(events) : len(events) + 1]
+            if not self._include_output and _is_any_included(events):
+                events, alone = [], lines
             self._decoded += len(events)
             yield events
-            del events
+            del events  # not kept until more comes
             yield from self._decode_each(alone)
 
     def _decode_each(self, lines: Iterable[bytes]) -> Iterator[Sequence[RunEvent]]:
         for line in lines:
             self._decoded += 1
             try:
-                event = self._decode_alone(line)
+                event = self._decode_alone(without_newline(line))
             except RecordError as error:
                 self._on_invalid(error)
             else:
@@ -147,10 +146,11 @@ def _are_plain(lines: list[bytes]) -> bool:
 
 def _is_any_included(events: list[RunEvent]) -> bool:
     """Whether one of them came with an output."""
+    if _WITH_OUTPUT.isdisjoint(map(type, events)):
+        return False
     try:
         for event in events:
-            if type(event) in _WITH_OUTPUT:
-                refuse_included(event)
+            refuse_included(event)
     except RecordError:
         return True
     return False

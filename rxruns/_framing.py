@@ -3,12 +3,14 @@
 Linear in the bytes, whatever the pieces: a piece is split once, and what a line collects over many pieces is
 joined once. At most one line and one piece are held.
 
-The lines of a piece are given by a list's own iterator, so that a line costs no step of a generator.
+The lines of a piece are cut by :class:`io.BytesIO`, which finds newlines faster than ``bytes.split``, and
+given by a list's own iterator, so that a line costs no step of a generator.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from io import BytesIO
 from itertools import chain
 from operator import length_hint
 
@@ -59,7 +61,7 @@ class Lines:
         self._found = 0  # lines
         self._whole: Iterator[bytes] = iter(())  # those of them that are still to be given one by one
         self._batches = self._find(_without_bom(chunks))
-        self._iterator = chain.from_iterable(map(self._give, self._batches))
+        self._iterator = map(without_newline, chain.from_iterable(map(self._give, self._batches)))
 
     @property
     def number(self) -> int:
@@ -69,16 +71,19 @@ class Lines:
         return self._iterator
 
     def batches(self) -> Iterator[list[bytes]]:
-        """Iterate the lines that came together, a list at a time: ``number`` is that of its last one."""
+        """Iterate the lines that came together, a list at a time: ``number`` is that of its last one.
+
+        They may have their ``\\n`` still: to JSON it is blank.
+        """
         return self._batches
 
     def _find(self, chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
         for chunk in chunks:
-            lines = chunk.split(b"\n")
-            rest = lines.pop()
+            lines = BytesIO(chunk).readlines()
+            rest = lines.pop() if lines and not chunk.endswith(b"\n") else b""
             if self._skipping or self._size + len(chunk) > self._max:
                 for line in lines:  # any of them may be too long: what came before has to be given first
-                    self._keep(line)
+                    self._keep(without_newline(line))
                     self._found += 1
                     yield [self._take()]
             elif lines:
@@ -118,6 +123,11 @@ class Lines:
     def _drop(self) -> None:
         self._pieces = []
         self._size = 0
+
+
+def without_newline(line: bytes) -> bytes:
+    """The line without the ``\\n`` that ended it."""
+    return line.removesuffix(b"\n")
 
 
 def _without_bom(chunks: Iterable[bytes]) -> Iterator[bytes]:

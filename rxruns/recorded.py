@@ -112,8 +112,9 @@ class _RecordedLog:
                         last_seqs[run] = last
                         run = event.run_id.int
                         last = last_seqs.get(run, 0)
-                    if event.seq > last:
-                        last = event.seq
+                    seq = event.seq
+                    if seq > last:
+                        last = seq
                         yield event
         except Exception as error:
             self.error = error
