@@ -23,8 +23,9 @@ from rxruns._version import __version__
 from rxruns.client import DEFAULT_BASE_URL, RunsClient
 from rxruns.costs import CostTotals, Price
 from rxruns.iteration import iterate
+from rxruns.merged import RunNotFollowed, merge_runs
 from rxruns.recorded import recorded_events
-from rxruns.source import block_on, merge_runs, run_events, start_run
+from rxruns.source import block_on, run_events, start_run
 from rxruns.stream import RunEventStream
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "ResumePolicy",
     "RetryPolicy",
     "RunEventStream",
+    "RunNotFollowed",
     "RunsClient",
     "__version__",
     "block_on",

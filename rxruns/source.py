@@ -1,35 +1,32 @@
 """Observables over the reader: what people subscribe to.
 
-All of them are cold. Each subscription of :func:`run_events`, :func:`start_run` and :func:`merge_runs` has
-its own connection, thread and cursor; subscribing returns at once, and nothing is read before it. The threads
-are daemons: a script needs something that keeps it alive, such as :func:`block_on`.
+Both are cold. Each subscription of :func:`run_events` and :func:`start_run` has its own connection, thread
+and cursor; subscribing returns at once, and nothing is read before it. The threads are daemons: a script
+needs something that keeps it alive, such as :func:`block_on`.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from queue import SimpleQueue
 from typing import Any, TypeVar
 from uuid import UUID
 
-import reactivex
 from reactivex import Observable, abc
-from reactivex import operators as rx
 from reactivex.disposable import Disposable
 from reactivex.scheduler import CurrentThreadScheduler, NewThreadScheduler
 
 from rxruns._arguments import check_run_id
+from rxruns._lease import ClientLease
 from rxruns._requests import CreateOptions, Spec, create_body
 from rxruns._retry import ResumePolicy
 from rxruns._transport import Cancellation
 from rxruns.client import RunsClient
-from rxruns.errors import InvalidArgumentError
 from rxruns.events import RunEvent
 from rxruns.models import RunsModelOverrides
 from rxruns.reader import EventReader, FollowOptions, OnInvalid, OnLifecycle
 
-__all__ = ["block_on", "merge_runs", "run_events", "start_run"]
+__all__ = ["block_on", "follow", "run_events", "start_run"]
 
 T = TypeVar("T")
 _RESUME = ResumePolicy()
@@ -93,7 +90,7 @@ def run_events(
         on_lifecycle=on_lifecycle,
     )
     run = check_run_id(run_id)
-    return _follow(lambda client, cancellation: run, options, _ClientLease(client))
+    return follow(lambda client, cancellation: run, options, ClientLease(client))
 
 
 def start_run(
@@ -153,59 +150,7 @@ def start_run(
             started.append(client.start(body, cancellation=cancellation).run_id)
         return started[0]
 
-    return _follow(find_run, options, _ClientLease(client))
-
-
-def merge_runs(
-    run_ids: Iterable[UUID | str],
-    *,
-    max_concurrent: int | None = None,
-    client: RunsClient | None = None,
-    after_seq: int = 0,
-    limit: int | None = None,
-    wait: bool = True,
-    include_output: bool = False,
-    resume: ResumePolicy | None = _RESUME,
-    on_invalid: OnInvalid = "raise",
-    on_lifecycle: OnLifecycle | None = None,
-) -> Observable[RunEvent]:
-    """Emit the events of several runs as they come; each run's own are in order. One error ends all.
-
-    Args:
-        run_ids: the runs.
-        max_concurrent: how many are followed at once; the others wait for their turn. None for all.
-        client, after_seq, limit, wait, include_output, resume, on_invalid, on_lifecycle: as in
-            :func:`run_events`, for each run.
-
-    Raises:
-        InvalidArgumentError: at once, for an argument that can not be sent.
-    """
-    options = FollowOptions(
-        after_seq=after_seq,
-        limit=limit,
-        wait=wait,
-        include_output=include_output,
-        resume=resume,
-        on_invalid=on_invalid,
-        on_lifecycle=on_lifecycle,
-    )
-    if max_concurrent is not None and max_concurrent < 1:
-        raise InvalidArgumentError(
-            f"max_concurrent has to be at least 1, not {max_concurrent}", field="max_concurrent"
-        )
-    runs = [check_run_id(run_id) for run_id in run_ids]
-    lease = _ClientLease(client)
-
-    def follow(run_id: UUID) -> Observable[RunEvent]:
-        return _follow(lambda client, cancellation: run_id, options, lease)
-
-    def merged(scheduler: abc.SchedulerBase) -> Observable[RunEvent]:
-        lease.acquire()  # kept over the turns of max_concurrent
-        followed = reactivex.from_iterable(runs).pipe(rx.map(follow))
-        merged = followed.pipe(rx.merge(max_concurrent=max_concurrent) if max_concurrent else rx.merge_all())
-        return merged.pipe(rx.finally_action(lease.release))
-
-    return reactivex.defer(merged)
+    return follow(find_run, options, ClientLease(client))
 
 
 def block_on(source: Observable[T]) -> T | None:
@@ -238,9 +183,11 @@ def block_on(source: Observable[T]) -> T | None:
     return last
 
 
-def _follow(
-    find_run: Callable[[RunsClient, Cancellation], UUID], options: FollowOptions, lease: _ClientLease
+def follow(
+    find_run: Callable[[RunsClient, Cancellation], UUID], options: FollowOptions, lease: ClientLease
 ) -> Observable[RunEvent]:
+    """Follow the run that is found, on a reader's thread, with the client that is leased for as long."""
+
     def subscribe(
         observer: abc.ObserverBase[RunEvent], scheduler: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
@@ -254,33 +201,3 @@ def _follow(
         return Disposable(reader.dispose)
 
     return Observable(subscribe)
-
-
-class _ClientLease:
-    """The client of an Observable: the one that was given, or one from the environment while it is in use."""
-
-    def __init__(self, client: RunsClient | None) -> None:
-        self._given = client
-        self._own: RunsClient | None = None
-        self._users = 0
-        self._lock = threading.Lock()
-
-    def acquire(self) -> RunsClient:
-        if self._given is not None:
-            return self._given
-        with self._lock:
-            if self._own is None:
-                self._own = RunsClient.from_env()
-            self._users += 1
-            return self._own
-
-    def release(self) -> None:
-        if self._given is not None:
-            return
-        with self._lock:
-            self._users -= 1
-            unused = self._own if self._users == 0 else None
-            if unused is not None:
-                self._own = None
-        if unused is not None:
-            unused.close()

@@ -33,10 +33,11 @@ _transport
 _requests
 stream
 client
-lifecycle cursors
+lifecycle cursors _lease
 _channel _subscribing
 reader
-source recorded
+source recorded _merging
+merged
 costs _nodes
 state tools
 operators

@@ -1,0 +1,278 @@
+"""Many runs, one observer.
+
+Which thread calls what: an iterable of ids is asked on a thread of its own, ``rxruns-merge``; an Observable's
+ids come on whatever thread emits them. A run's events and its failure come on its reader's thread, and so
+does the end after the last run. The observer is called by one thread at a time: the others wait for their
+turn, each with its socket unread, so that a slow observer slows all of them. What the observer's own thread
+brings about inside ``on_next``, an id that is none or the end of the ids, comes after it and not within it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct
+from reactivex import Observable, abc
+from reactivex.disposable import SingleAssignmentDisposable
+from reactivex.scheduler import CurrentThreadScheduler, TrampolineScheduler
+
+from rxruns._arguments import check_id
+from rxruns.events import RunEvent
+
+__all__ = ["Merging", "RunNotFollowed"]
+
+
+class RunNotFollowed(Struct, frozen=True, kw_only=True):
+    """A run that could not be followed to its end; ``merge_runs(..., on_run_error="emit")`` emits it.
+
+    A run that failed at the service is none of these: it was followed to its end.
+
+    Attributes:
+        run_id: the run; None where what was given as its id is none, which ``error`` then names.
+        error: what ``run_events`` would have ended with.
+        last_seq: ``seq`` of the last event that was handed over, or the ``after_seq`` that it began after: to
+            go on, follow it with ``after_seq=last_seq``.
+    """
+
+    run_id: UUID | None
+    error: Exception
+    last_seq: int
+
+
+class Merging:
+    """One subscription to the events of many runs. It disposes itself at its end.
+
+    Args:
+        observer: gets the events and, with ``emits``, :class:`RunNotFollowed` values.
+        follow: gives a run's events, and the ``seq`` that they begin after. What it raises is the run's
+            failure.
+        most: how many runs are followed at once.
+        emits: whether a run's failure is a value; else it ends all.
+        on_stopped: called once, when the last run was let go of.
+    """
+
+    def __init__(
+        self,
+        observer: abc.ObserverBase[Any],
+        follow: Callable[[UUID], tuple[Observable[RunEvent], int]],
+        *,
+        most: float,
+        emits: bool,
+        on_stopped: Callable[[], object],
+    ) -> None:
+        self._observer = observer
+        self._follow = follow
+        self._most = most
+        self._emits = emits
+        self._on_stopped = on_stopped
+        # The observer's turn. Reentrant, so that `_busy` can be asked by the thread whose turn it is.
+        self._turn = threading.RLock()
+        self._busy = False
+        self._due: deque[Callable[[], object]] = deque()
+        # The runs. Nobody waits for the turn, or calls foreign code, with this lock held.
+        self._changed = threading.Condition()
+        self._ids: abc.DisposableBase = SingleAssignmentDisposable()
+        self._taken = 0
+        self._no_more = False
+        self._waiting: deque[UUID] = deque()
+        self._runs: set[_Run] = set()
+        self._active = 0
+        self._stopped = False
+
+    # ---- the ids ----
+
+    def subscribe_to(self, run_ids: Observable[Any], scheduler: abc.SchedulerBase | None) -> None:
+        """Follow the runs whose ids are emitted; those that find no place wait for one."""
+        self._ids = ids = SingleAssignmentDisposable()
+
+        def subscribe(_: abc.SchedulerBase, state: object = None) -> None:
+            if not ids.is_disposed:
+                ids.disposable = run_ids.subscribe(self._add, self._fail, self._end_ids, scheduler=scheduler)
+
+        # Only when this subscription can be disposed: the source may emit everything inside `subscribe`.
+        (scheduler or CurrentThreadScheduler.singleton()).schedule(subscribe)
+
+    def iterate(self, run_ids: Iterable[Any]) -> None:
+        """Follow the runs whose ids are iterated over, each asked for when there is a place for it."""
+        iterator = iter(run_ids)
+
+        def run() -> None:
+            while self._wait_for_place():
+                try:
+                    value = next(iterator)
+                except StopIteration:
+                    self._end_ids()
+                    return
+                except Exception as error:
+                    self._fail(error)
+                    return
+                self._add(value)
+
+        threading.Thread(target=run, name="rxruns-merge", daemon=True).start()
+
+    def _wait_for_place(self) -> bool:
+        """Whether there is a place; False at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or self._active < self._most)
+            return not self._stopped
+
+    def _add(self, value: object) -> None:
+        number, self._taken = self._taken, self._taken + 1
+        try:
+            run_id = check_id(value, f"run_ids[{number}]")
+        except Exception as error:
+            self._report(error, run_id=None, last_seq=0)
+            return
+        with self._changed:
+            self._waiting.append(run_id)
+        self._follow_waiting()
+
+    def _end_ids(self) -> None:
+        with self._changed:
+            self._no_more = True
+        self._complete_if_done()
+
+    # ---- the runs ----
+
+    def _follow_waiting(self) -> None:
+        while (run_id := self._take_place()) is not None:
+            try:
+                events, after_seq = self._follow(run_id)
+            except Exception as error:
+                self._report(error, run_id=run_id, last_seq=0)
+                self._give_place_back()
+            else:
+                self._start(_Run(self, run_id, after_seq), events)
+
+    def _take_place(self) -> UUID | None:
+        with self._changed:
+            if self._stopped or not self._waiting or self._active >= self._most:
+                return None
+            self._active += 1
+            return self._waiting.popleft()
+
+    def _give_place_back(self) -> None:
+        with self._changed:
+            self._active -= 1
+            self._changed.notify_all()
+
+    def _start(self, run: _Run, events: Observable[RunEvent]) -> None:
+        with self._changed:
+            if self._stopped:
+                return
+            self._runs.add(run)
+        # On a trampoline of its own: the run can be disposed before it starts, and so can not start later.
+        trampoline = TrampolineScheduler()
+
+        def subscribe(_: abc.SchedulerBase, state: object = None) -> None:
+            run.subscription.disposable = events.subscribe(run, scheduler=trampoline)
+
+        try:
+            trampoline.schedule(subscribe)
+        except RuntimeError as error:  # there are no more threads
+            self.fail(run, error)
+
+    def emit(self, value: RunEvent | RunNotFollowed) -> None:
+        """Hand a value over when it is its turn."""
+        with self._turn:
+            if self._stopped:
+                return
+            if self._busy:
+                self._due.append(partial(self._observer.on_next, value))
+                return
+            self._busy = True
+            try:
+                self._observer.on_next(value)
+                while self._due:
+                    self._due.popleft()()
+            except BaseException:  # the subscriber's own; nobody else is told
+                self.dispose()
+                raise
+            finally:
+                self._busy = False
+
+    def fail(self, run: _Run, error: Exception) -> None:
+        """End, or emit, the failure of one run."""
+        self._report(error, run_id=run.run_id, last_seq=run.last_seq)
+        self.leave(run)
+
+    def leave(self, run: _Run) -> None:
+        """Give the place of a run that has ended to the next."""
+        with self._changed:
+            self._runs.discard(run)
+        self._give_place_back()
+        self._follow_waiting()
+        self._complete_if_done()
+
+    # ---- the end ----
+
+    def _report(self, error: Exception, *, run_id: UUID | None, last_seq: int) -> None:
+        if self._emits:
+            self.emit(RunNotFollowed(run_id=run_id, error=error, last_seq=last_seq))
+        else:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self._end(partial(self._observer.on_error, error))
+
+    def _complete_if_done(self) -> None:
+        with self._changed:
+            done = self._no_more and not self._active and not self._waiting
+        if done:
+            self._end(self._observer.on_completed)
+
+    def _end(self, notify: Callable[[], object]) -> None:
+        """The first end counts. The runs are let go of first: the observer may be busy for long."""
+        if not self._stop():
+            return
+        with self._turn:
+            if self._busy:
+                self._due.append(notify)
+            else:
+                notify()
+
+    def dispose(self) -> None:
+        """Let go of all runs at once; does not wait."""
+        self._stop()
+
+    def _stop(self) -> bool:
+        """Whether this was the first to stop it."""
+        with self._changed:
+            if self._stopped:
+                return False
+            self._stopped = True
+            runs, self._runs = self._runs, set()
+            self._waiting.clear()
+            self._changed.notify_all()
+        self._ids.dispose()
+        for run in runs:
+            run.subscription.dispose()
+        self._on_stopped()
+        return True
+
+
+class _Run(abc.ObserverBase[RunEvent]):
+    """The observer of one run."""
+
+    __slots__ = ("_merging", "last_seq", "run_id", "subscription")
+
+    def __init__(self, merging: Merging, run_id: UUID, last_seq: int) -> None:
+        self._merging = merging
+        self.run_id = run_id
+        self.last_seq = last_seq
+        self.subscription = SingleAssignmentDisposable()
+
+    def on_next(self, value: RunEvent) -> None:
+        self._merging.emit(value)
+        self.last_seq = value.seq
+
+    def on_error(self, error: Exception) -> None:
+        self._merging.fail(self, error)
+
+    def on_completed(self) -> None:
+        self._merging.leave(self)

@@ -1,0 +1,198 @@
+"""Many runs as one Observable."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
+from typing import Any, Literal, TypeVar, get_args, overload
+from uuid import UUID
+
+import msgspec
+from reactivex import Observable, abc
+from reactivex.disposable import Disposable
+
+from rxruns._arguments import check_id
+from rxruns._lease import ClientLease
+from rxruns._merging import Merging, RunNotFollowed
+from rxruns._retry import ResumePolicy, whole_number
+from rxruns.client import RunsClient
+from rxruns.errors import InvalidArgumentError
+from rxruns.events import RunEvent
+from rxruns.reader import FollowOptions, OnInvalid, OnLifecycle
+from rxruns.source import follow
+
+__all__ = ["AfterSeq", "OnRunError", "RunIds", "RunNotFollowed", "merge_runs"]
+
+RunIds = Iterable[UUID | str] | Observable[UUID] | Observable[str]
+AfterSeq = int | Callable[[UUID], int]
+OnRunError = Literal["raise", "emit"]
+
+_RESUME = ResumePolicy()
+_T = TypeVar("_T")
+
+
+@overload
+def merge_runs(
+    run_ids: RunIds,
+    *,
+    max_concurrent: int | None = None,
+    on_run_error: Literal["raise"] = "raise",
+    client: RunsClient | None = None,
+    after_seq: AfterSeq = 0,
+    limit: int | None = None,
+    wait: bool = True,
+    include_output: bool = False,
+    resume: ResumePolicy | None = _RESUME,
+    on_invalid: OnInvalid = "raise",
+    on_lifecycle: OnLifecycle | None = None,
+) -> Observable[RunEvent]: ...
+@overload
+def merge_runs(
+    run_ids: RunIds,
+    *,
+    max_concurrent: int | None = None,
+    on_run_error: OnRunError,
+    client: RunsClient | None = None,
+    after_seq: AfterSeq = 0,
+    limit: int | None = None,
+    wait: bool = True,
+    include_output: bool = False,
+    resume: ResumePolicy | None = _RESUME,
+    on_invalid: OnInvalid = "raise",
+    on_lifecycle: OnLifecycle | None = None,
+) -> Observable[RunEvent | RunNotFollowed]: ...
+def merge_runs(
+    run_ids: RunIds,
+    *,
+    max_concurrent: int | None = None,
+    on_run_error: OnRunError = "raise",
+    client: RunsClient | None = None,
+    after_seq: AfterSeq = 0,
+    limit: int | None = None,
+    wait: bool = True,
+    include_output: bool = False,
+    resume: ResumePolicy | None = _RESUME,
+    on_invalid: OnInvalid = "raise",
+    on_lifecycle: OnLifecycle | None = None,
+) -> Observable[Any]:
+    """Emit the events of many runs as they come, one at a time; each run's own are in ``seq`` order.
+
+    Completes when the ids have ended and each of their runs has. While ``on_next`` takes its time, no run is
+    read.
+
+    ::
+
+        ids               a-b-c-|
+        run a             1-2---3|
+        run b               1-x              (can not be followed)
+        run c                 1---2|
+        max_concurrent=2  a1-a2-b1-B-a3-c1-c2|
+        "raise"           a1-a2-b1-#
+
+    Args:
+        run_ids: what may never end. An iterable is asked for an id when there is a place for its run and not
+            before, on a thread of its own. An Observable emits when it likes; ids that find no place wait in
+            memory. What has a length is checked at once. An id that comes twice is followed twice:
+            ``dict.fromkeys(run_ids)`` drops the second.
+        max_concurrent: how many runs are followed, and connections open, at once. None: no limit, so give one
+            where ids do not end.
+        on_run_error: what happens when a run can not be followed, or an id is none. ``"raise"`` ends with the
+            error; with ``"emit"`` it is emitted as :class:`RunNotFollowed`, and the others go on.
+        after_seq: begin after the event with this ``seq`` in each run. A function is asked for each run
+            before it is opened: ``after_seq=store.get`` goes on from where ``ops.checkpoint(store)`` was.
+        client, limit, wait, include_output, resume, on_invalid, on_lifecycle: as in
+            :func:`~rxruns.run_events`, for each run.
+
+    Raises:
+        InvalidArgumentError: at once, for an argument that can not be sent.
+
+    ``on_error`` also gets what the ids themselves end with, in both modes. One client serves all runs.
+
+    >>> from rxruns import block_on, ops, workflow
+    >>> from rxruns.devserver import DevServer
+    >>> with DevServer() as server, server.client() as client:
+    ...     spec = workflow.chain(workflow.llm("draft", model="claude-sonnet-4-5", user="Hello"))
+    ...     ids = (client.create(spec).run_id for _ in range(3))
+    ...     events = merge_runs(ids, max_concurrent=2, client=client)
+    ...     totals = block_on(events.pipe(ops.cost_totals()))
+    >>> totals.requests
+    3
+    """
+    if max_concurrent is not None:
+        whole_number("max_concurrent", max_concurrent, at_least=1)
+    if on_run_error not in get_args(OnRunError):
+        raise InvalidArgumentError(
+            f"on_run_error is {on_run_error!r}: give one of {', '.join(get_args(OnRunError))}",
+            field="on_run_error",
+        )
+    options = FollowOptions(
+        after_seq=0 if callable(after_seq) else after_seq,
+        limit=limit,
+        wait=wait,
+        include_output=include_output,
+        resume=resume,
+        on_invalid=on_invalid,
+        on_lifecycle=on_lifecycle,
+    )
+    ids = _checked(run_ids)
+    lease = ClientLease(client)
+
+    def subscribe(
+        observer: abc.ObserverBase[Any], scheduler: abc.SchedulerBase | None = None
+    ) -> abc.DisposableBase:
+        def events_of(run_id: UUID) -> tuple[Observable[RunEvent], int]:
+            own = _for_one_run(options, run_id, after_seq, merging)
+            return follow(lambda client, cancellation: run_id, own, lease), own.after_seq
+
+        merging = Merging(
+            observer,
+            events_of,
+            most=math.inf if max_concurrent is None else max_concurrent,
+            emits=on_run_error == "emit",
+            on_stopped=lease.release,
+        )
+        lease.acquire()  # kept from run to run
+        if isinstance(ids, Observable):
+            merging.subscribe_to(ids, scheduler)
+        else:
+            merging.iterate(ids)
+        return Disposable(merging.dispose)
+
+    return Observable(subscribe)
+
+
+def _checked(run_ids: RunIds) -> RunIds:
+    """What gives the ids. What has a length is looked at now, and kept as it is."""
+    if isinstance(run_ids, Observable):
+        return run_ids
+    if isinstance(run_ids, str | UUID):
+        raise InvalidArgumentError("run_ids is one id: give [run_id], or use run_events", field="run_ids")
+    if not isinstance(run_ids, Iterable):
+        raise InvalidArgumentError(
+            f"run_ids is {run_ids!r}: give an iterable or an Observable of ids", field="run_ids"
+        )
+    if isinstance(run_ids, Collection):
+        return [check_id(run_id, f"run_ids[{number}]") for number, run_id in enumerate(run_ids)]
+    return run_ids
+
+
+def _for_one_run(
+    options: FollowOptions, run_id: UUID, after_seq: AfterSeq, merging: Merging
+) -> FollowOptions:
+    """The options of one run. An error of the caller's own functions ends all, as one of ``on_next`` does."""
+    on_invalid, on_lifecycle = options.on_invalid, options.on_lifecycle
+    return msgspec.structs.replace(
+        options,
+        after_seq=after_seq(run_id) if callable(after_seq) else after_seq,
+        on_invalid=on_invalid if on_invalid == "raise" else partial(_ending, merging, on_invalid),
+        on_lifecycle=on_lifecycle and partial(_ending, merging, on_lifecycle),
+    )
+
+
+def _ending(merging: Merging, callback: Callable[[_T], object], value: _T) -> None:
+    try:
+        callback(value)
+    except BaseException:
+        merging.dispose()
+        raise
