@@ -25,11 +25,13 @@ extensions = [
 nitpicky = True
 exclude_patterns = ["_build"]
 
+# Drawings, not Python, stand in the indented blocks of docstrings.
+highlight_language = "none"
+
 # Anchors of headings as code hosts make them, so that one link is right in both places.
 myst_heading_anchors = 4
 
 autodoc_member_order = "bysource"
-autodoc_default_options = {"show-inheritance": True}
 autodoc_preserve_defaults = True
 napoleon_use_ivar = True
 python_maximum_signature_line_length = 90
@@ -40,6 +42,7 @@ html_theme = "furo"
 html_title = f"rxruns {release}"
 html_show_copyright = False
 html_show_sphinx = False
+html_copy_source = False
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_theme_options = {"navigation_with_keys": True}

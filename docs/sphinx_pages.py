@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from types import ModuleType
 
 from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
 
 import rxruns
 
@@ -36,6 +37,11 @@ Made from the docstrings, which say the promise first, then the arguments with t
 raised. The operators have :doc:`a page of their own </operators>`.
 """
 
+FETCHED = re.compile(
+    r"""<(?:script|link|img|iframe|source)\b[^>]*(?:src|href)="(?:https?:)?//|url\(["']?(?:https?:)?//|@import"""
+)
+"""What makes a browser ask another host."""
+
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
 
@@ -43,6 +49,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.connect("builder-inited", write_pages)
     app.connect("source-read", adapt)
+    app.connect("build-finished", refuse_other_hosts)
     return {"parallel_read_safe": True}
 
 
@@ -75,6 +82,14 @@ def adapt(app: Sphinx, page: str, source: list[str]) -> None:
         source[0] += navigation(source[0])
     if page == "examples":
         source[0] += "".join(listing(path) for path in sorted((ROOT / "examples").glob("*.py")))
+
+
+def refuse_other_hosts(app: Sphinx, error: Exception | None) -> None:
+    """The site is files alone: fail if a page would fetch something from elsewhere."""
+    files = [*Path(app.outdir).rglob("*.html"), *Path(app.outdir).rglob("*.css")]
+    fetching = [file.name for file in files if FETCHED.search(file.read_text("utf-8"))]
+    if fetching and error is None:
+        raise ExtensionError(f"other hosts are asked by {', '.join(fetching)}")
 
 
 def rewritten(text: str, folder: Path) -> str:
@@ -150,6 +165,8 @@ def module_page(module: ModuleType, modules: list[ModuleType]) -> str:
         lines += [f"\n.. autoclass:: rxruns.{name}\n   :members:" for name in own if name[0] != "_"]
     else:
         lines.append(f"   :members: {', '.join(own)}")
+        if (object,) not in [getattr(getattr(module, name), "__bases__", None) for name in own]:
+            lines.append("   :show-inheritance:")
     return "\n".join(lines) + "\n"
 
 
