@@ -11,8 +11,8 @@ from rxruns import operators as ops
 from rxruns.costs import Price
 from rxruns.errors import BudgetError, InvalidArgumentError
 from rxruns.events import RunEvent
+from rxruns.testing import subscription_times
 from tests.making import OTHER_RUN, delta, llm_call, run_started, tokens
-from tests.marbles import subscription_times
 
 PRICES = {("openai", "gpt-5"): Price(1, 1)}
 DOLLAR = llm_call(usage=tokens(1_000_000, 0))

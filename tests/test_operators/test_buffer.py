@@ -8,6 +8,7 @@ from reactivex.testing.marbles import marbles_testing
 
 from rxruns import operators as ops
 from rxruns.operators import NodeEvents
+from rxruns.testing import subscription_times
 from tests.making import (
     OTHER_RUN,
     RUN,
@@ -20,7 +21,6 @@ from tests.making import (
     run_started,
     unknown,
 )
-from tests.marbles import subscription_times
 
 a1, a2, A = run_started(), node_started(), run_completed()
 b1, b2, B = run_started(run_id=OTHER_RUN), node_started(run_id=OTHER_RUN), run_failed(run_id=OTHER_RUN)

@@ -10,8 +10,8 @@ from rxruns import operators as ops
 from rxruns.costs import CostTotals, Price, fold
 from rxruns.errors import InvalidArgumentError
 from rxruns.operators._fold import _changes
+from rxruns.testing import subscription_times
 from tests.making import delta, llm_call, node_started, run_completed, run_started, tokens
-from tests.marbles import subscription_times
 
 PRICES = {("openai", "gpt-5"): Price("1.25", 10)}
 c, k = llm_call(usage=tokens(1000, 200)), llm_call(usage=tokens(10, 20), seq=5)

@@ -9,8 +9,8 @@ from reactivex.testing.marbles import marbles_testing
 from rxruns import operators as ops
 from rxruns.errors import RunFailedError
 from rxruns.events import RunCanceled, RunFailed
+from rxruns.testing import subscription_times
 from tests.making import OTHER_RUN, run_canceled, run_completed, run_failed, run_started
-from tests.marbles import subscription_times
 
 EVENTS: dict[str | float, Any] = {
     "r": run_started(),

@@ -12,6 +12,7 @@ from rxruns import operators as ops
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import NodeError, RunEvent
 from rxruns.state import NodeSpan, RunState, Timed
+from rxruns.testing import subscription_times
 from tests.making import (
     NOON,
     OTHER_RUN,
@@ -27,7 +28,6 @@ from tests.making import (
     tokens,
     unknown,
 )
-from tests.marbles import subscription_times
 from tests.waiting import tool_result, waiting
 
 FAULT = RuntimeError("the line is dead")

@@ -10,6 +10,7 @@ from reactivex.testing.marbles import marbles_testing
 from rxruns import operators as ops
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import NodeEvent, NodeOutputDelta, NodeStarted, TerminalEvent
+from rxruns.testing import subscription_times
 from tests.making import (
     delta,
     node_started,
@@ -19,7 +20,6 @@ from tests.making import (
     run_started,
     unknown,
 )
-from tests.marbles import subscription_times
 
 LOOKUP: dict[str | float, Any] = {
     "r": run_started(),

@@ -11,8 +11,8 @@ from reactivex.testing import TestScheduler
 from rxruns import operators as ops
 from rxruns.cursors import CursorStore, MemoryCursors
 from rxruns.events import RunEvent
+from rxruns.testing import subscription_times
 from tests.making import OTHER_RUN, RUN, delta, node_started, run_started
-from tests.marbles import subscription_times
 
 HANG = 20.0
 EVENTS = [run_started(1), node_started(seq=2), delta(seq=3)]

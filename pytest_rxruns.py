@@ -1,0 +1,58 @@
+"""The fixtures of rxruns for pytest, which finds them by itself.
+
+This module stands beside the package, and imports it in the fixtures alone: a test run that uses none of them
+pays nothing, and coverage of a package that is measured sees its import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from rxruns import RunsClient
+    from rxruns.devserver import DevServer
+    from rxruns.testing import FakeRuns, Step
+
+__all__ = ["fake_runs", "runs_client", "runs_environment", "runs_service"]
+
+
+@pytest.fixture
+def runs_service() -> Iterator[DevServer]:
+    """A runs service of this test: real HTTP on loopback, a simulated model, the same texts each time."""
+    from rxruns.devserver import DevServer
+
+    with DevServer(seed=7) as service:
+        yield service
+
+
+@pytest.fixture
+def runs_client(runs_service: DevServer) -> Iterator[RunsClient]:
+    """A client of ``runs_service``, closed after the test."""
+    with runs_service.client() as client:
+        yield client
+
+
+@pytest.fixture
+def runs_environment(runs_service: DevServer, monkeypatch: pytest.MonkeyPatch) -> DevServer:
+    """``runs_service``, which the environment names: for code that makes its client itself."""
+    monkeypatch.setenv("MODELRELAY_API_KEY", runs_service.api_key)
+    monkeypatch.setenv("MODELRELAY_API_BASE_URL", runs_service.url)
+    monkeypatch.delenv("MODELRELAY_ACCESS_TOKEN", raising=False)
+    return runs_service
+
+
+@pytest.fixture
+def fake_runs() -> Iterator[Callable[..., FakeRuns]]:
+    """Start services that play a story, until the end of the test: ``fake_runs(sends(e1, e2), drops())``."""
+    from rxruns.testing import FakeRuns
+
+    with ExitStack() as started:
+
+        def start(*story: Step) -> FakeRuns:
+            return started.enter_context(FakeRuns(*story))
+
+        yield start

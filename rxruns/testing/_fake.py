@@ -1,0 +1,115 @@
+"""A runs service that plays a story."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+from rxruns._retry import ResumePolicy, RetryPolicy
+from rxruns.client import RunsClient
+from rxruns.events import RunEvent
+from rxruns.testing import events
+from rxruns.testing._loopback import Loopback
+from rxruns.testing._steps import Answer, Call, Step, refuses
+from rxruns.testing._unscripted import call_of, unscripted
+from rxruns.testing._wire import Asked, Wire
+
+__all__ = ["QUICK", "FakeRuns"]
+
+QUICK = ResumePolicy(base_backoff=0.001, max_backoff=0.01)
+"""Resumes as often as by default, without the seconds between: ``run_events(..., resume=QUICK)``."""
+
+_RETRY = RetryPolicy(base_backoff=0.001, max_backoff=0.01)
+_OVER = refuses(
+    410, "SCRIPT_OVER", "the script of FakeRuns is over, and the client asked for events once more"
+)
+
+
+class FakeRuns(Loopback):
+    """A runs service on loopback that plays a story to those who ask for events, and keeps what it was asked.
+
+    The steps are told to one stream after the other: ``sends`` leaves a stream open for the next, ``ends``,
+    ``drops``, ``resets`` and ``hangs`` are the last of their stream, and ``refuses`` is an answer by itself.
+    When the story is over an open stream ends, and who asks for events again gets an error that says so.
+
+    Whatever else is asked is answered from what was sent so far: a run is created, its status is told, its
+    waiting calls are listed, tool results are accepted. ``replies(..., to="status")`` and
+    ``refuses(to="create")`` tell it otherwise, each for one request of that kind, wherever they stand in the
+    story. For several runs at once use one `FakeRuns` each, or :class:`~rxruns.devserver.DevServer`.
+
+    Args:
+        story: the steps.
+        tls: the server's side of it; None: plain HTTP.
+
+    Attributes:
+        api_key: one that a client may use; it is not checked.
+
+    >>> from rxruns import block_on, ops, run_events
+    >>> from rxruns.testing import drops, refuses, sends
+    >>> log = events.run().node("draft").text("Hi").succeeds()
+    >>> story = sends(log[:3]), drops(), refuses(503), sends(log[3:])
+    >>> with FakeRuns(*story) as service, service.client() as client:
+    ...     seen = block_on(run_events(log.run_id, client=client, resume=QUICK).pipe(ops.to_list()))
+    >>> seen == list(log), [asked.after_seq for asked in service.streams], service.unplayed
+    (True, [0, 3, 3], ())
+    """
+
+    def __init__(self, *story: Step, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(tls)
+        self.api_key = "mr_sk_fake"
+        self._story = [step for step in story if step.to == "events"]
+        self._told = [step for step in story if step.to != "events"]
+        self._sent: list[RunEvent] = []
+        told = [part.run_id for step in story for part in step.parts if isinstance(part, RunEvent)]
+        self._run_ids = [*told, events.RUN_ID]
+
+    def __repr__(self) -> str:
+        return f"FakeRuns({', '.join(map(repr, self.unplayed))})"
+
+    @property
+    def streams(self) -> list[Asked]:
+        """The requests for events."""
+        with self._changed:
+            return [asked for asked in self.requests if call_of(asked) == "events"]
+
+    @property
+    def unplayed(self) -> tuple[Step, ...]:
+        """The steps that nobody has asked for yet."""
+        with self._changed:
+            return (*self._story, *self._told)
+
+    def client(self, **options: Any) -> RunsClient:
+        """A client of it that does not wait between tries; `options` as for :class:`~rxruns.RunsClient`.
+
+        Closing it is yours.
+        """
+        named: dict[str, Any] = {"api_key": self.api_key, "base_url": self.url, "retry": _RETRY}
+        return RunsClient(**named | options)
+
+    def answer(self, asked: Asked, wire: Wire) -> bool:
+        answer = Answer(wire, self._sent)
+        call = call_of(asked)
+        if call != "events":
+            return self._other(call, asked).play(answer) == "keep"
+        while step := self._next(answer):
+            then = step.play(answer)
+            if then != "go on":
+                return then == "keep"
+        answer.end()
+        return True
+
+    def _next(self, answer: Answer) -> Step | None:
+        """The next step of this answer; None when it is whole."""
+        with self._changed:
+            if self._story and not (answer.is_open and self._story[0].is_whole):
+                return self._story.pop(0)
+        return None if answer.is_open else _OVER
+
+    def _other(self, call: Call | None, asked: Asked) -> Step:
+        with self._changed:
+            for step in self._told:
+                if step.to == call:
+                    self._told.remove(step)
+                    return step
+            run_id = next((known for known in self._run_ids if str(known) in asked.path), self._run_ids[0])
+            return unscripted(call, asked, run_id, self._sent)

@@ -1,0 +1,121 @@
+"""A socket that listens on loopback, its threads, and what it was asked."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Self
+
+from rxruns.testing._wire import Asked, Wire
+
+HANG = 30.0
+"""Seconds that nothing in a test takes, unless it hangs."""
+
+
+class Loopback(ABC):
+    """A service on a free port of loopback, started as a context manager. What it answers is the subclass's.
+
+    One thread accepts, one each serves a connection; leaving the block breaks what is open and waits for all.
+
+    Args:
+        tls: the server's side of it; None: plain HTTP.
+
+    Attributes:
+        requests: what was asked, in order.
+        connections: how many there were.
+        gone: set when a client's end of a connection was seen.
+        port: where it listens.
+        url: the base URL for a client.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.requests: list[Asked] = []
+        self.connections = 0
+        self.gone = threading.Event()
+        self._tls = tls
+        self._changed = threading.Condition()
+        self._open: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}/api/v1"
+
+    def __enter__(self) -> Self:
+        self._start(self._accept)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        with self._changed:
+            for sock in (self._listener, *self._open):
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(HANG)
+        self._listener.close()
+
+    def wait_requests(self, count: int, timeout: float = HANG) -> list[Asked]:
+        """The requests, once there are so many.
+
+        Raises:
+            AssertionError: there are not, after so many seconds.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: len(self.requests) >= count, timeout):
+                raise AssertionError(f"{len(self.requests)} requests, not {count}: {self.requests}")
+            return list(self.requests)
+
+    def wait_connections(self, count: int, timeout: float = HANG) -> None:
+        """Wait until there were so many connections.
+
+        Raises:
+            AssertionError: there were not, after so many seconds.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: self.connections >= count, timeout):
+                raise AssertionError(f"{self.connections} connections, not {count}")
+
+    @abstractmethod
+    def answer(self, asked: Asked, wire: Wire) -> bool:
+        """Answer a request, on its connection's thread; True keeps the connection for the next."""
+
+    def _start(self, target: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=target, args=arguments, name="rxruns-fake", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            with self._changed:
+                self._open.add(sock)
+                self._start(self._serve, sock, self.connections)
+                self.connections += 1
+                self._changed.notify_all()
+
+    def _serve(self, sock: socket.socket, number: int) -> None:
+        plain = sock
+        try:
+            if self._tls:
+                sock = self._tls.wrap_socket(sock, server_side=True)
+                with self._changed:
+                    self._open.add(sock)
+            wire = Wire(sock, self.gone)
+            while asked := wire.read_request(number):
+                with self._changed:
+                    self.requests.append(asked)
+                    self._changed.notify_all()
+                if not self.answer(asked, wire):
+                    return
+        except OSError:  # an ssl.SSLError is one
+            self.gone.set()
+        finally:
+            with self._changed:
+                self._open -= {plain, sock}
+            sock.close()

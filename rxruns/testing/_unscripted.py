@@ -1,0 +1,69 @@
+"""What a fake service answers where its story says nothing: what follows from the events sent so far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from rxruns.events import RunEvent
+from rxruns.state import RunState
+from rxruns.testing._steps import Call, Step, refuses, replies
+from rxruns.testing._wire import Asked
+
+_PLAN_HASH = "0" * 64
+
+
+def call_of(asked: Asked) -> Call | None:
+    """Which call of the API a request is."""
+    match [asked.method, *asked.path.split("/")]:
+        case ["POST", *_, "runs"]:
+            return "create"
+        case ["POST", *_, "compile"]:
+            return "compile"
+        case ["GET", *_, "runs", _]:
+            return "status"
+        case ["GET", *_, "runs", _, "events"]:
+            return "events"
+        case ["GET", *_, "runs", _, "pending-tools"]:
+            return "pending"
+        case ["POST", *_, "runs", _, "tool-results"]:
+            return "results"
+        case _:
+            return None
+
+
+def unscripted(call: Call | None, asked: Asked, run_id: UUID, sent: Sequence[RunEvent]) -> Step:
+    """The answer to a call about that run, of which these events were sent."""
+    state = RunState()
+    for event in sent:
+        if event.run_id == run_id:
+            state = state.step(event)
+    about: dict[str, Any] = {
+        "run_id": run_id,
+        "status": state.status,
+        "plan_hash": state.plan_hash or _PLAN_HASH,
+    }
+    costs: dict[str, Any] = {"total_usd_cents": 0, "line_items": []}
+    match call:
+        case "create":
+            return replies(about, 201, to="create")
+        case "status":
+            return replies(about | {"cost_summary": costs}, to="status")
+        case "pending":
+            return replies({"run_id": run_id, "pending": _pending(state)}, to="pending")
+        case "results":
+            accepted = len(asked.json["results"])
+            return replies({"accepted": accepted, "status": state.status}, to="results")
+        case _:
+            told = f"the story has no answer to {asked.method} {asked.path}: add replies(..., to=...)"
+            return refuses(404, "NOT_FOUND", told)
+
+
+def _pending(state: RunState) -> list[dict[str, Any]]:
+    nodes: dict[str, dict[str, Any]] = {}
+    for tool in state.pending_tools:
+        about: dict[str, Any] = {"node_id": tool.node_id, "step": tool.step, "request_id": tool.request_id}
+        node = nodes.setdefault(tool.node_id, about | {"tool_calls": []})
+        node["tool_calls"].append({"tool_call": tool.tool_call})
+    return list(nodes.values())

@@ -1,0 +1,218 @@
+"""A fake service plays its story to those who ask for events, and answers the rest from what it sent."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from rxruns import ResumePolicy, block_on, ops, run_events, start_run, workflow
+from rxruns.errors import (
+    APIError,
+    InvalidArgumentError,
+    StreamInterruptedError,
+    StreamProtocolError,
+)
+from rxruns.events import RunEvent
+from rxruns.models import RunsToolCall, RunsToolResultItem, RunsToolResultsRequest
+from rxruns.testing import (
+    QUICK,
+    FakeRuns,
+    RunLog,
+    Step,
+    drops,
+    ends,
+    events,
+    hangs,
+    refuses,
+    replies,
+    resets,
+    sends,
+    waits_for,
+)
+from rxruns.tools import Tools
+from tests.observing import HANG, Seen, uncaught
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+LOG = events.run().node("draft").text("Hi").succeeds()
+SPEC = workflow.chain(workflow.llm("draft", model="gpt-5", user="Hi"))
+
+
+def seen(service: FakeRuns, log: RunLog = LOG, **options: Any) -> list[RunEvent]:
+    """What comes of a run that is followed to its end."""
+    with service.client() as client:
+        source = run_events(log.run_id, client=client, **{"resume": QUICK} | options)
+        return block_on(source.pipe(ops.to_list())) or []
+
+
+@pytest.mark.parametrize(
+    ("story", "asked"),
+    [
+        ([sends(LOG)], [0]),
+        ([sends(LOG[:2]), sends(*LOG[2:])], [0]),
+        ([sends(LOG[:2]), drops(), sends(LOG[2:])], [0, 2]),
+        ([sends(LOG[:2]), resets(), sends(LOG[2:])], [0, 2]),
+        ([sends(LOG[:2]), ends(), sends(LOG[2:])], [0, 2]),
+        ([drops(), resets(), refuses(), ends(), sends(LOG)], [0, 0, 0, 0, 0]),
+        ([sends(LOG[:2]), refuses(429), refuses(500), sends(LOG[2:])], [0, 2, 2, 2]),
+        ([sends(LOG[:2], b'{"type":"node_'), drops(), sends(LOG[2:])], [0, 2]),
+    ],
+    ids=repr,
+)
+def test_a_client_hears_the_whole_run_whatever_the_story_does(story: list[Step], asked: list[int]) -> None:
+    with FakeRuns(*story) as service:
+        assert list(LOG) == seen(service)
+        assert asked == [one.after_seq for one in service.streams]
+        assert () == service.unplayed
+
+
+def test_a_story_that_is_over_says_so_instead_of_hanging() -> None:
+    with FakeRuns(sends(LOG[:3])) as service, pytest.raises(APIError, match="the script of FakeRuns is over"):
+        seen(service)
+
+
+def test_a_service_may_stay_silent_until_the_client_leaves() -> None:
+    with FakeRuns(sends(LOG[:2]), hangs()) as service, service.client() as client:
+        heard = Seen()
+        with run_events(LOG.run_id, client=client).subscribe(heard):
+            heard.wait_count(2)
+        assert service.gone.wait(HANG)
+
+
+def test_a_story_waits_for_its_test() -> None:
+    go_on = threading.Event()
+    with FakeRuns(sends(LOG[:2]), waits_for(go_on), sends(LOG[2:])) as service, service.client() as client:
+        heard = Seen()
+        with run_events(LOG.run_id, client=client).subscribe(heard):
+            heard.wait_count(2)
+            assert [1, 2] == heard.seqs
+            go_on.set()
+            heard.wait_end()
+    assert list(LOG) == heard.events
+
+
+def test_a_refusal_is_an_error_of_the_service() -> None:
+    story = refuses(404, "NOT_FOUND", "no such run")
+    with FakeRuns(story) as service, pytest.raises(APIError, match="no such run") as caught:
+        seen(service)
+    assert (404, "NOT_FOUND", True) == (caught.value.status, caught.value.code, caught.value.is_not_found)
+
+
+def test_a_refusal_may_say_when_to_try_again() -> None:
+    with FakeRuns(refuses(503, retry_after=121)) as service, pytest.raises(APIError) as caught:
+        seen(service)
+    assert 121 == caught.value.retry_after
+
+
+def test_bytes_are_sent_as_they_are() -> None:
+    with FakeRuns(sends(b"no json\n")) as service, pytest.raises(StreamProtocolError, match="not JSON"):
+        seen(service)
+
+
+def test_a_client_without_patience_gives_up() -> None:
+    story = [drops()] * 3
+    with FakeRuns(*story) as service, pytest.raises(StreamInterruptedError):
+        seen(service, resume=ResumePolicy(max_reconnects=2, base_backoff=0.001))
+
+
+def test_a_run_is_created_followed_and_asked_about() -> None:
+    with FakeRuns(sends(LOG)) as service, service.client() as client:
+        assert list(LOG) == block_on(start_run(SPEC, client=client).pipe(ops.to_list()))
+        got = client.get(LOG.run_id)
+
+        assert ("succeeded", LOG.plan_hash) == (got.status, got.plan_hash)
+        assert ["POST", "GET", "GET"] == [asked.method for asked in service.requests]
+        assert "workflow" == service.requests[0].json["spec"]["kind"]
+
+
+def test_tools_are_called_while_the_story_waits_for_their_results() -> None:
+    tools = Tools()
+
+    @tools.tool
+    def add(a: int, b: int) -> int:
+        """The sum."""
+        return a + b
+
+    log = events.run().node("sum").llm_call().tool_call("add", {"a": 1, "b": 2}).waits()
+    end = log.tool_result("3").text("three").succeeds()
+    answered = threading.Event()
+    story = [sends(log), waits_for(answered), sends(end[len(log) :])]
+    with FakeRuns(*story) as service, service.client() as client:
+        heard = Seen()
+        source = run_events(log.run_id, client=client, resume=QUICK)
+        with source.pipe(ops.execute_tools(tools, client=client)).subscribe(heard):
+            results = next(one for one in service.wait_requests(3) if one.method == "POST").json["results"]
+            answered.set()
+            heard.wait_end()
+
+    assert [("call_1", "3")] == [(item["tool_call"]["id"], item["output"]) for item in results]
+    assert list(end) == heard.events
+
+
+def test_pending_calls_are_those_that_were_sent_and_not_answered() -> None:
+    log = events.run().node("sum").tool_call("add").asks("Go on?", "yes").waits()
+    with FakeRuns(sends(log), hangs()) as service, service.client() as client:
+        heard = Seen()
+        with run_events(log.run_id, client=client).subscribe(heard):
+            heard.wait_count(len(log))
+            pending = client.pending_tools(log.run_id).pending
+            status = client.get(log.run_id).status
+
+    assert [("sum", ["add", "user_ask"])] == [
+        (node.node_id, [call.tool_call.name for call in node.tool_calls]) for node in pending
+    ]
+    assert "waiting" == status
+
+
+def test_other_calls_are_answered_as_the_story_says_once() -> None:
+    gone = refuses(404, "NOT_FOUND", "gone", to="status")
+    plan = replies({"plan_json": {}, "plan_hash": LOG.plan_hash}, to="compile")
+    with FakeRuns(gone, plan, sends(LOG)) as service, service.client() as client:
+        assert list(LOG) == seen(service)
+        assert LOG.plan_hash == client.compile(SPEC).plan_hash
+        with pytest.raises(APIError, match="gone"):
+            client.get(LOG.run_id)
+        assert "succeeded" == client.get(LOG.run_id).status
+        with pytest.raises(APIError, match="add replies"):
+            client.compile(SPEC)
+
+
+def test_results_are_accepted_and_counted() -> None:
+    item = RunsToolResultItem(tool_call=RunsToolCall(id="call_1", name="add"), output="3")
+    request = RunsToolResultsRequest(node_id="sum", step=0, request_id=LOG.run_id, results=(item, item))
+    with FakeRuns() as service, service.client() as client:
+        assert 2 == client.submit_tool_results(LOG.run_id, request).accepted
+
+
+def test_a_story_that_nobody_hears_is_told_as_unplayed() -> None:
+    story = sends(LOG[0]), drops(), refuses(404, to="status")
+    with FakeRuns(*story) as service:
+        assert story == service.unplayed
+        assert "FakeRuns(sends(run_compiled), drops(), refuses(404, to='status'))" == repr(service)
+
+
+def test_what_was_asked_shows_no_key() -> None:
+    with FakeRuns(sends(LOG)) as service:
+        seen(service)
+        (asked,) = service.requests
+
+        assert service.api_key == asked.headers["x-modelrelay-api-key"]
+        assert service.api_key not in repr(service.requests) + repr(service)
+
+
+@pytest.mark.parametrize("tell", [lambda: sends(5), lambda: sends([5]), lambda: refuses(to="stop")])
+def test_a_step_that_can_not_be_played_is_refused(tell: Callable[[], Step]) -> None:
+    with pytest.raises(InvalidArgumentError):
+        tell()
+
+
+def test_waiting_for_what_is_never_asked_fails_the_test() -> None:
+    with FakeRuns() as service, uncaught() as died:
+        with pytest.raises(AssertionError, match="0 requests, not 1"):
+            service.wait_requests(1, timeout=0.01)
+        with pytest.raises(AssertionError, match="0 connections, not 1"):
+            service.wait_connections(1, timeout=0.01)
+    assert [] == died
