@@ -1,0 +1,52 @@
+"""Record runs as they happen, make their logs a Parquet file, and ask it which model writes most.
+
+The recorded NDJSON is the interface: DuckDB, Polars and Spark read it as it is. Needs ``pip install duckdb``.
+"""
+
+import tempfile
+from pathlib import Path
+
+import duckdb
+
+from rxruns import RunsClient, block_on, merge_runs, ops
+from rxruns.devserver import DevServer
+from rxruns.workflow import chain, llm
+
+spec = chain(
+    [llm("draft", user="[[tokens: 900]]"), llm("polish", user="Polish: {{draft}}", model="gpt-4o")],
+    model="claude-sonnet-4-5",
+)
+
+# Named, so that all logs give one table, also those without a model call. What is not named is not read.
+USAGE = "STRUCT(input_tokens BIGINT, output_tokens BIGINT, total_tokens BIGINT)"
+COLUMNS = {
+    "run_id": "UUID",
+    "seq": "BIGINT",
+    "type": "VARCHAR",
+    "ts": "TIMESTAMPTZ",
+    "node_id": "VARCHAR",
+    "llm_call": f"STRUCT(provider VARCHAR, model VARCHAR, usage {USAGE})",
+}
+QUESTION = """
+    SELECT llm_call.model, count(*), sum(llm_call.usage.output_tokens)::BIGINT AS written
+    FROM read_parquet($runs) WHERE type = 'node_llm_call' GROUP BY ALL ORDER BY written DESC
+"""
+
+
+def to_parquet(logs: str, parquet: Path) -> None:
+    """Convert recorded logs; `logs` may be a pattern such as ``logs/*.ndjson``, or ``.ndjson.gz``."""
+    duckdb.read_json(logs, columns=COLUMNS, format="newline_delimited").write_parquet(str(parquet))
+
+
+def main(client: RunsClient, folder: Path) -> None:
+    run_ids = [client.create(spec).run_id for _ in range(10)]
+    block_on(merge_runs(run_ids, client=client).pipe(ops.record(folder / "runs.ndjson")))
+    to_parquet(f"{folder}/*.ndjson", folder / "runs.parquet")
+    answer = duckdb.execute(QUESTION, {"runs": str(folder / "runs.parquet")})
+    for model, calls, written in answer.fetchall():
+        print(f"{model}: {calls} calls, {written} tokens written")
+
+
+if __name__ == "__main__":
+    with DevServer() as server, server.client() as client, tempfile.TemporaryDirectory() as folder:
+        main(client, Path(folder))
