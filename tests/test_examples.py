@@ -17,8 +17,10 @@ EXPECTED = {
     "compare_models": ["."],
     "cost_of_several_runs": ["anthropic/claude-sonnet-4-5: 5 calls", "together 10", "the service says 0."],
     "errors_handled": ["reads {{topci}}", "$.nodes[0].model", "NOT_FOUND", "out of ideas", "any of them"],
+    "follow_a_fleet": ["claude-sonnet-4-5: 20 calls, ", "gpt-4o: 20 calls, "],
     "filter_one_node": ["Because every a find"],
     "live_text_of_two_nodes": ["look short fast advice every while so.\n", "edge beats every two and. | "],
+    "logs_to_parquet": ["claude-sonnet-4-5: 10 calls, 9000 tokens written\ngpt-4o: 10 calls, "],
     "relay_asyncio": ["id: 1\nevent: run_compiled\ndata: {", "event: run_completed\ndata: {"],
     "run_from_plan": ["succeeded: Hello, Ada!", "succeeded: Hello, Grace!"],
     "slowest_nodes": ["  long  ", "50 runs, the slowest node of all took "],
@@ -26,11 +28,15 @@ EXPECTED = {
     "tools_with_retries": ["attempt 1: no route\nattempt 2: reset by peer\nthe model hears: fair in "],
 }
 
+NEEDS = {"logs_to_parquet": "duckdb"}
+
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_an_example_does_what_it_says(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name], reason=f"pip install {NEEDS[name]}, or the extra dev")
     monkeypatch.setattr("sys.argv", [name])
     runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
     printed = capsys.readouterr().out
