@@ -29,22 +29,19 @@ from rxruns.models import (
     RunsToolResultsResponse,
     WorkflowsCompileResponse,
 )
+from rxruns.structschema import instance_of
 from rxruns.workflow import WorkflowSpec
 
 T = TypeVar("T")
 
 Spec = WorkflowSpec | Mapping[str, Any]
 
-_CREATE = schemas.RunsCreateRequestSchema()
-_CREATE_FROM_PLAN = schemas.RunsCreateFromPlanRequestSchema()
-_TOOL_RESULTS = schemas.RunsToolResultsRequestSchema()
-
-_RESPONSES: dict[type[Any], ma.Schema] = {
-    RunsCreateResponse: schemas.RunsCreateResponseSchema(),
-    RunsGetResponse: schemas.RunsGetResponseSchema(),
-    RunsPendingToolsResponse: schemas.RunsPendingToolsResponseSchema(),
-    RunsToolResultsResponse: schemas.RunsToolResultsResponseSchema(),
-    WorkflowsCompileResponse: schemas.WorkflowsCompileResponseSchema(),
+_RESPONSES: dict[type[Any], type[ma.Schema]] = {
+    RunsCreateResponse: schemas.RunsCreateResponseSchema,
+    RunsGetResponse: schemas.RunsGetResponseSchema,
+    RunsPendingToolsResponse: schemas.RunsPendingToolsResponseSchema,
+    RunsToolResultsResponse: schemas.RunsToolResultsResponseSchema,
+    WorkflowsCompileResponse: schemas.WorkflowsCompileResponseSchema,
 }
 
 
@@ -73,10 +70,10 @@ def create_body(spec_or_plan_hash: Spec | str, options: CreateOptions) -> bytes:
         },
     }
     if not isinstance(spec_or_plan_hash, str):
-        return _encode_checked(_CREATE, {"spec": _spec(spec_or_plan_hash), **sent})
+        return _encode_checked(schemas.RunsCreateRequestSchema, {"spec": _spec(spec_or_plan_hash), **sent})
     if not spec_or_plan_hash.strip():
         raise InvalidArgumentError("plan_hash is required", field="plan_hash")
-    return _encode_checked(_CREATE_FROM_PLAN, {"plan_hash": spec_or_plan_hash, **sent})
+    return _encode_checked(schemas.RunsCreateFromPlanRequestSchema, {"plan_hash": spec_or_plan_hash, **sent})
 
 
 def tool_results_body(request: RunsToolResultsRequest) -> bytes:
@@ -85,7 +82,7 @@ def tool_results_body(request: RunsToolResultsRequest) -> bytes:
         raise InvalidArgumentError(
             f"request has to be a RunsToolResultsRequest, not {type(request).__name__}", field="request"
         )
-    return _encode_checked(_TOOL_RESULTS, _as_record("request", request))
+    return _encode_checked(schemas.RunsToolResultsRequestSchema, _as_record("request", request))
 
 
 def compile_body(spec: Spec) -> bytes:
@@ -115,7 +112,7 @@ def loaded(response: type[T], answer: Answer) -> T:
     """The answer as its struct, or an error that names what is wrong with it."""
     cause: Exception
     try:
-        return cast(T, _RESPONSES[response].load(msgspec.json.decode(answer.body)))
+        return cast(T, instance_of(_RESPONSES[response]).load(msgspec.json.decode(answer.body)))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         problem, cause = f"it is no JSON: {error}", error
     except ma.ValidationError as error:
@@ -157,10 +154,10 @@ def _as_record(name: str, value: msgspec.Struct) -> dict[str, Any]:
     return record
 
 
-def _encode_checked(schema: ma.Schema, body: Mapping[str, Any]) -> bytes:
+def _encode_checked(schema: type[ma.Schema], body: Mapping[str, Any]) -> bytes:
     """The JSON of a request, None left out, checked against its schema first."""
     sent = {name: value for name, value in body.items() if value is not None}
-    problems = schema.validate(sent)
+    problems = instance_of(schema).validate(sent)
     if problems:
         field, message = _first_problem(problems)
         raise InvalidArgumentError(f"{field}: {message}", field=field)

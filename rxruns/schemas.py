@@ -33,7 +33,7 @@ import marshmallow as ma
 from marshmallow import exceptions, fields, validate
 
 from rxruns import events, models
-from rxruns.structschema import StructSchema, Unknown
+from rxruns.structschema import StructSchema, Unknown, instance_of
 
 T = TypeVar("T")
 
@@ -119,13 +119,14 @@ class RunEventSchema(ma.Schema):
             return [self.dump(event, many=False) for event in obj]
         if isinstance(obj, events.UnknownEvent):
             return obj.record
-        return EVENT_SCHEMAS[obj.type].dump(obj)
+        return instance_of(EVENT_SCHEMAS[obj.type]).dump(obj)
 
 
 def _schema_of(record: Any) -> StructSchema[Any]:
     """The schema that judges a record: by its ``type``, which is text."""
     wire_type = record.get("type") if isinstance(record, dict) else None
-    return EVENT_SCHEMAS.get(wire_type if isinstance(wire_type, str) else "", _UNKNOWN)
+    named = EVENT_SCHEMAS.get(wire_type if isinstance(wire_type, str) else "", _UNKNOWN)
+    return cast(StructSchema[Any], instance_of(named))
 
 
 # ---- events ----
@@ -472,10 +473,10 @@ class WorkflowsCompileResponseSchema(Received[models.WorkflowsCompileResponse]):
     """A compiled plan. ``plan_hash`` starts runs of it."""
 
 
-_UNKNOWN = cast(StructSchema[Any], _UnknownEnvelopeSchema())
-EVENT_SCHEMAS: dict[str, StructSchema[Any]] = {
-    schema.struct.type: schema()
+_UNKNOWN = cast(type[StructSchema[Any]], _UnknownEnvelopeSchema)
+EVENT_SCHEMAS: dict[str, type[StructSchema[Any]]] = {
+    schema.struct.type: schema
     for schema in Received.__subclasses__()
     if issubclass(schema.struct, events.RunEvent) and schema.struct in events.KNOWN_EVENTS
 }
-"""An instance of the schema of each known event type, by the wire's name of the type."""
+"""The schema of each known event type, by the wire's name of the type."""

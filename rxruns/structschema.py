@@ -45,9 +45,10 @@ from marshmallow import exceptions, fields, validate
 from marshmallow.schema import SchemaMeta
 from msgspec import inspect as mi
 
-__all__ = ["StructSchema"]
+__all__ = ["StructSchema", "instance_of"]
 
 T = TypeVar("T")
+S = TypeVar("S", bound=ma.Schema)
 Unknown = Literal["raise", "exclude", "include"]
 _AwareDatetime = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -294,11 +295,31 @@ class _StructSchemaMeta(SchemaMeta):
     ) -> dict[str, fields.Field[Any]]:
         struct = _struct_of(klass.__dict__.get("__orig_bases__", ()))
         if struct is None:
-            declared: Iterable[Any] = ()
-        else:
-            klass.struct = struct
-            declared = _declare(struct, getattr(klass.Meta, "unknown", ma.RAISE))
-        return cast(dict[str, fields.Field[Any]], dict_cls([*inherited_fields, *declared, *cls_fields]))
+            return cast(dict[str, fields.Field[Any]], dict_cls([*inherited_fields, *cls_fields]))
+        klass.struct = struct
+        unknown = getattr(klass.Meta, "unknown", ma.RAISE)
+        # A descriptor in the dict's place: what marshmallow asks the class for is its value.
+        return cast(dict[str, fields.Field[Any]], _Declared(struct, unknown, inherited_fields, cls_fields))
+
+
+class _Declared:
+    """The fields of a schema, made when they are first asked for, so that importing many schemas is quick."""
+
+    def __init__(
+        self,
+        struct: type[msgspec.Struct],
+        unknown: str,
+        inherited: Sequence[tuple[str, fields.Field[Any]]],
+        own: Sequence[tuple[str, fields.Field[Any]]],
+    ) -> None:
+        self._of = struct, unknown, inherited, own
+        self._fields: dict[str, fields.Field[Any]] | None = None
+
+    def __get__(self, schema: object, owner: type) -> dict[str, fields.Field[Any]]:
+        if self._fields is None:
+            struct, unknown, inherited, own = self._of
+            self._fields = dict([*inherited, *_declare(struct, unknown), *own])
+        return self._fields
 
 
 class StructSchema(ma.Schema, Generic[T], metaclass=_StructSchemaMeta):
@@ -311,8 +332,8 @@ class StructSchema(ma.Schema, Generic[T], metaclass=_StructSchemaMeta):
     ``validate`` checks a part of a record with ``partial=True``; ``load`` makes whole structs.
 
     Raises:
-        TypeError: for an annotation that has no marshmallow field: when the class is made, inside of nested
-            structs at the first use.
+        TypeError: when the class is made, for what is no struct; at the first use, for an annotation that has
+            no marshmallow field.
         marshmallow.ValidationError: from ``load``, for a record that is not valid.
     """
 
@@ -380,6 +401,22 @@ class StructSchema(ma.Schema, Generic[T], metaclass=_StructSchemaMeta):
     @property
     def _optional(self) -> frozenset[str]:
         return _none_is_absent(self.struct)
+
+
+@cache
+def instance_of(schema: type[S]) -> S:
+    """The one instance of a schema to share, made at the first call. Loading and dumping leave no trace.
+
+    >>> class Size(msgspec.Struct):
+    ...     bytes: int
+    >>> class SizeSchema(StructSchema[Size]):
+    ...     "A size on the wire."
+    >>> instance_of(SizeSchema).load({"bytes": 3})
+    Size(bytes=3)
+    >>> instance_of(SizeSchema) is instance_of(SizeSchema)
+    True
+    """
+    return schema()
 
 
 @cache

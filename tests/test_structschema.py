@@ -626,9 +626,18 @@ def test_an_annotation_that_can_not_be_translated_is_a_type_error_that_names_the
 
 def test_a_struct_inside_that_can_not_be_translated_is_a_type_error_too() -> None:
     with pytest.raises(TypeError, match="Array: array_like can not be translated"):
-        type("S", (StructSchema,), {"__orig_bases__": (StructSchema[Array],)})
+        type("S", (StructSchema,), {"__orig_bases__": (StructSchema[Array],)})()
     with pytest.raises(TypeError, match="Clash.type: a field can not have the name of the tag's"):
-        type("S", (StructSchema,), {"__orig_bases__": (StructSchema[Clash],)})
+        type("S", (StructSchema,), {"__orig_bases__": (StructSchema[Clash],)})()
+
+
+def test_a_schema_declares_its_fields_at_the_first_use_and_once() -> None:
+    schema = type("S", (StructSchema,), {"__orig_bases__": (StructSchema[Nested],)})
+    assert Nested is schema.struct
+
+    declared = schema._declared_fields
+    assert ["a"] == list(declared)
+    assert declared is schema._declared_fields is schema()._declared_fields
 
 
 def test_what_is_nested_is_translated_at_the_first_use() -> None:
