@@ -90,10 +90,11 @@ def test_the_example_passes() -> None:
     assert re.search(r"^\d passed", ran.stdout, re.MULTILINE), ran.stdout + ran.stderr
 
 
-@pytest.mark.parametrize("page", ["testing.md"])
+@pytest.mark.parametrize("page", ["testing.md", "quickstart.md"])
 def test_the_tests_on_the_page_pass(page: str, tmp_path: Path) -> None:
     text = (ROOT / "docs" / page).read_text("utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    found = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    blocks = [block for block in found if "def test_" in block]
     for number, block in enumerate(blocks):
         (tmp_path / f"test_block_{number}.py").write_text(block)
 
