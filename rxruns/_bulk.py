@@ -137,8 +137,9 @@ def _are_plain(lines: list[bytes]) -> bool:
     try:
         for line in filterfalse(bytes.isascii, lines):
             line.decode()
-        for line in [line for line in lines if len(line) > SHALLOW]:
-            refuse_deep_nesting(line)
+        for line in lines:
+            if len(line) > SHALLOW:
+                refuse_deep_nesting(line)
     except (UnicodeDecodeError, RecordError, RecursionError):
         return False
     return True
