@@ -66,6 +66,21 @@ def test_a_byte_order_mark_is_text_everywhere_but_at_the_start() -> None:
     assert ([], b"\xef\xbb") == framed([b"\xef\xbb"])
 
 
+def test_before_the_first_line_the_number_is_0_and_the_tail_is_empty() -> None:
+    lines = Lines([b"a\nb"])
+
+    assert (0, b"") == (lines.number, lines.tail)
+
+
+@pytest.mark.parametrize("line", [b"", b"1", b"12"])
+def test_a_first_line_that_is_shorter_than_a_mark_does_not_wait_for_more(line: bytes) -> None:
+    def one_chunk() -> Iterator[bytes]:
+        yield line + b"\n"
+        raise OSError("reset")
+
+    assert line == next(iter(Lines(one_chunk())))
+
+
 def test_lines_are_counted_from_one_as_they_are_given() -> None:
     lines = Lines([b"a\n", b"b\nc\nd"])
 

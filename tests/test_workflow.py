@@ -28,6 +28,7 @@ from rxruns.workflow import (
     parallel,
     workflow,
 )
+from rxruns.workflow._check import check_outputs
 
 MODEL = "claude-sonnet-4-5"
 
@@ -292,7 +293,7 @@ REFUSED: list[tuple[str, Callable[[], object], str, str]] = [
         "a cycle",
         lambda: two_nodes().edge("a", "b").edge("b", "a").output("t", "b").build(),
         "nodes[0].depends_on",
-        "waits for itself",
+        "node 'a' waits for itself: a -> b -> a; remove one of these edges",
     ),
     (
         "a cycle of texts",
@@ -317,7 +318,7 @@ REFUSED: list[tuple[str, Callable[[], object], str, str]] = [
         "a bad pointer",
         lambda: two_nodes().output("t", "a", pointer="x").build(),
         "outputs[0].pointer",
-        "'x' is no JSON Pointer",
+        "output 't': 'x' is no JSON Pointer",
     ),
     (
         "a bad escape in a pointer",
@@ -352,6 +353,12 @@ REFUSED: list[tuple[str, Callable[[], object], str, str]] = [
         "a function without name",
         lambda: chain(llm("a", tools=["x", {"type": "function", "function": {}}])),
         "nodes[0].tools[1]",
+        "is no tool",
+    ),
+    (
+        "a function without name in a tool with one",
+        lambda: chain(llm("a", tools=[{"name": "x", "function": {}}])),
+        "nodes[0].tools[0]",
         "is no tool",
     ),
     ("a tool mode", lambda: chain(llm("a", tool_execution="me")), "nodes[0].tool_execution.mode", "'me'"),  # type: ignore[arg-type]
@@ -392,7 +399,7 @@ REFUSED: list[tuple[str, Callable[[], object], str, str]] = [
             .build()
         ),
         "nodes[2].predicate.value",
-        "'equals' needs a value",
+        "node 'j': 'equals' needs a value",
     ),
     (
         "a predicate with a bad path",
@@ -403,7 +410,7 @@ REFUSED: list[tuple[str, Callable[[], object], str, str]] = [
             .build()
         ),
         "nodes[2].predicate.path",
-        "'x' is no JSONPath",
+        "node 'j': 'x' is no JSONPath",
     ),
     (
         "a transform of nothing",
@@ -442,6 +449,28 @@ REFUSED: list[tuple[str, Callable[[], object], str, str]] = [
         ),
         "nodes[2].items_from_input",
         "there is no input 'z'",
+    ),
+    (
+        "items at a bad pointer",
+        lambda: (
+            two_nodes()
+            .map_fanout("f", items_from="a", items_pointer="x", subnode=llm("one"))
+            .output("t", "f")
+            .build()
+        ),
+        "nodes[2].items_pointer",
+        "node 'f': 'x' is no JSON Pointer",
+    ),
+    (
+        "items at a bad path",
+        lambda: (
+            two_nodes()
+            .map_fanout("f", items_from="a", items_path="x", subnode=llm("one"))
+            .output("t", "f")
+            .build()
+        ),
+        "nodes[2].items_path",
+        "node 'f': 'x' is no JSONPath",
     ),
     (
         "a bad subnode id",
@@ -497,10 +526,47 @@ def test_what_is_not_sound_is_refused(make: Callable[[], object], field: str, me
     assert message in str(caught.value)
 
 
-def test_a_long_list_of_nodes_is_cut_in_an_error() -> None:
-    nodes = [llm(f"n{place}") for place in range(50)]
-    with pytest.raises(InvalidArgumentError, match=r"the nodes are n0, .*, \.\.\."):
+@pytest.mark.parametrize(("count", "listed"), [(1, ""), (8, ", n7"), (9, ", n7, ..."), (10, ", n7, ...")])
+def test_an_error_lists_eight_nodes_at_most(count: int, listed: str) -> None:
+    nodes = [llm(f"n{place}") for place in range(count)]
+    with pytest.raises(InvalidArgumentError) as caught:
         chain(nodes, outputs={"text": "z"})
+
+    _, _, names = str(caught.value).partition("the nodes are n0")
+    assert "".join(f", n{place}" for place in range(1, min(count, 7))) + listed == names
+
+
+def test_an_error_says_that_there_are_no_names_to_choose_from() -> None:
+    outputs = (Output(name="t", from_="z"),)
+    with pytest.raises(InvalidArgumentError, match="the nodes are none$"):
+        check_outputs(outputs, ())
+
+
+def test_a_workflow_without_outputs_names_its_last_node() -> None:
+    with pytest.raises(
+        InvalidArgumentError, match=r"'c' neither; add one with \.output\(\"text\", from_=\"c\"\)"
+    ):
+        workflow().llm("a").llm("b").llm("c").build()
+
+
+def test_a_tool_may_be_a_name_a_tool_or_a_function() -> None:
+    tools = ["x", {"name": "y"}, {"type": "function", "function": {"name": "z"}}]
+
+    assert tools == list(chain(llm("a", tools=tools)).nodes[0].tools)  # type: ignore[union-attr]
+
+
+def test_a_predicate_that_asks_whether_something_exists_needs_no_value() -> None:
+    predicate = Predicate(source="node_output", op="exists", path="$.x")
+    spec = two_nodes().join_any("j", predicate=predicate, depends_on="a").output("t", "j").build()
+
+    assert predicate == spec.nodes[2].predicate  # type: ignore[union-attr]
+
+
+def test_a_place_inside_a_list_is_named_by_its_number() -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        WorkflowSpec.from_dict({"kind": "workflow", "nodes": [{"type": "llm", "id": "a", "depends_on": [1]}]})
+
+    assert "nodes[0].depends_on[0]" == caught.value.field
 
 
 def test_a_spec_is_checked_however_it_is_made() -> None:
