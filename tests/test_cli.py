@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -11,11 +12,9 @@ import sys
 
 import click
 import pytest
-from rich.console import Console
 
 import rxruns.__main__
-from rxruns.cli import cli, run
-from rxruns.cli._view import RunView, printable
+from rxruns.cli import COMMANDS, cli, run
 from rxruns.devserver import DevServer
 from rxruns.errors import InvalidArgumentError, TransportError
 
@@ -29,7 +28,7 @@ def test_the_demo_shows_a_run_to_its_totals() -> None:
     assert 'weather asks for get_weather({"city": "Lisbon"})' in lines
     assert "weather got sunny in Lisbon, 24 degrees" in lines
     assert lines[-2] == "run completed"
-    assert lines[-1].startswith("run succeeded  6 calls, ")
+    assert re.search(r"^run \S{36} succeeded  .*, 6 calls, .* tokens, \$0\.\d{4}$", lines[-1])
     assert "\x1b" not in demo.stdout
 
 
@@ -47,7 +46,7 @@ def test_on_a_terminal_the_demo_redraws_a_table() -> None:
     assert "translation" in shown
     assert "✔ succeeded" in shown
     assert "\x1b[" in shown
-    assert "run succeeded" in shown.rsplit("\x1b", 1)[-1] or "run succeeded" in shown[-600:]
+    assert "6/6 nodes" in shown[-3000:]
 
 
 def _read_all(descriptor: int) -> str:
@@ -123,7 +122,7 @@ def test_errors_have_their_exit_codes(
 
 
 def test_each_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    for name in cli.commands:
+    for name in COMMANDS:
         assert run([name, "--help"]) == 0
         assert f"Example: rxruns {name}" in capsys.readouterr().out
 
@@ -138,25 +137,3 @@ def test_a_missing_extra_says_what_to_install(
         rxruns.__main__.main()
     assert exit.value.code == 2
     assert "pip install 'rxruns[cli]'" in capsys.readouterr().err
-
-
-def test_what_a_node_says_is_never_obeyed() -> None:
-    hostile = "\x1b]0;owned\x07\x1b[2J[bold]fat[/bold]\r\nnext\u202e"
-    assert printable(hostile) == "�]0;owned��[2J[bold]fat[/bold] next�"
-    with DevServer() as server:
-        run = server.script()
-        for event in [
-            {"type": "node_started", "node_id": "draft"},
-            {"type": "node_output_delta", "node_id": "draft", "delta": {"kind": "d", "text_delta": hostile}},
-            {"type": "node_failed", "node_id": "draft", "error": {"message": hostile}},
-            {"type": "run_failed", "plan_hash": "0" * 64, "error": {"message": hostile}},
-        ]:
-            run.append(event)
-        for terminal in (False, True):
-            console = Console(record=True, force_terminal=terminal, width=100, file=open(os.devnull, "w"))  # noqa: SIM115
-            with console.file, server.client() as client, RunView(console=console) as view:
-                for event in client.list_events(run.run_id):
-                    view.update(event)
-            shown = console.export_text(styles=False)
-            assert "[bold]fat[/bold]" in shown
-            assert "\x1b]0" not in shown and "\x07" not in shown

@@ -1,36 +1,64 @@
 """The command line: click and rich over the library, with no logic of its own.
 
 Exit codes: 0 succeeded, 1 the run failed or was canceled, 2 usage, 3 could not be followed to the end, 130
-Ctrl-C.
+Ctrl-C, 141 who read the output has gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
 
 import click
 
 from rxruns._version import __version__
-from rxruns.cli._demo import demo
-from rxruns.cli._serve import serve
-from rxruns.errors import InvalidArgumentError, RunFailedError, RunsError
+from rxruns.cli._output import OutputError, close_quietly
+from rxruns.cli._panel import Exit
+from rxruns.cli._printable import printable
+from rxruns.errors import (
+    InvalidArgumentError,
+    RunFailedError,
+    RunsError,
+    StreamError,
+    WorkflowValidationError,
+)
 
 __all__ = ["cli", "run"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+COMMANDS = ("watch", "events", "cost", "start", "replay", "demo", "serve")
+"""Each is the function of this name in the module of this name, with an underscore before it."""
+
+
+class _Commands(click.Group):
+    """Imports a command when it is asked for: the embedded service and rich take a third of a start."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"rxruns.cli._{cmd_name}"), cmd_name)
+        return command
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="""\b
+Exit codes: 0 succeeded, 1 the run failed or was canceled, 2 usage, 3 could not be
+followed to the end, 130 Ctrl-C, 141 who read the output has gone.
+""",
+)
 @click.version_option(__version__, prog_name="rxruns")
 def cli() -> None:
     """Follow LLM workflow runs, from a terminal.
 
-    \b
-    rxruns demo      see it work, without an account or a network
-    rxruns serve     an embedded runs service to develop against
+    The service is the one that MODELRELAY_API_KEY and MODELRELAY_API_BASE_URL name.
     """
-
-
-cli.add_command(demo)
-cli.add_command(serve)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -41,19 +69,48 @@ def run(arguments: Sequence[str] | None = None) -> int:
     0
     """
     try:
-        result = cli.main(args=arguments, prog_name="rxruns", standalone_mode=False)
+        with _told_warnings():
+            result = cli.main(args=arguments, prog_name="rxruns", standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
-        return 130
+        return Exit.INTERRUPTED
     except click.ClickException as error:
         error.show()
         return error.exit_code
+    except OutputError as error:
+        close_quietly()
+        return Exit.CLOSED_PIPE if error.is_closed_pipe else _tell(error, Exit.NOT_FOLLOWED)
+    except OSError as error:  # a log that can not be recorded
+        return _tell(error, Exit.NOT_FOLLOWED)
     except RunFailedError as error:
-        click.echo(f"rxruns: {error}", err=True)
-        return 1
-    except InvalidArgumentError as error:
-        click.echo(f"rxruns: {error}", err=True)
-        return 2
+        return _tell(error, Exit.FAILED)
+    except (InvalidArgumentError, WorkflowValidationError) as error:
+        return _tell(error, Exit.USAGE)
     except RunsError as error:
-        click.echo(f"rxruns: {error}", err=True)
-        return 3
-    return result if isinstance(result, int) else 0
+        return _tell(error, Exit.NOT_FOLLOWED)
+    return result if isinstance(result, int) else Exit.SUCCEEDED
+
+
+def _tell(error: Exception, code: Exit) -> Exit:
+    """Say on standard error what went wrong. Further lines are indented, so that none looks like ours."""
+    text = str(error)
+    if isinstance(error, StreamError) and error.last_seq:
+        text += f"; go on with --after {error.last_seq}"
+    click.echo("rxruns: " + "\n  ".join(map(printable, text.split("\n"))), err=True)
+    return code
+
+
+class _Told(logging.Handler):
+    """Shows what the library warns of, such as reconnects."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"rxruns: {printable(record.getMessage())}", err=True)
+
+
+@contextmanager
+def _told_warnings() -> Generator[None]:
+    handler, logger = _Told(logging.WARNING), logging.getLogger("rxruns")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from rxruns import operators as ops
+from rxruns.cli._following import report
+from rxruns.cli._panel import Exit
 from rxruns.cli._view import RunView
 from rxruns.costs import Price
 from rxruns.devserver import PRICES, DevServer
@@ -52,9 +54,10 @@ def trip() -> WorkflowSpec:
 @click.command(epilog="Example: rxruns demo --delay 0    (as fast as it goes)")
 @click.option("--delay", default=0.04, show_default=True, help="Seconds between two tokens.")
 @click.option("--seed", default=7, show_default=True, help="Of the simulated model's texts.")
-def demo(delay: float, seed: int) -> None:
+def demo(delay: float, seed: int) -> Exit:
     """Start the embedded service, create a run, follow it, answer its tool call, show what it cost."""
     prices = {model: Price(*usd) for model, usd in PRICES.items()}
     with DevServer(delay=delay, seed=seed) as server, server.client() as client, RunView(prices) as view:
         events = start_run(trip(), client=client, input={"city": "Lisbon"})
         block_on(events.pipe(ops.execute_tools(tools, client=client), ops.tap(view.update)))
+    return report(view.panels)

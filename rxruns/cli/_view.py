@@ -1,164 +1,147 @@
-"""What a run looks like in a terminal: a live table, or plain lines where there is none."""
+"""Runs in a terminal: a live table, or plain lines where there is none."""
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from types import TracebackType
+from uuid import UUID
 
+from reactivex import abc
+from reactivex.disposable import SerialDisposable
+from reactivex.scheduler import EventLoopScheduler
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
-from rxruns.costs import CostTotals, Prices
-from rxruns.events import (
-    NodeEvent,
-    NodeFailed,
-    NodeLLMCall,
-    NodeStarted,
-    NodeSucceeded,
-    NodeToolCall,
-    NodeToolResult,
-    RunEvent,
-    TerminalEvent,
-)
-from rxruns.state import NodeState, RunState
+from rxruns.cli import _lines
+from rxruns.cli._output import Lines
+from rxruns.cli._panel import KEEP, Panel
+from rxruns.cli._table import tables
+from rxruns.costs import Prices
+from rxruns.events import RunEvent
+
+__all__ = ["RunView", "pause"]
 
 REDRAWS = 10
 """Redraws a second, at most."""
 
-TAIL = 60
-"""Characters of a node's text that the table shows."""
+SHARE = 0.05
+"""Of one core that drawing may take."""
 
-_MARKS = {"running": "▶", "waiting": "⏸", "succeeded": "✔", "failed": "✘", "canceled": "⊘"}
-_STYLES = {
-    "running": "cyan",
-    "waiting": "yellow",
-    "succeeded": "green",
-    "failed": "red",
-    "canceled": "magenta",
-}
+
+def pause(cost: float) -> float:
+    """Seconds to wait after a redraw that took `cost` seconds of CPU.
+
+    >>> pause(0.001), pause(0.05)
+    (0.1, 1.0)
+    """
+    return max(1 / REDRAWS, cost / SHARE)
 
 
 class RunView:
-    """Show events as they come: give each to :meth:`update`. The last line has the totals.
+    """Show runs while they go on: give each event to the panel of its run, or to :meth:`update`.
 
-    On a terminal it is redrawn ten times a second at most, whatever the events do; elsewhere a line is
-    printed when a node starts, calls, ends. A node's text is never trusted: what is not printable is
-    replaced.
+    On a terminal it is redrawn ten times a second at most, whatever the events do, and less often if drawing
+    is slow. In a pipe, with ``NO_COLOR`` or on a dumb terminal a line is printed when a node starts, calls,
+    ends. A node's text is never trusted: what is not printable is replaced.
 
     Args:
         prices: by (provider, model), for the cost.
         console: where to print; None for standard output.
+        scheduler: when to redraw, and the time of nodes at work; None for a thread of its own.
+        is_replay: the events are old: nodes at work are as old as the last event.
     """
 
-    def __init__(self, prices: Prices | None = None, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        prices: Prices | None = None,
+        console: Console | None = None,
+        scheduler: abc.SchedulerBase | None = None,
+        *,
+        is_replay: bool = False,
+    ) -> None:
+        self._prices = prices
         self._console = console or Console(highlight=False)
-        self._state = RunState()
-        self._costs = CostTotals(prices)
-        self._tokens: dict[str, int] = {}
-        self._live: Live | None = None
+        self.is_live = _draws(self._console)
+        self._is_replay = is_replay
+        self._panels: dict[UUID | None, Panel] = {}
+        self._own = EventLoopScheduler() if self.is_live and scheduler is None else None
+        self._scheduler = scheduler or self._own
+        self._timer = SerialDisposable()
+        self._now: datetime | None = None
+        self._is_closing = False
+        self._live = Live(console=self._console, auto_refresh=False, get_renderable=self._renderable)
+        self._lines: Lines | None = None
 
     def __enter__(self) -> RunView:
-        if self._console.is_terminal:
-            self._live = Live(
-                console=self._console,
-                refresh_per_second=REDRAWS,
-                get_renderable=self._table,
-                vertical_overflow="ellipsis",
-            )
+        if self._scheduler is not None and self.is_live:
             self._live.start()
+            self._redraw(self._scheduler)
+        else:
+            self._lines = Lines(self._console.file)  # type: ignore[arg-type]
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live is not None:
+        self._timer.dispose()
+        self._is_closing = True  # all lines, however many
+        if self._lines is None:
             self._live.stop()
         elif kind is None:
-            self._console.print(self._summary())
+            for panel in self._panels.values():
+                self._lines.write(_lines.summary(panel))
+        if self._own is not None:
+            self._own.dispose()
+
+    def panel(self, run_id: UUID | None = None) -> Panel:
+        """The panel of a run, made when it is first asked for."""
+        panel = self._panels.get(run_id)
+        if panel is None:
+            panel = Panel(run_id, self._prices, KEEP if self.is_live else _lines.KEEP)
+            self._panels[run_id] = panel
+        return panel
+
+    @property
+    def panels(self) -> list[Panel]:
+        """All of them, in the order in which they were asked for."""
+        return list(self._panels.values())
+
+    def updating(self, panel: Panel) -> Callable[[RunEvent], None]:
+        """What takes the events of one run in, on the thread that brings them."""
+        if self._lines is None:
+            return panel.update
+        lines = self._lines
+
+        def update(event: RunEvent) -> None:
+            panel.update(event)
+            text = _lines.line(event, panel)
+            if text:
+                lines.write(f"{str(event.run_id)[:8]} {text}" if len(self._panels) > 1 else text)
+
+        return update
 
     def update(self, event: RunEvent) -> None:
-        """Take an event in."""
-        self._state = self._state.step(event)
-        self._costs = self._costs.step(event)
-        if isinstance(event, NodeLLMCall) and event.llm_call.usage is not None:
-            usage = event.llm_call.usage
-            used = (usage.input_tokens or 0) + (usage.output_tokens or 0)
-            self._tokens[event.node_id] = self._tokens.get(event.node_id, 0) + used
-        if self._live is None:
-            line = self._line(event)
-            if line:
-                self._console.print(Text(line), soft_wrap=True)
+        """Take in an event of whatever run."""
+        self.updating(self.panel(event.run_id))(event)
 
-    def _line(self, event: RunEvent) -> str:
-        """What is printed of an event where there is no terminal; nothing for most."""
-        match event:
-            case NodeStarted():
-                what = "started"
-            case NodeSucceeded():
-                text = printable(self._node(event).text)
-                what = f"succeeded: {text}" if text else "succeeded"
-            case NodeFailed():
-                what = f"failed: {printable(event.error.message)}"
-            case NodeLLMCall():
-                what = f"called {printable(event.llm_call.model or 'a model')}, {self._used(event.node_id)}"
-            case NodeToolCall():
-                call = event.tool_call.tool_call
-                what = f"asks for {printable(f'{call.name}({call.arguments})')}"
-            case NodeToolResult():
-                what = f"got {printable(event.tool_result.output)}"
-            case TerminalEvent():
-                return f"{event.type.replace('_', ' ')}"
-            case _:
-                return ""
-        return f"{printable(event.node_id)} {what}"
+    def _redraw(self, scheduler: abc.SchedulerBase, state: object = None) -> None:
+        """Draw, and again after a while. On the scheduler's thread, but for the first time."""
+        before = time.thread_time()
+        self._live.refresh()
+        due = timedelta(seconds=pause(time.thread_time() - before))
+        self._timer.disposable = scheduler.schedule_relative(due, self._redraw)
 
-    def _node(self, event: NodeEvent) -> NodeState:
-        return self._state.nodes[event.node_id]
-
-    def _used(self, node_id: str) -> str:
-        return f"{self._tokens.get(node_id, 0)} tokens"
-
-    def _table(self) -> RenderableType:
-        table = Table(
-            "node", "status", "seconds", "tokens", "text", box=None, header_style="bold", expand=True
-        )
-        table.columns[2].justify = table.columns[3].justify = "right"
-        table.columns[4].ratio = 1
-        for column in table.columns:
-            column.no_wrap = True
-        for node_id, node in self._state.nodes.items():
-            table.add_row(
-                Text(printable(node_id)),
-                Text(f"{_MARKS.get(node.status, ' ')} {node.status}", style=_STYLES.get(node.status, "")),
-                _seconds(node),
-                str(self._tokens.get(node_id, "")),
-                Text(printable(node.error.message if node.error else node.text[-TAIL:])),
-            )
-        return Group(table, self._summary())
-
-    def _summary(self) -> Text:
-        costs = self._costs
-        money = (
-            f"${costs.usd:.6f}" if costs.usd is not None else f"cost unknown: no price for {costs.unpriced}"
-        )
-        status = self._state.status
-        return Text.assemble(
-            (f"run {status}", _STYLES.get(status, "")),
-            f"  {costs.requests} calls, {costs.input_tokens} + {costs.output_tokens} tokens, {money}",
-        )
+    def _renderable(self) -> RenderableType:
+        if self._scheduler is not None and not self._is_replay:
+            self._now = self._scheduler.now
+        height = None if self._is_closing else self._console.height
+        return Group(*tables(self.panels, self._now, self._console.width, height))
 
 
-def printable(text: str) -> str:
-    """The text on one line, with what a terminal could obey replaced.
-
-    >>> printable("a\\x1b[31mb\\nc")
-    'a�[31mb c'
-    """
-    return "".join(char if char.isprintable() else "�" for char in " ".join(text.splitlines()))
-
-
-def _seconds(node: NodeState) -> str:
-    if node.started_at is None or node.ended_at is None:
-        return ""
-    return f"{(node.ended_at - node.started_at).total_seconds():.1f}"
+def _draws(console: Console) -> bool:
+    """Whether there is a terminal that can show a table, and may."""
+    plain = console.is_dumb_terminal or os.environ.get("NO_COLOR")
+    return console.is_terminal and not plain and console.encoding.startswith("utf")

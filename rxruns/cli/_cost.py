@@ -1,0 +1,156 @@
+"""``rxruns cost``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import chain
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import click
+import msgspec
+import reactivex
+from reactivex import Observable
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+
+from rxruns import operators as ops
+from rxruns.cli._output import Lines
+from rxruns.cli._panel import Exit
+from rxruns.cli._prices import with_prices
+from rxruns.cli._printable import printable, printable_json
+from rxruns.cli._sources import Service, Source, source_argument, with_service
+from rxruns.cli._table import money
+from rxruns.costs import CostLineItem, CostTotals, Prices
+from rxruns.errors import RunsError
+from rxruns.events import RunEvent
+from rxruns.source import block_on
+
+__all__ = ["cost"]
+
+Costs: TypeAlias = dict[UUID, CostTotals]
+"""By run: a log may hold several."""
+
+WIDE, FILE_WIDTH = 120, 200
+"""Columns of a terminal for whole run ids, and those that a file has."""
+
+AT_ONCE = 8
+"""Runs that are read at the same time."""
+
+COLUMNS = ("requests", "input_tokens", "output_tokens", "total_tokens")
+
+
+@click.command(
+    epilog="""\b
+Example: rxruns cost 7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11 run.ndjson --prices prices.json
+         rxruns cost *.ndjson --prices list --json | jq .total.usd
+"""
+)
+@source_argument("sources", nargs=-1)
+@with_prices
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+@with_service
+def cost(sources: tuple[Source, ...], prices: Prices | None, as_json: bool, service: Service) -> Exit:
+    """Count what runs cost so far: calls, tokens and, with --prices, US dollars by model.
+
+    A model without a price makes a sum unknown (?, null in JSON), never zero.
+    """
+    costs, errors = _read(sources, prices or {}, service)
+    if as_json:
+        Lines().write(_json(costs))
+    else:
+        console = Console(highlight=False)
+        if not console.is_terminal:
+            console.width = FILE_WIDTH
+        with console.capture() as shown:
+            console.print(_table(costs, console))
+        Lines().write(shown.get().rstrip("\n"))
+    for source, error in errors.items():
+        click.echo(printable(f"rxruns: {source}: {error}"), err=True)
+    return Exit.NOT_FOLLOWED if errors else Exit.SUCCEEDED
+
+
+def _read(
+    sources: tuple[Source, ...], prices: Prices, service: Service
+) -> tuple[Costs, dict[Source, RunsError]]:
+    """What all the runs cost, and which sources could not be read."""
+    found: dict[Source, Costs] = {source: {} for source in sources}
+    errors: dict[Source, RunsError] = {}
+
+    def count(source: Source) -> Observable[Costs]:
+        def keep(costs: Costs) -> None:
+            found[source] = costs
+
+        def failed(error: Exception, _: Observable[Costs]) -> Observable[Costs]:
+            if not isinstance(error, RunsError):
+                raise error
+            errors[source] = error
+            return reactivex.of({})
+
+        return service.events(source, wait=False).pipe(_by_run(prices), ops.tap(keep), ops.catch(failed))
+
+    stderr = Console(stderr=True)
+    with Progress(
+        console=stderr, transient=True, disable=len(sources) == 1 or not stderr.is_terminal
+    ) as progress:
+        task = progress.add_task("reading", total=len(found))
+        read = reactivex.from_iterable(found).pipe(ops.map(count), ops.merge(max_concurrent=AT_ONCE))
+        block_on(read.pipe(ops.tap(lambda _: progress.advance(task))))
+    costs: Costs = {}
+    for run_id, totals in chain.from_iterable(costs.items() for costs in found.values()):
+        # A run and its log may both be named: the longer counts.
+        costs[run_id] = max(totals, costs.get(run_id, totals), key=lambda one: one.requests)
+    return costs, errors
+
+
+def _by_run(prices: Prices) -> Callable[[Observable[RunEvent]], Observable[Costs]]:
+    """Fold events into the costs of each run, and emit them at the end."""
+    empty = CostTotals(prices)
+
+    def step(costs: Costs, event: RunEvent) -> Costs:
+        known = costs.get(event.run_id, empty)
+        after = known.step(event)
+        return costs if after is known and event.run_id in costs else {**costs, event.run_id: after}
+
+    return ops.reduce(step, dict[UUID, CostTotals]())
+
+
+def _table(costs: Costs, console: Console) -> Table:
+    is_wide = console.width >= WIDE or not console.is_terminal
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("run", no_wrap=True)
+    table.add_column("model", overflow="fold")
+    for name in ("requests", "input", "output", "tokens", "cost"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for run_id, totals in costs.items():
+        run = str(run_id) if is_wide else str(run_id)[:8]
+        for place, item in enumerate(totals.line_items):
+            model = Text(printable(f"{item.provider or '?'}/{item.model or '?'}"))
+            table.add_row("" if place else run, model, *_figures(item))
+        if not totals.line_items:
+            table.add_row(run, Text("no calls", style="dim"))
+    runs = "1 run" if len(costs) == 1 else f"{len(costs)} runs"
+    table.add_row("total", runs, *_figures(_sum(costs)), style="bold")
+    return table
+
+
+def _figures(costs: CostTotals | CostLineItem) -> list[str]:
+    return [*(f"{getattr(costs, name):,}" for name in COLUMNS), money(costs.usd)]
+
+
+def _sum(costs: Costs) -> CostTotals:
+    return sum(costs.values(), CostTotals())
+
+
+def _json(costs: Costs) -> bytes:
+    """Money as numbers, all digits of it."""
+    runs = [{"run_id": run_id, **_record(totals)} for run_id, totals in costs.items()]
+    encoder = msgspec.json.Encoder(decimal_format="number")
+    return printable_json(encoder.encode({"runs": runs, "total": _record(_sum(costs))}))
+
+
+def _record(costs: CostTotals) -> dict[str, Any]:
+    names = (*COLUMNS, "unmetered", "usd", "line_items")
+    return {name: getattr(costs, name) for name in names}

@@ -1,0 +1,71 @@
+"""``rxruns events``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import UUID
+
+import click
+import reactivex
+
+from rxruns import operators as ops
+from rxruns._decoding import encode_event
+from rxruns.cli._following import report, timeout_option
+from rxruns.cli._output import Lines
+from rxruns.cli._panel import Exit, Panel
+from rxruns.cli._printable import printable_json
+from rxruns.cli._selecting import Selection, with_selection
+from rxruns.cli._sources import Service, Source, source_argument, with_service
+from rxruns.events import RunEvent, TerminalEvent
+from rxruns.source import block_on
+
+__all__ = ["events"]
+
+
+@click.command(
+    epilog="""\b
+Example: rxruns events 7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11 --record run.ndjson
+         rxruns events run.ndjson --type node_failed | jq -r .error.message
+"""
+)
+@source_argument()
+@with_selection
+@click.option(
+    "--record",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Append all that is read to this log, whatever is chosen of it.",
+)
+@timeout_option
+@with_service
+def events(
+    source: Source, selection: Selection, record: Path | None, timeout: float | None, service: Service
+) -> Exit:
+    """Write the events of a run or of a recorded log to standard output, one JSON object a line.
+
+    As on the wire, but for characters that a terminal could obey: those are written as \\u escapes.
+    """
+    lines, panels = Lines(), dict[UUID, Panel]()
+    if isinstance(source, UUID):
+        panels[source] = Panel(source)
+
+    def note(event: RunEvent) -> None:
+        panel = panels.get(event.run_id)
+        if panel is None:
+            panel = panels[event.run_id] = Panel(event.run_id)
+        panel.last = event
+        if isinstance(event, TerminalEvent):
+            panel.update(event)
+
+    def write(event: RunEvent) -> None:
+        lines.write(printable_json(encode_event(event)))
+
+    read = selection.read(service, source)
+    if record is not None:
+        read = read.pipe(ops.record(record))
+    if timeout is not None:
+        read = read.pipe(ops.take_until(reactivex.timer(timeout)))
+    block_on(selection.chosen(read.pipe(ops.tap(note))).pipe(ops.tap(write)))
+    for panel in panels.values():
+        panel.is_partial = not selection.follows
+    return report(panels.values(), timeout)

@@ -1,0 +1,84 @@
+"""Follow runs to their ends, each beside the others, and say how it went."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import click
+import reactivex
+from reactivex import Observable, abc
+
+from rxruns import operators as ops
+from rxruns.cli._panel import Exit, Panel
+from rxruns.cli._printable import printable
+from rxruns.cli._view import RunView
+from rxruns.errors import RunsError
+from rxruns.events import RunEvent
+from rxruns.source import block_on
+
+__all__ = ["follow", "report", "timeout_option"]
+
+timeout_option = click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Stop following after that long, and exit with 3. The runs go on.",
+)
+
+
+def follow(view: RunView, runs: Mapping[Panel, Observable[RunEvent]], timeout: float | None = None) -> None:
+    """Show each run to its end. One that can not be followed ends alone.
+
+    Args:
+        timeout: seconds after which nothing more is shown; None for no limit.
+
+    Raises:
+        Exception: what is no fault of a run, such as a closed pipe.
+    """
+    ends = reactivex.merge(*(_shown(view, panel, events) for panel, events in runs.items()))
+    block_on(ends if timeout is None else ends.pipe(ops.take_until(reactivex.timer(timeout))))
+
+
+def report(panels: Iterable[Panel], timeout: float | None = None) -> Exit:
+    """The worst exit code; why a run was not followed to its end is said on standard error."""
+    known = list(panels) or [Panel()]
+    for panel in known:
+        if panel.exit_code == Exit.NOT_FOLLOWED:
+            run = "no run" if panel.run_id is None else f"run {panel.run_id}"
+            click.echo(printable(f"rxruns: {run}: {_why(panel, timeout)}"), err=True)
+    return max(panel.exit_code for panel in known)
+
+
+def _why(panel: Panel, timeout: float | None) -> str:
+    """Why a run was not followed to its end, and how to go on."""
+    go_on = f"; go on with --after {panel.last_seq}" if panel.last_seq else ""
+    if panel.error is not None:
+        return f"{panel.error}{go_on}"
+    if timeout is not None:
+        return f"stopped following after {timeout:g} s, it was {panel.status}{go_on}"
+    return f"the events end before the run, with seq {panel.last_seq}" if panel.last_seq else "no event came"
+
+
+def _shown(view: RunView, panel: Panel, events: Observable[RunEvent]) -> Observable[RunEvent]:
+    """The end of these events, and nothing before it: each operator that an event passes costs."""
+    update = view.updating(panel)
+
+    def subscribe(
+        observer: abc.ObserverBase[RunEvent], scheduler: abc.SchedulerBase | None = None
+    ) -> abc.DisposableBase:
+        def on_next(event: RunEvent) -> None:
+            try:
+                update(event)
+            except Exception as error:  # a closed pipe, say
+                observer.on_error(error)
+
+        def on_error(error: Exception) -> None:
+            if not isinstance(error, RunsError):
+                observer.on_error(error)
+                return
+            panel.error = error
+            observer.on_completed()
+
+        return events.subscribe(on_next, on_error, observer.on_completed, scheduler=scheduler)
+
+    return Observable(subscribe)

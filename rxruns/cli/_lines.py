@@ -1,0 +1,83 @@
+"""What is printed of an event where no table is drawn."""
+
+from __future__ import annotations
+
+from rxruns.cli._panel import Panel
+from rxruns.cli._printable import printable
+from rxruns.cli._table import duration, money, totals
+from rxruns.events import (
+    NodeEvent,
+    NodeFailed,
+    NodeLLMCall,
+    NodeStarted,
+    NodeSucceeded,
+    NodeToolCall,
+    NodeToolResult,
+    NodeUserAnswer,
+    NodeUserAsk,
+    NodeWaiting,
+    RunCompleted,
+    RunEvent,
+    TerminalEvent,
+)
+
+__all__ = ["KEEP", "line", "summary"]
+
+KEEP = 2_000
+"""Characters of a node's text in the line of its end."""
+
+
+def line(event: RunEvent, panel: Panel) -> str:
+    """The line of an event that its panel has taken in; empty for most, such as pieces of text."""
+    if isinstance(event, TerminalEvent):
+        return event.type.replace("_", " ") + _why(event)
+    what = _of_node(event, panel) if isinstance(event, NodeEvent) else ""
+    return f"{printable(event.node_id)} {what}" if isinstance(event, NodeEvent) and what else ""
+
+
+def summary(panel: Panel) -> str:
+    """A run in one line, when nothing follows."""
+    costs, state = panel.state.costs, panel.state
+    cost = f", {money(costs.usd)}" if costs.requests else ""
+    if costs.unpriced:
+        cost += f", no price for {', '.join('/'.join(pair) for pair in costs.unpriced)}"
+    seconds = panel.seconds(state.started_at, state.ended_at, None)
+    time = "" if seconds is None else f"{duration(seconds)}, "
+    return printable(
+        f"run {panel.run_id} {panel.status}  {time}{costs.requests} calls, "
+        f"{costs.input_tokens} + {costs.output_tokens} tokens{cost}"
+    )
+
+
+def _why(event: TerminalEvent) -> str:
+    if isinstance(event, RunCompleted):
+        return ""
+    return f": {printable(event.error.message)}"  # type: ignore[attr-defined]
+
+
+def _of_node(event: NodeEvent, panel: Panel) -> str:
+    """What happened to a node."""
+    match event:
+        case NodeStarted():
+            return "started"
+        case NodeSucceeded():
+            text = printable(panel.said(event.node_id))
+            return f"succeeded: {text}" if text else "succeeded"
+        case NodeFailed():
+            return f"failed: {printable(event.error.message)}"
+        case NodeLLMCall():
+            spent = panel.costs(event.node_id)
+            return f"called {printable(event.llm_call.model or 'a model')}, {totals(spent)}"
+        case NodeToolCall():
+            call = event.tool_call.tool_call
+            return f"asks for {printable(f'{call.name}({call.arguments})')}"
+        case NodeToolResult():
+            return f"got {printable(event.tool_result.output)}"
+        case NodeWaiting():
+            return f"waits: {printable(event.waiting.reason)}"
+        case NodeUserAsk():
+            return f"asks: {printable(event.user_ask.question)}"
+        case NodeUserAnswer():
+            return f"was answered: {printable(event.user_answer.answer)}"
+        case _:
+            return ""

@@ -1,0 +1,171 @@
+"""What a view knows of one run: the library's own folds, and the end of what each node says."""
+
+from __future__ import annotations
+
+from collections import deque
+from datetime import datetime
+from enum import IntEnum
+from typing import NamedTuple
+from uuid import UUID
+
+from rxruns.costs import CostTotals, Prices
+from rxruns.events import NodeEvent, NodeLLMCall, NodeOutputDelta, NodeStarted, RunEvent
+from rxruns.lifecycle import Connected, LifecycleEvent, Reconnecting
+from rxruns.models import NodeStatus, RunStatus
+from rxruns.state import NodeState, RunState
+
+__all__ = ["Exit", "Panel", "Row"]
+
+KEEP = 240
+"""Characters of a node's text that are kept: more than a terminal is wide."""
+
+
+class Exit(IntEnum):
+    """What a command's exit code says."""
+
+    SUCCEEDED = 0
+    FAILED = 1
+    USAGE = 2
+    NOT_FOLLOWED = 3
+    INTERRUPTED = 130
+    CLOSED_PIPE = 141
+
+
+class Row(NamedTuple):
+    """A node as it is shown; `seconds` is None where they are not known."""
+
+    node_id: str
+    status: str
+    seconds: float | None = None
+    tokens: int = 0
+    costs: CostTotals | None = None
+    text: str = ""
+
+
+class Panel:
+    """One run. The thread that reads the run calls :meth:`update` and :meth:`note`, another one reads.
+
+    Folding a piece of text into a :class:`RunState` costs more than reading it from the network, and four in
+    five events are such pieces. Nobody sees more of them than fits in a line, so that is what is kept.
+
+    Args:
+        run_id: the run, if it is known before its first event.
+        prices: by (provider, model), for the cost.
+        keep: characters of each node's text.
+    """
+
+    def __init__(self, run_id: UUID | None = None, prices: Prices | None = None, keep: int = KEEP) -> None:
+        self._run_id = run_id
+        self._keep = keep
+        self._said: dict[str, deque[str]] = {}
+        self._empty = CostTotals(prices)
+        self._costs: dict[str, CostTotals] = {}
+        self.state = RunState(costs=self._empty)
+        self.last: RunEvent | None = None
+        self.planned: tuple[str, ...] = ()
+        self.reconnects = 0
+        self.trouble = ""
+        self.error: Exception | None = None
+        self.is_partial = False
+
+    def update(self, event: RunEvent) -> None:
+        """Take an event in."""
+        self.last = event
+        if type(event) is NodeOutputDelta:
+            said = self._said.get(event.node_id)
+            if said is not None:
+                if piece := event.delta.text_delta:
+                    said.append(piece[-self._keep :])
+                return
+        self._fold(event)
+
+    def note(self, value: LifecycleEvent) -> None:
+        """Take in what happened to the connection."""
+        if isinstance(value, Reconnecting):
+            self.reconnects += 1
+            self.trouble = f"reconnecting in {value.delay:.1f} s: {value.cause}"
+        else:
+            self.trouble = ""
+        if isinstance(value, Connected):
+            self._run_id = value.run_id
+
+    def _fold(self, event: RunEvent) -> None:
+        self.state = self.state.step(event)
+        if not isinstance(event, NodeEvent):
+            return
+        if event.node_id not in self._said or isinstance(event, NodeStarted):
+            self._said[event.node_id] = deque(maxlen=self._keep)
+        if isinstance(event, NodeOutputDelta):
+            self._said[event.node_id].append((event.delta.text_delta or "")[-self._keep :])
+        elif isinstance(event, NodeLLMCall):
+            self._costs[event.node_id] = self.costs(event.node_id).step(event)
+
+    @property
+    def run_id(self) -> UUID | None:
+        """The run, None while nobody has named it."""
+        return self.state.run_id or self._run_id
+
+    @property
+    def last_seq(self) -> int:
+        """``seq`` of the last event, 0 for none."""
+        return 0 if self.last is None else self.last.seq
+
+    @property
+    def status(self) -> str:
+        """The run's; ``"connecting"`` before its first event, ``"lost"`` if it could not be followed."""
+        if self.error is not None:
+            return "lost"
+        return self.state.status if self.last is not None else "connecting"
+
+    @property
+    def exit_code(self) -> Exit:
+        """What is to be said of the run when nothing follows."""
+        if self.state.final_status is None or self.error is not None:
+            followed = self.is_partial and self.error is None
+            return Exit.SUCCEEDED if followed else Exit.NOT_FOLLOWED
+        return Exit.SUCCEEDED if self.state.final_status == RunStatus.SUCCEEDED else Exit.FAILED
+
+    def said(self, node_id: str) -> str:
+        """The end of what a node has said since it started."""
+        # `join` reads the pieces without a moment for the other thread to add one.
+        return "".join(self._said.get(node_id, ()))[-self._keep :]
+
+    def costs(self, node_id: str) -> CostTotals:
+        """What the calls of a node took."""
+        return self._costs.get(node_id, self._empty)
+
+    def rows(self, now: datetime | None) -> list[Row]:
+        """The nodes as they are planned, then any others in the order of their first events.
+
+        Args:
+            now: the time, for nodes at work; None for the time of the last event.
+        """
+        nodes = dict(self.state.nodes)
+        planned = [(id, nodes.pop(id, None)) for id in self.planned]
+        return [
+            Row(id, NodeStatus.PENDING) if node is None else self._row(node, now)
+            for id, node in [*planned, *nodes.items()]
+        ]
+
+    def seconds(
+        self, started_at: datetime | None, ended_at: datetime | None, now: datetime | None
+    ) -> float | None:
+        """From start to end, or to now; None without a start."""
+        latest = now if self.last is None else max(self.last.ts, now or self.last.ts)
+        until = ended_at or latest
+        return None if started_at is None or until is None else (until - started_at).total_seconds()
+
+    def _row(self, node: NodeState, now: datetime | None) -> Row:
+        costs = self.costs(node.id)
+        seconds = self.seconds(node.started_at, node.ended_at, now)
+        return Row(node.id, node.status, seconds, costs.total_tokens, costs, self._text(node))
+
+    def _text(self, node: NodeState) -> str:
+        """What a node has to say: why it failed, what it waits for, or its text."""
+        if node.error is not None:
+            return node.error.message
+        if node.questions:
+            return f"asks: {node.questions[0].user_ask.question}"
+        if node.pending_tools:
+            return f"waits for {', '.join(tool.tool_call.name for tool in node.pending_tools)}"
+        return self.said(node.id)

@@ -1,0 +1,62 @@
+"""``--prices``: what models cost, from a file or from the list that an extra brings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import click
+
+from rxruns.cli._documents import load
+from rxruns.costs import Price, Prices, genai_prices
+from rxruns.errors import InvalidArgumentError
+
+__all__ = ["prices", "with_prices"]
+
+_FIELDS = ("input_usd_per_million", "output_usd_per_million")
+_FORM = f'{{"provider/model": {{"{_FIELDS[0]}": 3, "{_FIELDS[1]}": 15}}}}'
+
+
+def prices(text: str) -> Prices:
+    """The prices that a file gives, or for ``list`` those of genai-prices.
+
+    Raises:
+        click.UsageError: the file can not be used; or the extra is not installed.
+    """
+    if text == "list":
+        return genai_prices()
+    path = Path(text)
+    document = load(path)
+    if not isinstance(document, dict):
+        raise click.UsageError(f"{path}: prices look like {_FORM}")
+    entries = cast(dict[str, Any], document)
+    return {_model(path, name): _price(path, name, entry) for name, entry in entries.items()}
+
+
+def with_prices(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the flag ``--prices``."""
+    return click.option(
+        "--prices",
+        metavar="FILE|list",
+        envvar="RXRUNS_PRICES",
+        type=prices,
+        help="What models cost: a file of JSON or YAML, or `list` for list prices (extra: prices). "
+        "Else RXRUNS_PRICES.",
+    )(command)
+
+
+def _model(path: Path, name: str) -> tuple[str, str]:
+    provider, _, model = name.partition("/")
+    if not (provider and model):
+        raise click.UsageError(f"{path}: {name!r} has to be provider/model")
+    return provider, model
+
+
+def _price(path: Path, name: str, entry: Any) -> Price:
+    if not isinstance(entry, dict) or set(cast(dict[str, Any], entry)) != set(_FIELDS):
+        raise click.UsageError(f"{path}: {name}: give {' and '.join(_FIELDS)}, as in {_FORM}")
+    try:
+        return Price(**cast(dict[str, Any], entry))
+    except InvalidArgumentError as error:
+        raise click.UsageError(f"{path}: {name}: {error}") from error

@@ -1,0 +1,45 @@
+"""``rxruns replay``."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import click
+
+from rxruns import operators as ops
+from rxruns.cli._following import report
+from rxruns.cli._panel import Exit
+from rxruns.cli._prices import with_prices
+from rxruns.cli._view import RunView
+from rxruns.costs import Prices
+from rxruns.recorded import recorded_events
+from rxruns.source import block_on
+
+__all__ = ["replay"]
+
+
+@click.command(
+    epilog="""\b
+Example: rxruns replay run.ndjson --speed 10
+         rxruns replay run.ndjson.gz --speed inf    (at once)
+"""
+)
+@click.argument("log", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--speed",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="1 is as recorded, 2 twice as fast, inf at once.",
+)
+@with_prices
+def replay(log: Path, speed: float, prices: Prices | None) -> Exit:
+    """Show a recorded log as if its runs went on now.
+
+    It is a file that `rxruns events --record` or ops.record wrote, and may hold several runs.
+    """
+    events = recorded_events(log, speed=None if math.isinf(speed) else speed)
+    with RunView(prices, is_replay=True) as view:
+        block_on(events.pipe(ops.tap(view.update)))
+    return report(view.panels)

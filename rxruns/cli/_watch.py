@@ -1,0 +1,74 @@
+"""``rxruns watch``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+import click
+from reactivex import Observable
+
+from rxruns.cli._following import follow, report, timeout_option
+from rxruns.cli._panel import Exit, Panel
+from rxruns.cli._prices import with_prices
+from rxruns.cli._selecting import Selection, with_selection
+from rxruns.cli._sources import Service, with_service
+from rxruns.cli._view import RunView
+from rxruns.client import RunsClient
+from rxruns.costs import Prices
+from rxruns.errors import RunsError
+from rxruns.events import RunEvent
+from rxruns.lifecycle import Connected, LifecycleEvent
+
+__all__ = ["noting", "watch"]
+
+
+@click.command(
+    epilog="""\b
+Example: rxruns watch 7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11 --prices prices.json
+         rxruns watch RUN_ID RUN_ID --timeout 60 || echo "failed, or still going on"
+"""
+)
+@click.argument("run_ids", metavar="RUN_ID...", nargs=-1, required=True, type=click.UUID)
+@with_selection
+@timeout_option
+@with_prices
+@with_service
+def watch(
+    run_ids: tuple[UUID, ...],
+    selection: Selection,
+    timeout: float | None,
+    prices: Prices | None,
+    service: Service,
+) -> Exit:
+    """Show runs while they go on: nodes, their status, time, tokens, cost and text.
+
+    In a pipe, or with NO_COLOR, what happens is printed line by line. Ctrl-C stops watching; the runs go on.
+    """
+    client = service.client
+    with RunView(prices) as view:
+        runs: dict[Panel, Observable[RunEvent]] = {}
+        for run_id in dict.fromkeys(run_ids):
+            panel = view.panel(run_id)
+            panel.is_partial = not selection.follows
+            on_lifecycle = noting(panel, client, selection) if view.is_live else panel.note
+            events = selection.read(service, run_id, on_lifecycle)
+            runs[panel] = selection.chosen(events, keep_run=True)
+        follow(view, runs, timeout)
+    return report(view.panels, timeout)
+
+
+def noting(panel: Panel, client: RunsClient, selection: Selection) -> Callable[[LifecycleEvent], None]:
+    """What a panel is told of a connection: at its first success also which nodes the run will have."""
+
+    def note(value: LifecycleEvent) -> None:
+        panel.note(value)
+        if not isinstance(value, Connected) or value.run_id is None:
+            return
+        try:
+            nodes = client.get(value.run_id).nodes
+        except RunsError:
+            return  # a view without them is one all the same
+        panel.planned = tuple(node.id for node in nodes if not selection.nodes or node.id in selection.nodes)
+
+    return note

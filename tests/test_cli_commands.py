@@ -1,0 +1,429 @@
+"""The commands that follow, write, count, start and replay runs, against a service on loopback."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import pytest
+import yaml
+
+from rxruns import block_on, ops, run_events
+from rxruns.cli import run
+from rxruns.devserver import DevServer, Faults, faults
+from tests.observing import PLAN, run_of
+
+PYTHON = [sys.executable, "-W", "error", "-m", "rxruns"]
+PRICES = {"anthropic/claude-sonnet-4-5": {"input_usd_per_million": 3, "output_usd_per_million": 15}}
+SPEC = """
+kind: workflow
+inputs: [{name: city}, {name: days}]
+nodes:
+  - {id: plan, type: llm, model: claude-sonnet-4-5, user: "{{days}} days in {{city}}"}
+outputs: [{name: text, from: plan}]
+"""
+
+
+class Outcome(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.lines]
+
+
+Rxruns = Callable[..., Outcome]
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[DevServer]:
+    """A service that the environment names."""
+    with DevServer(seed=7) as server:
+        monkeypatch.setenv("MODELRELAY_API_KEY", server.api_key)
+        monkeypatch.setenv("MODELRELAY_API_BASE_URL", server.url)
+        for name in ("MODELRELAY_ACCESS_TOKEN", "RXRUNS_PRICES"):
+            monkeypatch.delenv(name, raising=False)
+        yield server
+
+
+@pytest.fixture
+def rxruns(service: DevServer, capsys: pytest.CaptureFixture[str], no_leaks: None) -> Rxruns:
+    """Run a command line in this process."""
+
+    def outcome(*arguments: object) -> Outcome:
+        code = run([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert service.api_key not in out + err
+        return Outcome(code, out, err)
+
+    return outcome
+
+
+def started(service: DevServer, deltas: int = 2, **options: Any) -> UUID:
+    return service.add_run(events=run_of(deltas, **options)).run_id
+
+
+def recorded(service: DevServer, path: Path, run_id: UUID) -> Path:
+    with service.client() as client:
+        block_on(run_events(run_id, client=client).pipe(ops.record(path)))
+    return path
+
+
+def calling(usage: dict[str, int] | None = None) -> list[dict[str, Any]]:
+    """A run with one call of a model."""
+    call = {
+        "step": 0,
+        "request_id": "3d2f1c5a-93a4-4c38-8f2b-1f9f6f1a5b33",
+        "provider": "anthropic",
+        "model": "claude-sonnet-4-5",
+        "usage": {"input_tokens": 1000, "output_tokens": 200} if usage is None else usage,
+    }
+    events = run_of(0)
+    return [*events[:2], {"type": "node_llm_call", "node_id": "draft", "llm_call": call}, *events[2:]]
+
+
+# ---- watch ----
+
+
+def test_watch_prints_what_happens_and_how_it_ended(rxruns: Rxruns, service: DevServer) -> None:
+    run_id = started(service)
+    code, out, err = rxruns("watch", run_id)
+
+    said = "draft started\ndraft succeeded: piece 0 piece 1 \nrun completed\n"
+    assert (0, f"{said}run {run_id} succeeded  0.0 s, 0 calls, 0 + 0 tokens\n", "") == (code, out, err)
+
+
+@pytest.mark.parametrize("ends", ["run_failed", "run_canceled"])
+def test_a_run_that_did_not_succeed_is_1(ends: str, rxruns: Rxruns, service: DevServer) -> None:
+    code, out, _ = rxruns("watch", started(service, ends=ends))
+
+    assert 1 == code
+    assert f"{ends.replace('_', ' ')}: no luck" in out
+
+
+def test_several_runs_are_watched_and_the_worst_counts(rxruns: Rxruns, service: DevServer) -> None:
+    good, bad, none = started(service), started(service, ends="run_failed"), UUID(int=7)
+    code, out, err = rxruns("watch", good, none, bad)
+
+    assert 3 == code
+    assert f"{str(good)[:8]} run completed" in out
+    assert f"{str(bad)[:8]} run failed: no luck" in out
+    assert f"rxruns: run {none}: 404 NOT_FOUND" in err
+    assert 1 == rxruns("watch", good, bad).code
+
+
+def test_watch_shows_one_node_and_the_run(rxruns: Rxruns, service: DevServer) -> None:
+    events = run_of(1)
+    other = [event | {"node_id": "other"} for event in events if "node_id" in event]
+    run_id = service.add_run(events=[*events[:-1], *other, events[-1]]).run_id
+
+    _, out, _ = rxruns("watch", run_id, "--node", "other")
+    assert ["other started", "other succeeded: piece 0 ", "run completed"] == out.splitlines()[:3]
+    _, out, _ = rxruns("watch", run_id, "--type", "node_started")
+    assert ["draft started", "other started", "run completed"] == out.splitlines()[:3]
+
+
+def test_a_run_that_goes_on_past_the_timeout_is_3(rxruns: Rxruns, service: DevServer) -> None:
+    script = service.script()
+    for event in run_of(1)[:3]:
+        script.append(event)
+    code, _, err = rxruns("watch", script.run_id, "--timeout", "0.2")
+
+    assert 3 == code
+    assert f"run {script.run_id}: stopped following after 0.2 s, it was running; go on with --after 3" in err
+
+
+def test_no_follow_ends_with_what_is_there(rxruns: Rxruns, service: DevServer) -> None:
+    script = service.script()
+    for event in run_of(1)[:3]:
+        script.append(event)
+
+    assert 0 == rxruns("watch", script.run_id, "--no-follow").code
+    assert 3 == len(rxruns("events", script.run_id, "--no-follow").lines)
+
+
+def test_reconnects_are_told_and_lose_nothing(rxruns: Rxruns, service: DevServer) -> None:
+    run_id = started(service, 20)
+    service.use_faults(Faults([faults.CloseAfter(5)]))
+    code, out, err = rxruns("watch", run_id)
+
+    assert 0 == code
+    assert "".join(f"piece {number} " for number in range(20)) in out
+    assert f"rxruns: run {run_id}: reconnecting in" in err
+
+
+def test_what_a_node_says_is_not_obeyed(rxruns: Rxruns, service: DevServer) -> None:
+    hostile = "\x1b]0;owned\x07\x9b2J[bold]x[/bold]\u202e\nrun completed"
+    events = [
+        {"type": "node_started", "node_id": hostile},
+        {"type": "node_output_delta", "node_id": hostile, "delta": {"kind": "d", "text_delta": hostile}},
+        {"type": "node_failed", "node_id": hostile, "error": {"message": hostile}},
+        {"type": "run_failed", "plan_hash": PLAN, "error": {"message": hostile}},
+    ]
+    run_id = service.add_run(events=events).run_id
+    watched, written = rxruns("watch", run_id), rxruns("events", run_id)
+
+    for out in (watched.out, written.out):
+        assert out.replace("\n", "").isprintable()
+    assert 4 == len(watched.lines)
+    assert "[bold]x[/bold]" in watched.out
+    assert hostile == written.events[0]["node_id"]
+
+
+# ---- events ----
+
+
+def test_events_are_written_as_on_the_wire(rxruns: Rxruns, service: DevServer, tmp_path: Path) -> None:
+    run_id, log = started(service), tmp_path / "run.ndjson"
+    code, *_ = live = rxruns("events", run_id, "--record", log)
+
+    assert 0 == code
+    assert list(range(1, 7)) == [event["seq"] for event in live.events]
+    assert live.out == log.read_text() == rxruns("events", log).out
+
+
+def test_events_are_chosen_by_node_type_and_place(rxruns: Rxruns, service: DevServer, tmp_path: Path) -> None:
+    run_id = started(service)
+    log = recorded(service, tmp_path / "log", run_id)
+
+    for source in (run_id, log):
+
+        def seqs(*flags: object, source: object = source) -> list[int]:
+            return [event["seq"] for event in rxruns("events", source, *flags).events]
+
+        assert [2, 3, 4, 5] == seqs("--node", "draft")
+        assert [3, 4] == seqs("--type", "node_output_delta")
+        assert [2, 6] == seqs("--type", "run_completed", "--type", "node_started")
+        assert [5, 6] == seqs("--after", 4)
+        assert [5, 6] == seqs("--tail", 2)
+        assert [6] == seqs("--tail", 2, "--after", 5)
+        assert [] == seqs("--tail", 0)
+        assert [1, 2, 3, 4, 5, 6] == seqs("--tail", 100)
+
+
+def test_the_tail_of_a_run_at_work_goes_on(rxruns: Rxruns, service: DevServer) -> None:
+    events = run_of(3)
+    script = service.script()
+    for event in events[:4]:
+        script.append(event)
+
+    def finish() -> None:
+        assert service.wait_for(lambda server: len(server.requests) == 2)
+        for event in events[4:]:
+            script.append(event)
+
+    finishing = threading.Thread(target=finish)
+    finishing.start()
+    written = rxruns("events", script.run_id, "--tail", 1)
+    finishing.join()
+
+    assert ["0", None] == [request.query.get("wait") for request in service.requests]
+    assert [4, 5, 6, 7] == [event["seq"] for event in written.events]
+    assert 0 == written.code
+
+
+def test_a_log_that_was_cut_is_3_and_says_so(rxruns: Rxruns, service: DevServer, tmp_path: Path) -> None:
+    log = recorded(service, tmp_path / "log", started(service))
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:-1]))
+    code, _, err = rxruns("events", log)
+
+    assert (3, True) == (code, "the events end before the run, with seq 5" in err)
+    assert 3 == rxruns("replay", log, "--speed", "inf").code
+
+
+def test_a_type_that_is_none_is_a_usage_error_with_a_hint(rxruns: Rxruns) -> None:
+    code, _, err = rxruns("events", UUID(int=7), "--type", "node_faild")
+    assert (2, True) == (code, "did you mean node_failed" in err)
+    code, _, err = rxruns("events", UUID(int=7), "--type", "???")
+    assert (2, True) == (code, "the types are run_compiled, run_started" in err)
+
+
+def test_a_stream_that_broke_says_how_to_go_on(rxruns: Rxruns, service: DevServer) -> None:
+    run_id = started(service)
+    service.use_faults(Faults([faults.InvalidLine(3)]))
+    code, out, err = rxruns("events", run_id)
+
+    assert (3, 3) == (code, len(out.splitlines()))
+    assert "go on with --after 3" in err
+
+
+# ---- cost ----
+
+
+def test_cost_counts_each_run_once(rxruns: Rxruns, service: DevServer, tmp_path: Path) -> None:
+    first = service.add_run(events=calling()).run_id
+    second, empty = service.add_run(events=calling({})).run_id, started(service)
+    log = recorded(service, tmp_path / "log", first)
+    prices = tmp_path / "prices.json"
+    prices.write_text(json.dumps(PRICES))
+    code, out, _ = rxruns("cost", first, log, second, empty, "--prices", prices)
+
+    assert 0 == code
+    assert [
+        "run model requests input output tokens cost",
+        f"{first} anthropic/claude-sonnet-4-5 1 1,000 200 1,200 $0.0060",
+        f"{second} anthropic/claude-sonnet-4-5 1 0 0 0 $0.0000",
+        f"{empty} no calls",
+        "total 3 runs 2 1,000 200 1,200 $0.0060",
+    ] == [" ".join(line.split()) for line in out.splitlines()]
+
+
+def test_cost_as_json_has_exact_money_and_null_without_a_price(
+    rxruns: Rxruns, service: DevServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = service.add_run(events=calling()).run_id
+    found = json.loads(rxruns("cost", run_id, "--json").out)
+    assert None is found["total"]["usd"]
+    assert (str(run_id), 1200) == (found["runs"][0]["run_id"], found["runs"][0]["total_tokens"])
+
+    prices = tmp_path / "prices.json"
+    prices.write_text(json.dumps(PRICES))
+    monkeypatch.setenv("RXRUNS_PRICES", str(prices))
+    assert '"usd":0.006000' in rxruns("cost", run_id, "--json").out
+
+
+def test_a_source_that_can_not_be_read_leaves_the_others(rxruns: Rxruns, service: DevServer) -> None:
+    run_id = service.add_run(events=calling()).run_id
+    code, out, err = rxruns("cost", UUID(int=7), run_id)
+
+    assert 3 == code
+    assert f"{run_id}" in out
+    assert f"rxruns: {UUID(int=7)}: 404 NOT_FOUND" in err
+
+
+# ---- start ----
+
+
+def test_start_prints_the_id_of_the_run(rxruns: Rxruns, service: DevServer, tmp_path: Path) -> None:
+    spec = tmp_path / "trip.yaml"
+    spec.write_text(SPEC)
+    code, out, err = rxruns("start", spec, "--input", "city=Lisbon", "-i", "days:=3")
+
+    assert (0, "") == (code, err)
+    assert 0 == rxruns("watch", out.strip()).code
+
+
+def test_start_watches_on_standard_error(rxruns: Rxruns, service: DevServer, tmp_path: Path) -> None:
+    spec = tmp_path / "trip.json"
+    spec.write_text(json.dumps(yaml.safe_load(SPEC)))
+    code, out, err = rxruns("start", spec, "-i", "city=Lisbon", "-i", "days=3", "--watch")
+
+    assert (0, str(UUID(out.strip()))) == (code, out.strip())
+    assert "plan started" in err
+    assert f"run {out.strip()} succeeded" in err
+
+
+@pytest.mark.parametrize(
+    ("spec", "arguments", "said"),
+    [
+        ("[]", [], "a spec is an object, not list"),
+        ('{"kind": "workflow", "nodes": [], "outputs": []}', [], "nodes"),
+        ('{"kind": "workflow", "nodes": [{"id": "a", "type": "lmm"}], "outputs": []}', [], "nodes[0].type"),
+        ("{}", ["-i", "a=1", "-i", "a=2"], "--input a is given twice"),
+    ],
+)
+def test_a_spec_that_can_not_be_sent_is_a_usage_error(
+    spec: str, arguments: list[str], said: str, rxruns: Rxruns, service: DevServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "spec.json"
+    path.write_text(spec)
+    code, out, err = rxruns("start", path, *arguments)
+
+    assert (2, "", []) == (code, out, service.requests)
+    assert said in err
+
+
+def test_a_spec_that_the_service_refuses_is_a_usage_error(
+    rxruns: Rxruns, service: DevServer, tmp_path: Path
+) -> None:
+    spec = tmp_path / "trip.yaml"
+    spec.write_text(SPEC.replace("model: claude-sonnet-4-5, ", ""))
+    code, _, err = rxruns("start", spec, "-i", "city=Lisbon", "-i", "days=3")
+
+    assert (2, 1) == (code, len(service.requests))
+    assert "\n    $.nodes[0].model: " in err
+
+
+# ---- replay ----
+
+
+def test_a_log_of_several_runs_is_replayed(rxruns: Rxruns, service: DevServer, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    for ends in ("run_completed", "run_failed"):
+        recorded(service, log, started(service, ends=ends))
+    code, out, _ = rxruns("replay", log, "--speed", "inf")
+
+    assert 1 == code
+    assert ["succeeded", "failed"] == [line.split()[2] for line in out.splitlines()[-2:]]
+
+
+# ---- pipes, signals, keys ----
+
+
+def process(*arguments: object, **options: Any) -> subprocess.Popen[str]:
+    command = [*PYTHON, *map(str, arguments)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)
+
+
+@pytest.mark.parametrize("command", ["watch", "events"])
+def test_a_closed_pipe_ends_quietly(command: str, service: DevServer) -> None:
+    script = service.script()
+    for event in run_of(1)[:2]:
+        script.append(event)
+    with process(command, script.run_id, stdout=subprocess.PIPE) as writing:
+        assert writing.stdout is not None and writing.stderr is not None
+        writing.stdout.readline()
+        writing.stdout.close()
+        for event in run_of(1)[2:]:
+            script.append(event)
+        assert "" == writing.stderr.read()
+    assert 141 == writing.returncode
+
+
+def test_a_full_disk_is_said_without_a_traceback(service: DevServer) -> None:
+    with Path("/dev/full").open("wb") as full, process("events", started(service), stdout=full) as writing:
+        assert writing.stderr is not None
+        assert "rxruns: the output can not be written: No space left on device\n" == writing.stderr.read()
+    assert 3 == writing.returncode
+
+
+def test_ctrl_c_ends_with_130_also_in_a_pipe_that_nobody_reads(service: DevServer) -> None:
+    run_id = started(service, 20_000)
+    with process("events", run_id, stdout=subprocess.PIPE) as writing:
+        assert writing.stdout is not None and writing.stderr is not None
+        writing.stdout.readline()  # it is at work, and will soon wait for us
+        assert service.wait_for(lambda server: server.streams == 1)
+        writing.send_signal(signal.SIGINT)
+        writing.wait(60)
+        assert (130, "") == (writing.returncode, writing.stderr.read().strip())
+
+
+def test_completion_names_commands_types_and_flags(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def completed(*words: str) -> list[str]:
+        monkeypatch.setenv("_RXRUNS_COMPLETE", "bash_complete")
+        monkeypatch.setenv("COMP_WORDS", " ".join(words))
+        monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
+        with pytest.raises(SystemExit) as exit:
+            run([])
+        assert 0 == exit.value.code
+        return capsys.readouterr().out.split()
+
+    assert ["plain,watch"] == completed("rxruns", "wa")
+    assert ["plain,node_started", "plain,node_succeeded"] == completed("rxruns", "watch", "--type", "node_s")
+    assert ["plain,--type", "plain,--tail", "plain,--timeout"] == completed("rxruns", "watch", "--t")
+    assert ["file,run"] == completed("rxruns", "cost", "run")

@@ -1,0 +1,383 @@
+"""What a run looks like in a terminal: drawn by rich in virtual time, and once in a real pseudo-terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from reactivex.scheduler import HistoricalScheduler
+from rich.cells import cell_len
+from rich.console import Console
+
+from rxruns.cli._panel import KEEP, Panel
+from rxruns.cli._view import REDRAWS, RunView, pause
+from rxruns.costs import Price
+from rxruns.devserver import DevServer
+from rxruns.errors import RunsError
+from rxruns.events import (
+    LLMCall,
+    NodeError,
+    NodeFailed,
+    NodeLLMCall,
+    NodeOutputDelta,
+    NodeStarted,
+    NodeSucceeded,
+    OutputDelta,
+    RunEvent,
+    RunFailed,
+    RunStarted,
+    TokenUsage,
+)
+from rxruns.lifecycle import Connected, Reconnecting, Resumed
+from tests.making import CALL_ID, HASH, NOON, RUN
+from tests.observing import run_of
+from tests.waiting import user_ask, waiting
+
+PRICES = {("openai", "gpt-5"): Price(1, 10)}
+
+
+def at(seconds: float) -> dict[str, Any]:
+    """The envelope of an event of that time."""
+    return {"run_id": RUN, "seq": int(seconds * 1000) + 1, "ts": NOON + timedelta(seconds=seconds)}
+
+
+def delta(seconds: float, text: str, node_id: str = "draft") -> NodeOutputDelta:
+    return NodeOutputDelta(
+        **at(seconds), node_id=node_id, delta=OutputDelta(kind="message_delta", text_delta=text)
+    )
+
+
+def call(seconds: float, node_id: str = "draft") -> NodeLLMCall:
+    usage = TokenUsage(input_tokens=1000, output_tokens=234)
+    called = LLMCall(step=0, request_id=CALL_ID, provider="openai", model="gpt-5", usage=usage)
+    return NodeLLMCall(**at(seconds), node_id=node_id, llm_call=called)
+
+
+RUNNING: list[RunEvent] = [
+    RunStarted(**at(0), plan_hash=HASH),
+    NodeStarted(**at(0.5), node_id="draft"),
+    delta(1, "Once upon "),
+    delta(2, "a time"),
+    call(3),
+]
+
+
+class Terminal:
+    """A terminal in virtual time, with a view of one run: what it shows, and how often it was redrawn."""
+
+    def __init__(self, width: int = 120, height: int = 24, **options: Any) -> None:
+        self.file = io.StringIO()
+        self.console = Console(
+            file=self.file, width=width, height=height, force_terminal=True, color_system="truecolor"
+        )
+        self.clock = HistoricalScheduler(NOON)
+        self.view = RunView(PRICES, self.console, self.clock, **options)
+        self.panel = self.view.panel(RUN)
+
+    def __enter__(self) -> Terminal:
+        self.view.__enter__()
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self.view.__exit__(*raised)
+
+    def show(self, *events: RunEvent, until: float) -> list[str]:
+        """The lines of the table when these events have come and that many seconds have passed."""
+        for event in events:
+            self.view.update(event)
+        self.file.seek(0)
+        self.file.truncate()
+        self.clock.advance_to(NOON + timedelta(seconds=until))
+        return self.lines()
+
+    def lines(self) -> list[str]:
+        shown = re.split(r"\x1b\[[0-9;]*[AJK]\r?|\x1b\[2K", self.file.getvalue())[-1]
+        return [line.rstrip() for line in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown).split("\n")]
+
+
+@pytest.fixture(autouse=True)
+def colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
+def test_a_run_at_work_is_a_table() -> None:
+    with Terminal() as terminal:
+        terminal.panel.planned = ("draft", "edit")
+
+        assert [
+            f"run {RUN}  ▶ running  ━━━━━━━━━━━━  0/2 nodes  10.0 s  1,234 tokens  $0.0033",
+            "  node   status      time  tokens     cost  text",
+            "  draft  ▶ running  9.5 s   1,234  $0.0033  Once upon a time",
+            "  edit   · pending",
+        ] == terminal.show(*RUNNING, until=10.05)
+
+
+def test_the_time_of_a_node_at_work_goes_on_without_events() -> None:
+    with Terminal() as terminal:
+        assert "9.5 s" in terminal.show(*RUNNING, until=10.05)[2]
+        assert "14.5 s" in terminal.show(until=15.05)[2]
+
+
+def test_in_a_replay_the_time_is_that_of_the_last_event() -> None:
+    with Terminal(is_replay=True) as terminal:
+        assert "2.5 s" in terminal.show(*RUNNING, until=0.2)[2]
+
+
+def test_what_a_node_waits_for_is_said() -> None:
+    with Terminal() as terminal:
+        assert "⏸ waiting" in (line := terminal.show(waiting(1), until=0.2)[2])
+        assert line.endswith("waits for add")
+        assert terminal.show(user_ask(2), until=0.4)[2].endswith("asks: Go on?")
+
+
+def test_why_a_node_and_its_run_failed_is_said() -> None:
+    error = NodeError(message="the model\nis \x1b[5mdown")
+    with Terminal() as terminal:
+        lines = terminal.show(
+            *RUNNING,
+            NodeFailed(**at(4), node_id="draft", error=error),
+            RunFailed(**at(5), plan_hash=HASH, error=error),
+            until=0.2,
+        )
+
+    assert lines[0].startswith(f"run {RUN}  ✘ failed  ━━━━━━━━━━━━  1/1 nodes  5.0 s")
+    assert "  the model is �[5mdown" == lines[1]
+    assert "✘ failed" in lines[3] and lines[3].endswith("the model is �[5mdown")
+
+
+def test_a_second_attempt_begins_with_nothing_said() -> None:
+    with Terminal() as terminal:
+        lines = terminal.show(*RUNNING, NodeStarted(**at(4), node_id="draft"), delta(5, "Again"), until=0.2)
+    assert lines[2].endswith("  Again")
+
+
+def test_reconnects_are_counted_and_trouble_is_shown_while_it_lasts() -> None:
+    fault = Reconnecting(run_id=RUN, attempt=1, delay=2.5, cause=ConnectionError("gone\x1b[2J"))
+    with Terminal() as terminal:
+        for value in (Connected(run_id=RUN, after_seq=0, request_id=None), fault, fault):
+            terminal.panel.note(value)
+        lines = terminal.show(*RUNNING, until=0.2)
+        assert lines[0].endswith("2 reconnects")
+        assert "  reconnecting in 2.5 s: gone�[2J" == lines[1]
+        terminal.panel.note(Resumed(run_id=RUN, after_seq=5, request_id=None))
+        assert "reconnecting" not in "".join(terminal.show(until=0.4))
+
+
+def test_a_run_that_is_lost_says_why() -> None:
+    with Terminal() as terminal:
+        terminal.panel.error = RunsError("no more")
+        lines = terminal.show(*RUNNING, until=0.2)
+    assert "✘ lost" in lines[0]
+    assert "  no more" == lines[1]
+
+
+def test_the_end_of_a_long_text_is_shown() -> None:
+    pieces = [delta(1 + number / 1000, f"word{number} ") for number in range(1, 900)]
+    with Terminal() as terminal:
+        line = terminal.show(*RUNNING[:2], *pieces, until=0.2)[2]
+    assert re.search(r"  …\S* .* word898 word899$", line)
+    assert cell_len(line) <= 120
+
+
+@pytest.mark.parametrize("text", ["流れ" * 200, "e\u0301" * 400, "👩‍💻" * 100, "[bold]" * 90, "\u202e" * 300])
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 200])
+def test_no_line_is_wider_than_the_terminal(text: str, width: int) -> None:
+    node_id = text[:60]
+    with Terminal(width) as terminal:
+        terminal.panel.planned = (node_id, "edit")
+        events = [
+            RUNNING[0],
+            NodeStarted(**at(0.5), node_id=node_id),
+            delta(1, text, node_id),
+            call(3, node_id),
+        ]
+        lines = terminal.show(*events, until=0.2)
+    assert [] == [line for line in lines if cell_len(line) > width]
+    assert 4 == len(lines)
+
+
+def test_what_does_not_fit_is_counted_and_what_is_in_trouble_is_shown() -> None:
+    nodes = [f"node{number:02d}" for number in range(40)]
+    events: list[RunEvent] = [
+        NodeStarted(**at(1 + place / 100), node_id=id) for place, id in enumerate(nodes)
+    ]
+    events += [NodeSucceeded(**at(2 + place / 100), node_id=id) for place, id in enumerate(nodes[:30])]
+    events.append(NodeFailed(**at(3), node_id="node35", error=NodeError(message="no luck")))
+    with Terminal(height=10) as terminal:
+        lines = terminal.show(*events, until=0.2)
+        assert len(lines) < 10
+        assert ["node30", "node31", "node32", "node33", "node34", "node35"] == [
+            line.split()[0] for line in lines[2:-1]
+        ]
+        assert "  … 30 succeeded, 4 running more" == lines[-1]
+    assert 42 == len(terminal.lines()) - 1, "at the end all of them are left on the screen"
+
+
+def test_more_runs_than_lines_are_counted_too() -> None:
+    with Terminal(height=8) as terminal:
+        for number in range(1, 21):
+            terminal.view.panel(UUID(int=number))
+        lines = terminal.show(*RUNNING, until=0.2)
+    assert len(lines) < 8
+    assert lines[-1] == "… 15 connecting more"
+
+
+def test_at_most_ten_redraws_a_second_whatever_comes() -> None:
+    redraws = 0
+    with Terminal() as terminal:
+        flush = terminal.file.flush
+
+        def count() -> None:
+            nonlocal redraws
+            redraws += 1
+            flush()
+
+        terminal.file.flush = count  # type: ignore[method-assign]
+        terminal.show(*RUNNING[:2], until=1)
+        redraws = 0
+        terminal.show(*(delta(1 + number / 1e6, "x") for number in range(5000)), until=2)
+        assert redraws <= REDRAWS
+        assert redraws > 1
+        redraws = 0
+        terminal.show(until=12)
+        assert redraws <= 10 * REDRAWS
+
+
+def test_slow_drawing_takes_a_twentieth_of_the_time_at_most() -> None:
+    assert 0.1 == pause(0.0) == pause(0.005)
+    assert 2.0 == pause(0.1)
+
+
+def test_a_panel_keeps_no_more_than_is_shown() -> None:
+    panel = Panel()
+    panel.update(RUNNING[1])
+    for number in range(10_000):
+        panel.update(delta(1 + number / 1000, "0123456789" * 100))
+
+    assert KEEP == len(panel.said("draft"))
+    assert sum(map(len, panel._said["draft"])) <= KEEP * KEEP
+
+
+def test_a_node_whose_start_was_not_seen_is_there_with_its_text() -> None:
+    panel = Panel()
+    panel.update(delta(7, "late"))
+
+    assert [("draft", "running", "late")] == [(row.node_id, row.status, row.text) for row in panel.rows(NOON)]
+    assert (RUN, 7001) == (panel.run_id, panel.last_seq)
+
+
+def test_no_colour_no_terminal_and_dumb_ones_get_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    def is_live(**options: Any) -> bool:
+        return RunView(console=Console(file=io.StringIO(), **options)).is_live
+
+    assert is_live(force_terminal=True)
+    assert not is_live(force_terminal=False)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not is_live(force_terminal=True)
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setenv("TERM", "dumb")
+    assert not is_live(force_terminal=True)
+
+
+# ---- a real terminal ----
+
+
+@pytest.fixture
+def service() -> Iterator[DevServer]:
+    with DevServer(seed=7) as server:
+        yield server
+
+
+def in_terminal(
+    service: DevServer, *arguments: object, **variables: str
+) -> tuple[subprocess.Popen[bytes], int]:
+    """The command in a pseudo-terminal of 100 columns and 30 lines, and our end of that."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+    environment = os.environ | {
+        "TERM": "xterm-256color",
+        "MODELRELAY_API_KEY": service.api_key,
+        "MODELRELAY_API_BASE_URL": service.url,
+    }
+    for name in ("NO_COLOR", "COLUMNS", "LINES"):
+        environment.pop(name, None)
+    command = [sys.executable, "-W", "error", "-m", "rxruns", *map(str, arguments)]
+    process = subprocess.Popen(
+        command,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment | variables,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    return process, ours
+
+
+def read_until(descriptor: int, said: str = "") -> str:
+    """What the terminal shows until it has shown that, or to its end."""
+    shown = b""
+    while not said or said not in shown.decode("utf-8", "ignore"):
+        assert select.select([descriptor], [], [], 60)[0], shown
+        try:
+            piece = os.read(descriptor, 65536)
+        except OSError:  # Linux says so when the other end is closed
+            break
+        if not piece:
+            break
+        shown += piece
+    return shown.decode("utf-8", "replace")
+
+
+def test_watch_in_a_terminal_is_a_table_that_ctrl_c_leaves_there(service: DevServer) -> None:
+    script = service.script()
+    for event in run_of(2)[:4]:
+        script.append(event)
+    process, ours = in_terminal(service, "watch", script.run_id)
+    with process:
+        assert "▶ running" in read_until(ours, "piece 0 piece 1")
+        process.send_signal(signal.SIGINT)
+        shown = read_until(ours)
+        assert 130 == process.wait(60)
+    os.close(ours)
+    assert "piece 0 piece 1" in shown
+    assert shown.rstrip().endswith("\x1b[?25h"), "the cursor is back"
+    assert "Traceback" not in shown
+
+
+def test_no_colour_in_a_terminal_is_plain(service: DevServer) -> None:
+    run_id = service.add_run(events=run_of(1)).run_id
+    process, ours = in_terminal(service, "watch", run_id, NO_COLOR="1")
+    with process:
+        shown = read_until(ours)
+    os.close(ours)
+    assert 0 == process.returncode
+    assert "\x1b" not in shown
+    assert "draft succeeded: piece 0" in shown
+
+
+def test_a_key_that_is_typed_is_not_echoed(service: DevServer) -> None:
+    run_id = service.add_run(events=run_of(1)).run_id
+    process, ours = in_terminal(service, "cost", run_id, "--key-file", "-")
+    with process:
+        shown = read_until(ours, "API key: ")
+        os.write(ours, f"{service.api_key}\n".encode())
+        shown += read_until(ours)
+    os.close(ours)
+    assert 0 == process.returncode
+    assert service.api_key not in shown
