@@ -45,6 +45,9 @@ class _NotingConnection(HTTPConnection):
     response_class = PromptResponse
     cancellation: Cancellation | None = None
 
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"  # as errors of urllib3 quote it
+
     def _new_conn(self) -> socket.socket:
         exchange = _current.get()
         if exchange is None:
