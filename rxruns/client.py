@@ -72,7 +72,7 @@ DEFAULT_BASE_URL = "https://api.modelrelay.ai/api/v1"
 
 NDJSON = "application/x-ndjson"
 
-logger = logging.getLogger("rxruns")
+logger: logging.Logger = logging.getLogger("rxruns")
 T = TypeVar("T")
 _RETRY = RetryPolicy()
 
@@ -121,7 +121,7 @@ class RunsClient:
         whole_number("max_line_bytes", max_line_bytes, at_least=1)
         check_retry(retry)
         check_callback("on_request", on_request)
-        self.base_url = check_base_url(base_url)
+        self.base_url: str = check_base_url(base_url)
         self.timeout = timeout
         self.max_line_bytes = max_line_bytes
         self._retry = retry

@@ -157,7 +157,7 @@ class WorkflowValidationError(APIError):
 
     def __init__(self, message: str, *, issues: Sequence[WorkflowIssue] = (), **options: Any) -> None:
         super().__init__(message, **options)
-        self.issues = tuple(issues)
+        self.issues: tuple[WorkflowIssue, ...] = tuple(issues)
 
     def __str__(self) -> str:
         return super().__str__() + "".join(
@@ -217,7 +217,7 @@ class StreamProtocolError(StreamError):
         last_seq: int = 0,
     ) -> None:
         super().__init__(message, run_id=run_id, last_seq=last_seq)
-        self.raw_data = None if raw_data is None else raw_data[:EXCERPT]
+        self.raw_data: str | None = None if raw_data is None else raw_data[:EXCERPT]
         self.line_number = line_number
 
     def __str__(self) -> str:
@@ -330,4 +330,4 @@ class BudgetError(RunsError):
     def __init__(self, message: str, *, totals: CostTotals, unpriced: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(message)
         self.totals = totals
-        self.unpriced = tuple(unpriced)
+        self.unpriced: tuple[tuple[str, str], ...] = tuple(unpriced)

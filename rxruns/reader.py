@@ -50,7 +50,7 @@ __all__ = ["EventReader", "FollowOptions", "OnInvalid", "OnLifecycle"]
 OnInvalid = Literal["raise"] | Callable[[StreamProtocolError], object]
 OnLifecycle = Callable[[LifecycleEvent], object]
 
-logger = logging.getLogger("rxruns")
+logger: logging.Logger = logging.getLogger("rxruns")
 T = TypeVar("T")
 
 _TERMINAL = frozenset(TerminalEvent.__subclasses__())

@@ -26,7 +26,7 @@ from rxruns.reader import OnInvalid, check_on_invalid
 
 __all__ = ["recorded_events"]
 
-logger = logging.getLogger("rxruns")
+logger: logging.Logger = logging.getLogger("rxruns")
 _CHUNK = 1 << 16
 _MAX_LINE_BYTES = 16 * 2**20
 

@@ -41,8 +41,8 @@ T = TypeVar("T")
 class Received(StructSchema[T]):
     """The base of schemas of what the service sends: unknown fields are dropped."""
 
-    class Meta(StructSchema.Meta):  # pyright: ignore[reportUntypedBaseClass]
-        unknown = ma.EXCLUDE
+    class Meta:
+        unknown: Unknown = ma.EXCLUDE
 
 
 class Sent(StructSchema[T]):

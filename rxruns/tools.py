@@ -33,7 +33,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 USER_ASK = "user_ask"
 """The tool whose calls are questions to a person."""
 
-logger = logging.getLogger("rxruns")
+logger: logging.Logger = logging.getLogger("rxruns")
 _encode = msgspec.json.encode
 
 

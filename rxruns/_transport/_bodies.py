@@ -24,7 +24,7 @@ class OpenStream:
     def __init__(self, response: requests.Response, exchange: Exchange) -> None:
         self.status: int = response.status_code
         self.headers: Mapping[str, str] = response.headers
-        self.request_id = exchange.request_id
+        self.request_id: str | None = exchange.request_id
         self._response = response
         self._exchange = exchange
 

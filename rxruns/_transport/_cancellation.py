@@ -42,7 +42,7 @@ class Cancellation:
     """
 
     def __init__(self) -> None:
-        self.cancelled = False
+        self.cancelled: bool = False
         # Reentrant: a signal or the garbage collector may come in between, on the same thread.
         self._lock = threading.RLock()
         self._event = threading.Event()

@@ -53,9 +53,13 @@ class Execution:
         settings: Settings,
         on_end: Callable[[], None],
     ) -> None:
-        self.plan, self.log, self.record, self.settings = plan, log, record, settings
-        self.inputs, self.overrides = inputs, overrides
-        self.stopped = threading.Event()
+        self.plan: Plan = plan
+        self.log: RunLog = log
+        self.record: RunRecord = record
+        self.settings: Settings = settings
+        self.inputs: Mapping[str, Any] = inputs
+        self.overrides: Mapping[str, Any] = overrides
+        self.stopped: threading.Event = threading.Event()
         self._on_end = on_end
         self._values: dict[str, Any] = {}
         self._started: set[str] = set()

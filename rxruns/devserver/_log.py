@@ -45,9 +45,9 @@ class RunLog:
     """
 
     def __init__(self, run_id: UUID, path: Path | None = None) -> None:
-        self.run_id = run_id
-        self.changed = threading.Condition(threading.RLock())
-        self.ended = False
+        self.run_id: UUID = run_id
+        self.changed: threading.Condition = threading.Condition(threading.RLock())
+        self.ended: bool = False
         self._lines: list[bytes] = []
         self._with_output: dict[int, bytes] = {}
         self._seqs: list[int] = []

@@ -39,7 +39,7 @@ class Run:
 
     def __init__(self, log: RunLog, plan: Plan | None = None) -> None:
         self.log = log
-        self.run_id = log.run_id
+        self.run_id: UUID = log.run_id
         self.plan = plan
         self.record: RunRecord | None = None
         self.execution: Execution | None = None

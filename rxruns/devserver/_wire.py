@@ -42,11 +42,12 @@ class Wire:
     """One response. `gone` is set by others when it can not be finished."""
 
     def __init__(self, connection: socket.socket, request_id: str, closing: threading.Event) -> None:
-        self.connection, self.request_id = connection, request_id
+        self.connection: socket.socket = connection
+        self.request_id: str = request_id
         self.content_type: str | None = None
-        self.chunked = True
+        self.chunked: bool = True
         self.rewind = 0
-        self.keep_open = True
+        self.keep_open: bool = True
         self.status: int | None = None
         self._closing = closing
         self._gone = threading.Event()

@@ -34,15 +34,15 @@ class Loopback(ABC):
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[Asked] = []
-        self.connections = 0
-        self.gone = threading.Event()
+        self.connections: int = 0
+        self.gone: threading.Event = threading.Event()
         self._tls = tls
         self._changed = threading.Condition()
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}/api/v1"
+        self.url: str = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}/api/v1"
 
     def __enter__(self) -> Self:
         self._start(self._accept)
