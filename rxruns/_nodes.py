@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from rxruns._growing import Growing
 from rxruns._rope import Rope
 from rxruns.events import (
     NodeError,
@@ -34,8 +33,6 @@ from rxruns.models import NodeStatus
 __all__ = ["NodeState", "Nodes", "PendingTool", "Question"]
 
 _OPEN = frozenset({NodeStatus.PENDING, NodeStatus.RUNNING, NodeStatus.WAITING})
-_RECENT = 64
-"""How many changed nodes are kept apart from the others."""
 
 
 class PendingTool(Struct, frozen=True):
@@ -141,41 +138,7 @@ class NodeState(Struct, frozen=True, kw_only=True):
         return replace(self, status=status, step=step, pending_tools=pending, questions=questions)
 
 
-class Nodes(Mapping[str, NodeState]):
-    """Nodes by id, in the order of their first events; immutable.
+class Nodes(Growing[str, NodeState]):
+    """Nodes by id, in the order of their first events; immutable."""
 
-    What changed lately is kept apart, so that a step copies that and not the thousands of nodes of a fan-out.
-    """
-
-    __slots__ = ("_recent", "_settled")
-
-    def __init__(self, nodes: Mapping[str, NodeState] | None = None) -> None:
-        self._settled: dict[str, NodeState] = dict(nodes or {})
-        self._recent: dict[str, NodeState] = {}
-
-    def having(self, node: NodeState) -> Nodes:
-        """These nodes with one more, or another value of one."""
-        nodes = Nodes.__new__(Nodes)
-        nodes._settled, nodes._recent = self._settled, {**self._recent, node.id: node}
-        if len(nodes._recent) > _RECENT:
-            nodes._settled, nodes._recent = {**self._settled, **nodes._recent}, {}
-        return nodes
-
-    def find(self, node_id: str) -> NodeState | None:
-        """The node, or None: ``get`` without the way that a Mapping's takes over an exception."""
-        return self._recent.get(node_id) or self._settled.get(node_id)
-
-    def __getitem__(self, node_id: str) -> NodeState:
-        return self._recent[node_id] if node_id in self._recent else self._settled[node_id]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter({**self._settled, **self._recent})
-
-    def __len__(self) -> int:
-        return len(self._settled.keys() | self._recent.keys())
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Nodes, ({**self._settled, **self._recent},)
-
-    def __repr__(self) -> str:
-        return f"Nodes({dict(self)!r})"
+    __slots__ = ()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from msgspec import Struct
 
@@ -113,6 +113,10 @@ class CostTotals:
     """
 
     __slots__ = ("_lines", "_prices")
+
+    event_types: ClassVar[tuple[type[RunEvent], ...]] = (NodeLLMCall,)
+    """What :meth:`step` looks at: see :mod:`rxruns.folds`."""
+
     _lines: dict[ModelKey, CostLineItem]
     _prices: Prices
 

@@ -177,7 +177,7 @@ class RunState(Struct, frozen=True, kw_only=True):
             known = nodes.find(node_id)
             node = (known or NodeState(id=node_id)).step_to(event)
             if node is not known:
-                nodes = nodes.having(node)
+                nodes = nodes.having(node_id, node)
             if isinstance(event, NodeLLMCall):
                 costs = costs.step(event)
         return replace(self, run_id=event.run_id, nodes=nodes, costs=costs, last_seq=event.seq)

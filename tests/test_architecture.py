@@ -26,7 +26,7 @@ workflow
 structschema
 schemas
 _decoding
-_framing _retry _rope _prices _subscribing _display
+_framing _retry _rope _prices _growing _subscribing _display
 _bulk
 _arguments
 _transport
@@ -40,6 +40,8 @@ source recorded _merging
 merged
 costs _nodes
 state tools
+_spans
+folds
 operators
 aio dask iteration page
 devserver

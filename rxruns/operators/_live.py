@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
@@ -11,10 +10,10 @@ from reactivex import Observable, abc
 from reactivex import operators as rx
 
 from rxruns._rope import Rope
+from rxruns._spans import OpenSpans
 from rxruns.events import (
     NodeEvent,
     NodeFailed,
-    NodeLLMCall,
     NodeOutputDelta,
     NodeStarted,
     NodeSucceeded,
@@ -22,7 +21,7 @@ from rxruns.events import (
     TerminalEvent,
 )
 from rxruns.operators._fold import _changes
-from rxruns.state import NodeSpan, NodeState, NodeText, RunState, Timed
+from rxruns.state import NodeSpan, NodeText, RunState, Timed
 
 __all__ = ["event_time", "node_spans", "run_state", "text"]
 
@@ -160,13 +159,13 @@ def node_spans(open_spans: bool = False) -> Callable[[Observable[RunEvent]], Obs
         def subscribe(
             observer: abc.ObserverBase[NodeSpan], scheduler: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
-            runs: dict[UUID, _OpenSpans] = {}
+            runs: dict[UUID, OpenSpans] = {}
 
             def on_next(event: RunEvent) -> None:
                 if isinstance(event, NodeEvent):
                     spans = runs.get(event.run_id)
                     if spans is None:
-                        spans = runs[event.run_id] = _OpenSpans(event.run_id)
+                        spans = runs[event.run_id] = OpenSpans(event.run_id)
                     for span in spans.step(event):
                         if open_spans or span.ended_at is not None:
                             observer.on_next(span)
@@ -185,68 +184,3 @@ def node_spans(open_spans: bool = False) -> Callable[[Observable[RunEvent]], Obs
         return Observable(subscribe)
 
     return spanned
-
-
-class _OpenSpans:
-    """The spans of one run that have no end yet, and how often each node has started."""
-
-    def __init__(self, run_id: UUID) -> None:
-        self._run_id = run_id
-        self._open: dict[str, tuple[NodeState, int]] = {}
-        self._attempts: dict[str, int] = {}
-
-    def step(self, event: NodeEvent) -> tuple[NodeSpan, ...]:
-        """What begins or ends with this event."""
-        node_id = event.node_id
-        if isinstance(event, NodeStarted):
-            return self._start(event)
-        if isinstance(event, NodeOutputDelta) and node_id in self._attempts:
-            return ()  # the most frequent of all, and of no use here
-        if node_id in self._attempts and node_id not in self._open:
-            return ()  # what comes after a node's end belongs to no span
-        node, tokens = self._open.get(node_id) or (NodeState(id=node_id, attempt=1), 0)
-        self._attempts[node_id] = node.attempt
-        node = node.step_to(event)
-        tokens += _tokens(event) if isinstance(event, NodeLLMCall) else 0
-        if not isinstance(event, (NodeSucceeded, NodeFailed)):
-            self._open[node_id] = node, tokens
-            return ()
-        self._open.pop(node_id, None)
-        return (self._span(node, tokens),)
-
-    def end(self, ts: datetime | None = None) -> list[NodeSpan]:
-        """What is open: as it is, or as the end of the run at ``ts`` leaves it."""
-        return [
-            self._span(node if ts is None else node.at_run_end(ts), tokens)
-            for node, tokens in self._open.values()
-        ]
-
-    def _start(self, event: NodeStarted) -> tuple[NodeSpan, ...]:
-        node_id = event.node_id
-        cut = self._open.pop(node_id, None)
-        attempt = self._attempts[node_id] = self._attempts.get(node_id, 0) + 1
-        node = NodeState(id=node_id, attempt=attempt, started_at=event.ts)
-        self._open[node_id] = node, 0
-        begun = self._span(node, 0)
-        return (begun,) if cut is None else (self._span(cut[0].at_run_end(event.ts), cut[1]), begun)
-
-    def _span(self, node: NodeState, tokens: int) -> NodeSpan:
-        return NodeSpan(
-            run_id=self._run_id,
-            node_id=node.id,
-            attempt=node.attempt,
-            started_at=node.started_at,
-            ended_at=node.ended_at,
-            status=node.status,
-            error=node.error,
-            tokens=tokens,
-        )
-
-
-def _tokens(event: NodeLLMCall) -> int:
-    usage = event.llm_call.usage
-    if usage is None:
-        return 0
-    if usage.total_tokens is not None:
-        return usage.total_tokens
-    return (usage.input_tokens or 0) + (usage.output_tokens or 0)

@@ -1,0 +1,97 @@
+"""Files, wherever fsspec finds them, and the parts that they are read in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+import fsspec as _fsspec  # type: ignore[import-untyped]  # comes with Dask
+import msgspec
+from fsspec.utils import infer_compression  # type: ignore[import-untyped]
+
+from rxruns.errors import InvalidArgumentError
+
+__all__ = ["LogPart", "Path", "find_files", "open_part", "split"]
+
+fsspec: Any = _fsspec  # has no types
+Path = str | os.PathLike[str]
+
+
+class LogPart(msgspec.Struct, frozen=True):
+    """A byte range of a file, or all of a compressed one.
+
+    Attributes:
+        path: as fsspec takes it.
+        begin: the offset from which on lines belong to the part.
+        end: the first offset of the next part.
+        size: of the file when the work was planned: what is appended later is not read.
+        compression: fsspec's name of it; None: the file is plain.
+    """
+
+    path: str
+    begin: int
+    end: int
+    size: int
+    compression: str | None = None
+
+
+def open_part(part: LogPart) -> Any:
+    """The file of a part, decompressed: a context manager."""
+    return fsspec.open(part.path, "rb", compression=part.compression)
+
+
+def find_files(paths: Path | Iterable[Path]) -> list[LogPart]:
+    """Each file that is meant, whole, in order.
+
+    Raises:
+        InvalidArgumentError: there is none, or one can not be read.
+    """
+    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    if not given:
+        raise InvalidArgumentError("paths is empty: name at least one log", field="paths")
+    return [file for path in given for file in _matches(os.fspath(path))]
+
+
+def split(files: Iterable[LogPart], size: int) -> list[LogPart]:
+    """The files in parts of that many bytes. A compressed one can not be split.
+
+    >>> [(part.begin, part.end) for part in split([LogPart("log", 0, 50, 50)], 20)]
+    [(0, 20), (20, 40), (40, 50)]
+    """
+    parts: list[LogPart] = []
+    for file in files:
+        if file.compression is not None or file.size <= size:
+            parts.append(file)
+        else:
+            begins = range(0, file.size, size)
+            parts += [LogPart(file.path, begin, min(begin + size, file.size), file.size) for begin in begins]
+    return parts
+
+
+def _matches(path: str) -> list[LogPart]:
+    _refuse_password(path)
+    try:
+        system, pattern = fsspec.core.url_to_fs(path)
+        names: list[str] = [pattern] if system.isfile(pattern) else sorted(system.glob(pattern))
+        files = [name for name in names if system.isfile(name)]
+        found = [(str(system.unstrip_protocol(name)), int(system.size(name))) for name in files]
+    except (OSError, ValueError, ImportError) as error:
+        raise InvalidArgumentError(f"paths: {path} can not be read: {error}", field="paths") from error
+    if not found:
+        raise InvalidArgumentError(f"paths: {path} is no file, and no file matches it", field="paths")
+    return [LogPart(url, 0, size, size, infer_compression(url)) for url, size in found]
+
+
+def _refuse_password(path: str) -> None:
+    try:
+        has_password = urlsplit(path).password is not None
+    except ValueError:  # no URL
+        return
+    if has_password:
+        raise InvalidArgumentError(
+            "paths has a URL with a password, which would be sent with each task: put it into the workers' "
+            "environment or into fsspec's configuration (it is not shown here)",
+            field="paths",
+        )

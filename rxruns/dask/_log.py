@@ -1,0 +1,188 @@
+"""A part of a recorded log, read and folded on a worker. Pure: done again, it gives the same."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import length_hint
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from rxruns._decoding import RecordError, event_decoder, excerpt
+from rxruns._framing import MAX_LINE_BYTES
+from rxruns.dask._blocks import Block, blocks, line_boundary
+from rxruns.dask._files import LogPart, open_part
+from rxruns.dask._search import Search, all_lines, candidates
+from rxruns.errors import InvalidArgumentError, StreamProtocolError
+from rxruns.events import RunEvent
+from rxruns.folds import Fold, known_types
+
+__all__ = ["FoldedPart", "Interval", "fold_part"]
+
+_F = TypeVar("_F", bound=Fold)
+
+Interval = tuple[int, int]
+"""From a ``seq`` to another one, both included."""
+
+_NEWLINE = ord("\n")
+MAX_TOLD = 1_000
+"""How many bad lines of one part are told one by one."""
+
+
+class FoldedPart(msgspec.Struct, Generic[_F], frozen=True):
+    """What a part of a log, or several parts together, came to.
+
+    Attributes:
+        value: the fold's.
+        seqs: of each run, as a number, the first and the last ``seq`` that was folded.
+        invalid: the errors of lines that are no valid events.
+        cut: where a file ends with a line that was cut.
+    """
+
+    value: _F
+    seqs: dict[int, Interval]
+    invalid: tuple[StreamProtocolError, ...] = ()
+    cut: tuple[str, ...] = ()
+
+
+def fold_part(
+    part: LogPart,
+    fold: _F,
+    *,
+    every_line: bool = False,
+    tolerant: bool = False,
+    excluded: Mapping[int, Sequence[Interval]] | None = None,
+) -> FoldedPart[_F]:
+    """Fold the events of a part, each run's without what comes twice in it.
+
+    Args:
+        part: what to read.
+        fold: what to begin with.
+        every_line: decode all lines, also those that hold no event which the fold needs.
+        tolerant: collect the errors of bad lines; else the first one is raised.
+        excluded: by run, what was folded elsewhere.
+
+    Raises:
+        StreamProtocolError: a line is no valid event.
+        InvalidArgumentError: the file can not be read.
+    """
+    types = () if every_line else known_types(fold)
+    try:
+        with open_part(part) as file:
+            events = _PartEvents(part, file, types, tolerant)
+            value, seqs = _folded(events, fold, excluded or {})
+    except (OSError, zlib.error) as error:
+        raise InvalidArgumentError(f"{part.path} can not be read: {error}", field="paths") from error
+    return FoldedPart(value, seqs, tuple(events.invalid), tuple(events.cut))
+
+
+def _folded(
+    events: Iterable[RunEvent], value: _F, excluded: Mapping[int, Sequence[Interval]]
+) -> tuple[_F, dict[int, Interval]]:
+    """The value, and of each run the first and the last ``seq``."""
+    run = first = last = 0  # of the event before; ids as numbers, because hashing a UUID takes longer
+    seqs: dict[int, Interval] = {}
+    elsewhere: Sequence[Interval] = ()
+    for event in events:
+        if event.run_id.int != run:
+            if run:
+                seqs[run] = first, last
+            run = event.run_id.int
+            first, last = seqs.get(run, (event.seq, 0))
+            elsewhere = excluded.get(run, ())
+        if event.seq > last:
+            last = event.seq
+            if not elsewhere or not any(low <= last <= high for low, high in elsewhere):
+                value = value.step(event)
+    if run:
+        seqs[run] = first, last
+    return value, seqs
+
+
+class _Unpacked:
+    """A compressed file that gives what it has, where `readinto` of one that was cut gives nothing."""
+
+    def __init__(self, file: Any) -> None:
+        self.read, self.seek = file.read, file.seek
+        self.readinto = getattr(file, "readinto1", file.readinto)
+
+
+class _PartEvents:
+    """Iterate the events of a part that are of the types; without types, all events.
+
+    Attributes:
+        invalid: the errors of lines that are no valid events.
+        cut: what is to be told of the end of the file.
+    """
+
+    def __init__(self, part: LogPart, file: Any, types: tuple[type[RunEvent], ...], tolerant: bool) -> None:
+        self._part, self._file, self._types, self._tolerant = part, file, types, tolerant
+        self._search: Search = candidates(types) if types else all_lines
+        self._decode = event_decoder()
+        self.invalid: list[StreamProtocolError] = []
+        self.cut: list[str] = []
+        self._untold = 0
+
+    def __iter__(self) -> Iterator[RunEvent]:
+        for block in self._blocks():
+            if block.overlong:
+                error = RecordError(f"a line is longer than {MAX_LINE_BYTES:,} bytes")
+                self._refuse(error, bytes(block.data[: block.end]), block.offset)
+            else:
+                ended = block.data[block.end - 1] == _NEWLINE
+                events = self._decoded(block) if ended else self._last_event(block)
+                types = self._types
+                yield from (event for event in events if not types or isinstance(event, types))
+
+    def _blocks(self) -> Iterator[Block]:
+        part, file = self._part, self._file
+        if part.compression is None:
+            begin = line_boundary(file, part.begin, part.size)
+            end = line_boundary(file, part.end, part.size) if part.end < part.size else part.size
+            file.seek(begin)
+            yield from blocks(file, begin, end)
+            return
+        try:
+            yield from blocks(_Unpacked(file))
+        except EOFError:
+            self.cut.append(f"{part.path}: the compressed file is cut; what came before was read")
+
+    def _decoded(self, block: Block) -> Iterator[RunEvent]:
+        found = self._search(block.data, block.end)
+        rest = iter(found.lines)
+        while True:
+            try:
+                yield from filter(None, map(self._decode, rest))
+                return
+            except RecordError as error:
+                index = len(found.lines) - length_hint(rest) - 1
+                self._refuse(error, found.lines[index], block.offset + found.start(index))
+
+    def _last_event(self, block: Block) -> Iterator[RunEvent]:
+        """That of bytes which no newline ends, unless they were cut."""
+        line = bytes(block.data[: block.end])
+        try:
+            event = self._decode(line)
+        except RecordError as error:
+            if not error.is_record:
+                self.cut.append(f"{self._part.path}: the last line was cut and is left out")
+            elif self._search(block.data, block.end).lines:
+                self._refuse(error, line, block.offset)
+        else:
+            if event is not None:
+                yield event
+
+    def _refuse(self, error: RecordError, line: bytes, offset: int) -> None:
+        message = f"{self._part.path}, byte {offset}: {error}"
+        refused = StreamProtocolError(message, raw_data=excerpt(line))
+        if not self._tolerant:
+            raise refused from error
+        if len(self.invalid) < MAX_TOLD:
+            self.invalid.append(refused)
+        else:
+            self._untold += 1
+            more = (
+                f"{self._part.path}: {self._untold} more lines from byte {self._part.begin} on are no events"
+            )
+            self.invalid[MAX_TOLD:] = [StreamProtocolError(more)]

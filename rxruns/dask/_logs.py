@@ -1,0 +1,160 @@
+"""Recorded logs, folded on a cluster."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial, reduce
+from typing import Any, Literal, TypeVar
+
+from rxruns._retry import whole_number
+from rxruns.dask._cluster import Cluster
+from rxruns.dask._files import LogPart, Path, find_files, split
+from rxruns.dask._log import FoldedPart, Interval, fold_part
+from rxruns.errors import InvalidArgumentError, StreamProtocolError
+from rxruns.folds import Fold, checked_fold, needs_whole_runs
+
+__all__ = ["fold_logs"]
+
+logger = logging.getLogger("rxruns")
+
+_F = TypeVar("_F", bound=Fold)
+OnInvalid = Literal["raise"] | Callable[[StreamProtocolError], object]
+
+_SMALLEST, _LARGEST = 8 * 2**20, 256 * 2**20
+_PARTS_PER_THREAD = 4
+
+
+def fold_logs(
+    paths: Path | Iterable[Path],
+    fold: _F,
+    *,
+    dask_client: Any = None,
+    partition_size: int | None = None,
+    every_line: bool = False,
+    on_invalid: OnInvalid = "raise",
+    progress: bool = False,
+) -> _F:
+    """Fold the events of recorded logs on a Dask cluster; large files are split at line ends.
+
+    The result is that of folding the events of ``recorded_events`` of each file, one file after the other: of
+    each run, what comes twice is dropped, also where the second time is in another part. A run may be spread
+    over several files, in any order, and counts once where they overlap. The parts of a worker that dies are
+    done again by others.
+
+    A fold that declares ``event_types`` (see :mod:`rxruns.folds`) is given those alone. A line that can not
+    hold one of them is passed over at the speed of a search: it is not decoded, so **nothing of it is
+    validated**, and its ``seq`` is not compared. All other lines are validated in full.
+
+    Args:
+        paths: a path or a URL that fsspec knows (``s3://…``), or several of them; ``*`` and ``**`` match.
+            Each worker has to be able to read them. Credentials belong into the workers' environment.
+            Compressed files are known by their suffix, such as ``.gz``, and are not split.
+        fold: an empty value with ``step`` and ``combine``, such as ``CostTotals(prices)``.
+        dask_client: a ``distributed.Client``; None: the current one.
+        partition_size: bytes of a file that are one task; None: four tasks for each thread of the cluster,
+            but 8 MiB at least and 256 MiB at most. A fold with ``whole_runs`` has one task for each file.
+        every_line: decode and validate all lines, whatever the fold needs.
+        on_invalid: ``"raise"`` ends with the error of a line that is no valid event; a function gets the
+            :class:`~rxruns.errors.StreamProtocolError` of each instead, at the end, in the order of the
+            files. The error names the file and the offset of the line in bytes.
+        progress: show Dask's progress bar, in a terminal or a notebook.
+
+    Raises:
+        InvalidArgumentError: an argument can not be used, a file can not be read, or no file matches.
+        StreamProtocolError: a line is no valid event.
+        Exception: what ``step`` or ``combine`` raised.
+
+    >>> import pathlib, tempfile
+    >>> from distributed import Client
+    >>> from rxruns import CostTotals
+    >>> log = pathlib.Path(tempfile.mkdtemp(), "run.ndjson")
+    >>> _ = log.write_text('{"type":"node_llm_call","node_id":"draft","seq":3,"ts":"2026-01-31T12:00:00Z",'
+    ...                    '"run_id":"7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11","llm_call":{"step":0,'
+    ...                    '"request_id":"3d2f1c5a-93a4-4c38-8f2b-1f9f6f1a5b33"}}\\n')
+    >>> with Client(n_workers=1, processes=False, dashboard_address="127.0.0.1:0"):
+    ...     fold_logs(log, CostTotals()).requests
+    1
+    """
+    cluster = Cluster(dask_client)
+    checked_fold(fold)
+    if on_invalid != "raise" and not callable(on_invalid):
+        raise InvalidArgumentError(
+            f"on_invalid is {on_invalid!r}: give 'raise' or a function", field="on_invalid"
+        )
+    if partition_size is not None:
+        whole_number("partition_size", partition_size, at_least=1)
+    files = find_files(paths)
+    splits = not needs_whole_runs(fold)
+    parts = split(files, partition_size or _size_of_part(files, cluster)) if splits else files
+    work = partial(fold_part, fold=fold, every_line=every_line, tolerant=on_invalid != "raise")
+    folded: FoldedPart[_F] = fold_each(cluster, parts, work, progress)
+    for told in folded.cut:
+        logger.warning("%s", told)
+    if on_invalid != "raise":
+        for error in folded.invalid:
+            on_invalid(error)
+    return folded.value
+
+
+def fold_each(
+    cluster: Cluster, parts: Sequence[LogPart], work: Callable[..., FoldedPart[_F]], progress: bool = False
+) -> FoldedPart[_F]:
+    """Fold each part by itself; one that repeats events of parts before it is then folded without them."""
+    with cluster.tasks(cluster.map(work, parts), progress) as tasks:
+        if len(tasks) > 1:
+            seqs: list[dict[int, Interval]] = cluster.gather(cluster.map(_seqs, tasks))
+            for index, excluded in overlaps(parts, seqs).items():
+                tasks[index] = cluster.submit(partial(work, parts[index], excluded=excluded))
+        return cluster.combined(_combine, tasks)
+
+
+def _seqs(part: FoldedPart[Any]) -> dict[int, Interval]:
+    return part.seqs
+
+
+def _combine(parts: list[FoldedPart[_F]]) -> FoldedPart[_F]:
+    value = reduce(lambda one, other: one.combine(other), (part.value for part in parts))
+    return FoldedPart(
+        value,
+        {},
+        tuple(error for part in parts for error in part.invalid),
+        tuple(told for part in parts for told in part.cut),
+    )
+
+
+def overlaps(
+    parts: Sequence[LogPart], seqs: Sequence[Mapping[int, Interval]]
+) -> dict[int, dict[int, list[Interval]]]:
+    """By part and run, what parts before it have folded and it has folded again.
+
+    In one file, whatever is not above all of the run's before it comes twice. From file to file, what lies
+    between the first and the last of an earlier file does: they need not be in the order of their events.
+
+    >>> part = LogPart("a", 0, 8, 16), LogPart("a", 8, 16, 16), LogPart("b", 0, 8, 8)
+    >>> overlaps(part, [{7: (5, 9)}, {7: (8, 12)}, {7: (1, 6)}])
+    {1: {7: [(0, 9)]}, 2: {7: [(5, 12)]}}
+    """
+    found: dict[int, dict[int, list[Interval]]] = {}
+    earlier: dict[int, list[Interval]] = {}  # of files that are done, by run
+    here: dict[int, Interval] = {}  # of this file
+    path = parts[0].path
+    for index, (part, runs) in enumerate(zip(parts, seqs, strict=True)):
+        if part.path != path:
+            for run, span in here.items():
+                earlier.setdefault(run, []).append(span)
+            path, here = part.path, {}
+        for run, (first, last) in runs.items():
+            twice = [span for span in earlier.get(run, ()) if span[0] <= last and first <= span[1]]
+            begun, reached = here.get(run, (first, 0))
+            if first <= reached:
+                twice.append((0, reached))
+            if twice:
+                found.setdefault(index, {})[run] = twice
+            here[run] = begun, max(reached, last)
+    return found
+
+
+def _size_of_part(files: Sequence[LogPart], cluster: Cluster) -> int:
+    total = sum(file.size for file in files)
+    return min(_LARGEST, max(_SMALLEST, -(-total // (_PARTS_PER_THREAD * cluster.threads))))

@@ -1,0 +1,87 @@
+"""Which lines of a block can hold an event of the types that are needed. No others have to be decoded.
+
+A line is passed over only if no JSON reader could find one of the types in it. A string that reads as
+``node_llm_call`` is written so, between quotes, or it has an escape, ``\\u`` and four digits, for at least
+one of its letters. So a line is a candidate if it has the name in quotes, or an escaped letter anywhere. Text
+that happens to have one makes a candidate too, which is decoded and then found to be of another type.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from heapq import merge
+from typing import NamedTuple
+
+from rxruns.events import RunEvent
+
+__all__ = ["Lines", "all_lines", "candidates"]
+
+# Of the letters a to z and of "_", which is all that names of types are made of. One literal prefix is what
+# makes the search fast: `re` looks for that in a loop of C.
+_ESCAPED_LETTER = re.compile(rb"\\u00(?:5[fF]|6[1-9a-fA-F]|7[0-9aA])")
+
+
+class Lines(NamedTuple):
+    """Lines of a block without their newlines, and where each begins in it; None: they are all its lines."""
+
+    lines: list[bytes]
+    starts: list[int] | None = None
+
+    def start(self, index: int) -> int:
+        """Where a line begins in its block."""
+        return sum(map(len, self.lines[:index])) + index if self.starts is None else self.starts[index]
+
+
+Search = Callable[[bytearray, int], Lines]
+
+
+def all_lines(data: bytearray, end: int) -> Lines:
+    """Every line before `end`.
+
+    >>> all_lines(bytearray(b'{}\\n[]\\n'), 6).start(1)
+    3
+    """
+    lines = bytes(memoryview(data)[:end]).split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    return Lines(lines)
+
+
+def candidates(types: Iterable[type[RunEvent]]) -> Search:
+    """A function that finds the lines which can hold an event of one of the types.
+
+    >>> from rxruns.events import NodeFailed
+    >>> log = b'{"type":"run_started"}\\n{"type": "node_failed"}\\n{"type":"node\\\\u005ffailed"}\\n'
+    >>> candidates([NodeFailed])(bytearray(log), len(log)).starts
+    [23, 47]
+    """
+    names = [f'"{found.type}"'.encode() for found in types]
+
+    def search(data: bytearray, end: int) -> Lines:
+        escaped = (match.start() for match in _ESCAPED_LETTER.finditer(data, 0, end))
+        positions = merge(escaped, *(_positions(name, data, end) for name in names))
+        places = list(_lines_at(data, end, positions))
+        return Lines([bytes(data[start:stop]) for start, stop in places], [start for start, _ in places])
+
+    return search
+
+
+def _positions(name: bytes, data: bytearray, end: int) -> Iterator[int]:
+    """Where the name stands. A search for each name is faster than one for a choice of them: `find` is C."""
+    at = data.find(name, 0, end)
+    while at >= 0:
+        yield at
+        at = data.find(name, at + len(name), end)
+
+
+def _lines_at(data: bytearray, end: int, positions: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Start and end of the lines that the positions are in, each once; positions in ascending order."""
+    stop = -1
+    for position in positions:
+        if position > stop:
+            start = data.rfind(b"\n", 0, position) + 1
+            stop = data.find(b"\n", position, end)
+            if stop < 0:
+                stop = end
+            yield start, stop
