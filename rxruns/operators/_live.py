@@ -38,7 +38,7 @@ def event_time() -> Callable[[Observable[_E]], Observable[Timed[_E]]]:
 
     ``ops.timestamp`` pairs with the time of arrival, which after a reconnect says nothing about the run.
 
-    >>> from datetime import timezone
+    >>> from datetime import datetime, timezone
     >>> import reactivex
     >>> ts = datetime(2026, 1, 31, tzinfo=timezone.utc)
     >>> event = NodeStarted(run_id=UUID(int=1), seq=1, ts=ts, node_id="draft")
@@ -69,7 +69,7 @@ def run_state(initial: RunState | None = None) -> Callable[[Observable[RunEvent]
     An event of a second run ends it with :class:`~rxruns.errors.InvalidArgumentError`; merged runs want
     ``ops.group_by(lambda event: event.run_id)`` first.
 
-    >>> from datetime import timezone
+    >>> from datetime import datetime, timezone
     >>> import reactivex
     >>> node = {"run_id": UUID(int=1), "ts": datetime(2026, 1, 31, tzinfo=timezone.utc), "node_id": "draft"}
     >>> events = reactivex.of(NodeStarted(**node, seq=1), NodeSucceeded(**node, seq=2))
@@ -91,7 +91,7 @@ def text() -> Callable[[Observable[RunEvent]], Observable[NodeText]]:
     Deltas without text, such as starts and stops, are left out. ``.text`` is joined when it is asked for, so
     whoever prints pieces pays for the pieces alone. Nodes and merged runs stay apart.
 
-    >>> from datetime import timezone
+    >>> from datetime import datetime, timezone
     >>> import reactivex
     >>> from rxruns.events import OutputDelta
     >>> node = {"run_id": UUID(int=1), "ts": datetime(2026, 1, 31, tzinfo=timezone.utc), "node_id": "draft"}
@@ -144,7 +144,7 @@ def node_spans(open_spans: bool = False) -> Callable[[Observable[RunEvent]], Obs
     Args:
         open_spans: emit a span also when it begins, without an end: for a display that goes on.
 
-    >>> from datetime import timedelta, timezone
+    >>> from datetime import datetime, timedelta, timezone
     >>> import reactivex
     >>> began = datetime(2026, 1, 31, tzinfo=timezone.utc)
     >>> node = {"run_id": UUID(int=1), "node_id": "draft"}
