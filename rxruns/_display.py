@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from html import escape
 
-__all__ = ["MARKS", "clipped", "duration", "html_table", "money", "status_label", "visible"]
+__all__ = ["MARKS", "clipped", "counted", "duration", "html_table", "money", "status_label", "visible"]
 
 MARKS = {"pending": "○", "running": "►", "waiting": "‖", "succeeded": "✓", "failed": "✗", "canceled": "⊘"}
 """A sign for each known status, so that none is told by colour alone."""
@@ -52,6 +52,15 @@ def clipped(text: str, length: int) -> str:
         return text
     tail = (length - 1) // 2
     return f"{text[: length - 1 - tail]}…{text[len(text) - tail :]}"
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "node"), counted(1200, "node")
+    ('1 node', '1,200 nodes')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def status_label(status: str) -> str:

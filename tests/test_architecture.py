@@ -43,7 +43,8 @@ state tools
 _spans
 folds
 operators
-aio dask iteration page
+_tracks _writing
+aio dask iteration page charts
 devserver
 testing
 __init__

@@ -21,13 +21,13 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rxruns.costs import CostTotals, Prices
-from rxruns.events import NodeEvent, RunEvent, TerminalEvent
+from rxruns._tracks import RunTracks
+from rxruns._writing import write_whole
+from rxruns.costs import Prices
+from rxruns.events import RunEvent
 from rxruns.page._columns import Columns
 from rxruns.page._content import content
 from rxruns.page._document import document
-from rxruns.page._tracks import Track
-from rxruns.page._writing import write_whole
 from rxruns.state import RunState
 
 __all__ = ["RunPage", "write_page"]
@@ -43,17 +43,13 @@ class RunPage:
     """
 
     def __init__(self, prices: Prices | None = None) -> None:
-        self._prices = prices
-        self._state = RunState(costs=CostTotals(prices))
-        self._tracks: dict[str, Track] = {}
+        self._run = RunTracks(prices)
         self._columns = Columns()
-        self._began: datetime | None = None
-        self._last: datetime | None = None
 
     @property
     def state(self) -> RunState:
         """What is known of the run."""
-        return self._state
+        return self._run.state
 
     def add(self, event: RunEvent) -> None:
         """Take in an event. One that was seen before, by ``seq``, changes nothing.
@@ -61,21 +57,8 @@ class RunPage:
         Raises:
             InvalidArgumentError: for an event of another run.
         """
-        state = self._state.step(event)
-        if state is self._state:
-            return
-        self._state = state
-        self._began = self._began or event.ts
-        self._last = max(self._last or event.ts, event.ts)
-        self._columns.append(event, self._began)
-        if isinstance(event, NodeEvent):
-            track = self._tracks.get(event.node_id)
-            if track is None:
-                track = self._tracks[event.node_id] = Track(self._prices)
-            track.step(event, state.nodes[event.node_id])
-        elif isinstance(event, TerminalEvent):
-            for track in self._tracks.values():
-                track.cancel(event.ts)
+        if self._run.add(event):
+            self._columns.append(event, self._run.began or event.ts)
 
     def html(
         self, *, now: datetime | None = None, refresh: float | None = None, note: str | None = None
@@ -88,11 +71,13 @@ class RunPage:
             refresh: seconds after which the page loads itself again, while the run is open; None for never.
             note: a line to show on top, such as why the run could not be followed to its end.
         """
-        began = self._began or datetime.now(UTC)
-        last = self._last or began
-        until = last if now is None or self._state.final_status else max(now, last)
-        told = content(self._state, self._tracks, self._columns.nodes, began, until)
-        told |= {"refresh": None if self._state.final_status else refresh, "note": note}
+        run = self._run
+        began = run.began or datetime.now(UTC)
+        last = run.last or began
+        is_open = run.state.final_status is None
+        until = max(now, last) if is_open and now is not None else last
+        told = content(run.state, run.nodes, self._columns.nodes, began, until)
+        told |= {"refresh": refresh if is_open else None, "note": note}
         return document(told, self._columns.content())
 
     def write(

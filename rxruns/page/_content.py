@@ -12,10 +12,10 @@ from decimal import Decimal
 from typing import Any
 
 from rxruns._display import money
+from rxruns._tracks import Attempt, Track
 from rxruns.costs import CostTotals
 from rxruns.events import NodeError
 from rxruns.page._columns import milliseconds
-from rxruns.page._tracks import Attempt, Track
 from rxruns.state import NodeState, RunState
 
 

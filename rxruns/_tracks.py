@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from rxruns.costs import CostTotals, Prices
-from rxruns.events import NodeError, NodeEvent, NodeLLMCall, NodeStarted
+from rxruns.events import NodeError, NodeEvent, NodeLLMCall, NodeStarted, RunEvent, TerminalEvent
 from rxruns.models import NodeStatus
-from rxruns.state import NodeState
+from rxruns.state import NodeState, RunState
 
 _WORKING = (NodeStatus.PENDING, NodeStatus.RUNNING, NodeStatus.WAITING)
 
@@ -74,3 +74,36 @@ class Track:
         """Its run ended, or it started again, while it was open."""
         if self.attempts:
             self.attempts[-1].end(NodeStatus.CANCELED, at)
+
+
+class RunTracks:
+    """A run's state, the track of each of its nodes, and when its first and last events were recorded."""
+
+    def __init__(self, prices: Prices | None = None) -> None:
+        self.state = RunState(costs=CostTotals(prices))
+        self.nodes: dict[str, Track] = {}
+        self.began: datetime | None = None
+        self.last: datetime | None = None
+        self._prices = prices
+
+    def add(self, event: RunEvent) -> bool:
+        """Take in an event; False for one that was seen before, by ``seq``, which changes nothing.
+
+        Raises:
+            InvalidArgumentError: for an event of another run.
+        """
+        state = self.state.step(event)
+        if state is self.state:
+            return False
+        self.state = state
+        self.began = self.began or event.ts
+        self.last = max(self.last or event.ts, event.ts)
+        if isinstance(event, NodeEvent):
+            track = self.nodes.get(event.node_id)
+            if track is None:
+                track = self.nodes[event.node_id] = Track(self._prices)
+            track.step(event, state.nodes[event.node_id])
+        elif isinstance(event, TerminalEvent):
+            for track in self.nodes.values():
+                track.cancel(event.ts)
+        return True

@@ -1,0 +1,171 @@
+"""The nodes of a run over time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from rxruns._display import clipped, counted, duration, status_label, visible
+from rxruns.charts._altair import (
+    MUTED,
+    TEXT,
+    WIDTH,
+    Layered,
+    alt,
+    names_axis,
+    over,
+    plain,
+    status_color,
+    time_axis,
+)
+from rxruns.state import NodeSpan
+
+_NAMED = 60
+"""With more rows than this they get thin, and only what did not succeed is named."""
+_NAME = 34
+_LABELS = 40
+_SIGN = 18
+_TALL, _ALL_TALL = 24, 1_200
+"""Pixels: of a row, and of all rows together where there are many."""
+
+
+class Wait(NamedTuple):
+    """When a node waited; ``ended_at`` is None while it does."""
+
+    node_id: str
+    began_at: datetime
+    ended_at: datetime | None
+
+
+Window = tuple[datetime, datetime]
+"""From when to when a chart goes."""
+
+
+def layers(spans: Iterable[NodeSpan], waits: Iterable[Wait], window: Window | None, title: str) -> Layered:
+    """The chart without its looks, to be put among others."""
+    spans = list(spans)
+    if window is None or not spans:
+        return _empty(title)
+    first, last = window
+    spans.sort(key=lambda span: span.started_at or first)
+    rows = list(dict.fromkeys((span.run_id, span.node_id) for span in spans))
+    many = len(rows) > _NAMED
+    keys = {row: f"{place:06d} {clipped(visible(row[1]), _NAME)}" for place, row in enumerate(rows)}
+    names = {node_id: key for (_, node_id), key in keys.items()}
+    bars = [_bar(span, keys[span.run_id, span.node_id], window) for span in spans]
+    waited = [_waited(wait, names[wait.node_id], window) for wait in waits if wait.node_id in names]
+    seconds = (last - first).total_seconds()
+    subtitle = f"{counted(len(rows), 'node')}, {duration(seconds)} from {first:%Y-%m-%d %H:%M:%S %Z}"
+    if many:
+        subtitle += "; what succeeded is not named"
+    return Layered(
+        layer=_marks(bars, waited, seconds, many),
+        title=alt.TitleParams(title, subtitle=subtitle),
+        width=WIDTH,
+        height=_ALL_TALL if many else alt.Step(_TALL),
+    )
+
+
+def window_of(spans: Iterable[NodeSpan], now: datetime | None) -> Window | None:
+    """From the first time to the last; None where there is none."""
+    times = [at for span in spans for at in (span.started_at, span.ended_at) if at is not None]
+    return (min(times), max([*times, *([] if now is None else [now])])) if times else None
+
+
+def _marks(
+    bars: list[dict[str, Any]], waited: list[dict[str, Any]], seconds: float, many: bool
+) -> list[alt.Chart]:
+    x, until = time_axis(seconds), alt.X(field="until", type="quantitative")
+    scale = alt.Scale(padding=0 if many else 0.2)
+    y = alt.Y(field="node", type="nominal", axis=names_axis(7, labels=not many), scale=scale)
+    color = status_color({bar["kind"] for bar in [*bars, *waited]})
+    outline = alt.value(0) if many else alt.StrokeWidth(field="open", type="quantitative", scale=None)
+    drawn = over(bars).mark_bar(cornerRadius=0 if many else 2, minBandSize=2, stroke=TEXT, strokeDash=[4, 3])
+    inset = over([] if many else waited).mark_bar(height={"band": 0.45}, stroke="#ffffff", strokeWidth=1)
+    inside = over([] if many else _signs(bars, seconds)).mark_text(
+        align="left", dx=5, fontSize=11, color="#ffffff"
+    )
+    beside = over(_labels(bars, many)).mark_text(align="left", dx=5, fontSize=11, color=TEXT)
+    text = alt.Text(field="text", type="nominal")
+    return [
+        drawn.encode(x=x, x2=alt.X2(field="until"), y=y, color=color, strokeWidth=outline),
+        inset.encode(x=x, x2=alt.X2(field="until"), y=y, color=color),
+        inside.encode(x=x, y=y, text=alt.Text(field="sign", type="nominal")),
+        beside.encode(x=until, y=y, text=text),
+    ]
+
+
+def _bar(span: NodeSpan, key: str, window: Window) -> dict[str, Any]:
+    first, last = window
+    start, end = span.started_at or first, span.ended_at or last
+    took = "" if span.started_at is None else duration((end - start).total_seconds())
+    is_open = span.ended_at is None
+    said = status_label(span.status)
+    return {
+        "node": key,
+        "at": (start - first).total_seconds(),
+        "until": (max(end, start) - first).total_seconds(),
+        "status": said,
+        "kind": span.status,
+        "sign": said.split()[0],
+        "open": 1.5 if is_open else 0,
+        "text": " ".join(filter(None, [said if is_open else said.split()[0], took])),
+    }
+
+
+def _waited(wait: Wait, key: str, window: Window) -> dict[str, Any]:
+    first, last = window
+    return {
+        "node": key,
+        "at": (wait.began_at - first).total_seconds(),
+        "until": ((wait.ended_at or last) - first).total_seconds(),
+        "status": status_label("waiting"),
+        "kind": "waiting",
+    }
+
+
+def _signs(bars: list[dict[str, Any]], seconds: float) -> list[dict[str, Any]]:
+    """Inside each bar that has room for one, and no stripe there."""
+    least = _SIGN / WIDTH * seconds
+    return [bar for bar in bars if bar["until"] - bar["at"] > least and bar["kind"] != "waiting"]
+
+
+def _labels(bars: list[dict[str, Any]], many: bool) -> list[dict[str, Any]]:
+    """Beside the last bar of each row; with many rows beside some of those that did not succeed."""
+    last = list({bar["node"]: bar for bar in bars}.values())
+    if not many:
+        return last
+    notable = [bar for bar in last if bar["kind"] != "succeeded"][:_LABELS]
+    return [{**bar, "text": f"{bar['text']}  {bar['node'][7:]}"} for bar in notable]
+
+
+def _empty(title: str) -> Layered:
+    text = over([{}]).mark_text(color=MUTED, fontSize=13).encode(text=alt.value("no node has started"))
+    return Layered(layer=[text], title=title, width=WIDTH, height=40)
+
+
+def timeline(
+    spans: Iterable[NodeSpan], *, now: datetime | None = None, title: str = "Nodes over time"
+) -> Layered:
+    """When each node worked: a row for each, a bar for each attempt, with its status and its time.
+
+    A bar of a node that is open is dashed and goes to ``now``; one whose start was not seen begins with the
+    first of all. Beyond 60 nodes the rows are thin, and only those that did not succeed are named.
+
+    Args:
+        spans: from ``ops.node_spans``.
+        now: until when open nodes are drawn. None: the last time in ``spans``.
+        title: above the chart.
+
+    >>> from datetime import timedelta, timezone
+    >>> from uuid import UUID
+    >>> noon = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
+    >>> times = {"started_at": noon, "ended_at": noon + timedelta(seconds=2)}
+    >>> span = NodeSpan(run_id=UUID(int=1), node_id="draft", **times, status="succeeded")
+    >>> timeline([span]).to_dict()["title"]["subtitle"]
+    '1 node, 2.0 s from 2026-01-31 12:00:00 UTC'
+    """
+    spans = list(spans)
+    chart: Layered = plain(layers(spans, (), window_of(spans, now), title))
+    return chart

@@ -1,0 +1,316 @@
+"""Pictures of a run: what is drawn, what it says without its colours, and that it needs no network."""
+
+from __future__ import annotations
+
+import re
+import struct
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import reactivex
+
+from rxruns import Price, charts, costs, ops
+from rxruns.charts._altair import COLORS, SERIES
+from rxruns.costs import CostTotals
+from rxruns.errors import InvalidArgumentError
+from rxruns.events import RunEvent
+from rxruns.state import NodeSpan
+from tests.making import (
+    NOON,
+    OTHER_RUN,
+    RUN,
+    delta,
+    llm_call,
+    node_failed,
+    node_started,
+    node_succeeded,
+    run_failed,
+    run_started,
+    tokens,
+)
+from tests.test_page import waiting
+
+PRICES = {("openai", "gpt-5"): Price(2, 10)}
+HOSTILE = "</text><script>alert(1)</script>\x1b[2J\u202e&"
+
+
+def in_turn(*events: RunEvent) -> list[RunEvent]:
+    """The events one after the other, a second apart."""
+    return [
+        msgspec.structs.replace(event, seq=place + 1, ts=NOON + timedelta(seconds=place))
+        for place, event in enumerate(events)
+    ]
+
+
+def span(
+    node_id: str, start: float | None, end: float | None, status: str = "succeeded", **fields: Any
+) -> NodeSpan:
+    def at(seconds: float | None) -> Any:
+        return None if seconds is None else NOON + timedelta(seconds=seconds)
+
+    times = {"started_at": at(start), "ended_at": at(end)}
+    return NodeSpan(run_id=RUN, node_id=node_id, status=status, **times, **fields)
+
+
+def texts(chart: Any) -> list[str]:
+    """All that the picture says, in the order in which it is drawn."""
+    from rxruns.charts._altair import svg
+
+    root = ElementTree.fromstring(svg(chart))
+    return ["".join(element.itertext()) for element in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def spec(chart: Any) -> Any:
+    """The chart as Vega-Lite, each part with its own data."""
+    from rxruns.charts._altair import alt
+
+    with alt.data_transformers.enable(consolidate_datasets=False):
+        return chart.to_dict()
+
+
+def bars(chart: Any) -> list[dict[str, Any]]:
+    """The rows of a chart's first layer, or of the whole where all have the same."""
+    told = spec(chart)
+    found: list[dict[str, Any]] = (told["layer"][0].get("data") or told["data"])["values"]
+    return found
+
+
+def spans_of(events: Iterable[RunEvent]) -> list[NodeSpan]:
+    found: list[NodeSpan] = reactivex.from_iterable(events).pipe(ops.node_spans(), ops.to_list()).run()
+    return found
+
+
+def test_a_timeline_says_the_status_and_the_time_of_each_node() -> None:
+    said = texts(
+        charts.timeline([span("draft", 0, 4.2), span("edit", 2, 5, "failed"), span("ask", 5, 6, "canceled")])
+    )
+
+    assert {"draft", "edit", "ask", "✓ 4.2 s", "✗ 3.0 s", "⊘ 1.0 s"} <= set(said)
+    assert {"✓ succeeded", "✗ failed", "⊘ canceled"} <= set(said)
+    assert "3 nodes, 6.0 s from 2026-01-31 12:00:00 UTC" in said
+
+
+def test_each_attempt_has_a_bar_in_the_row_of_its_node() -> None:
+    events = in_turn(node_started(), node_failed(), node_started(), node_succeeded())
+
+    drawn = bars(charts.timeline(spans_of(events)))
+    assert [("✗", 0, 1), ("✓", 2, 3)] == [(bar["sign"], bar["at"], bar["until"]) for bar in drawn]
+    assert 1 == len({bar["node"] for bar in drawn})
+
+
+def test_an_open_node_goes_to_now() -> None:
+    (bar,) = bars(charts.timeline([span("ask", 0, None, "waiting")], now=NOON + timedelta(minutes=2)))
+
+    assert (120, "‖ waiting 2 min 00 s") == (bar["until"], bar["text"])
+    assert bar["open"] > 0
+
+
+def test_a_span_without_start_or_end_is_drawn_from_edge_to_edge_without_a_time() -> None:
+    drawn = bars(
+        charts.timeline([span("draft", 1, 3), span("lost", None, 2), span("odd", None, None, "paused")])
+    )
+
+    assert [(0, 2, "✓ 2.0 s"), (0, 1, "✓"), (0, 2, "? paused")] == sorted(
+        ((bar["at"], bar["until"], bar["text"]) for bar in drawn),
+        key=lambda bar: "✓ 2.0 s ✓ ? paused".index(bar[2]),
+    )
+
+
+@pytest.mark.parametrize("spans", [[], [span("draft", None, None)]], ids=["none", "without times"])
+def test_a_timeline_of_nothing_says_so(spans: list[NodeSpan]) -> None:
+    assert "no node has started" in texts(charts.timeline(spans))
+
+
+def test_nodes_of_two_runs_with_one_name_have_a_row_each() -> None:
+    other = msgspec.structs.replace(span("draft", 1, 2), run_id=OTHER_RUN)
+
+    assert ["draft", "draft"] == [
+        text for text in texts(charts.timeline([span("draft", 0, 1), other])) if text == "draft"
+    ]
+
+
+def test_of_a_wide_fan_out_what_did_not_succeed_is_named() -> None:
+    spans = [span(f"child[{number}]", number / 10, 100) for number in range(500)]
+    said = texts(charts.timeline([*spans, span("child[500]", 1, 3, "failed")]))
+
+    assert "✗ 2.0 s  child[500]" in said
+    assert "501 nodes, 1 min 40 s from 2026-01-31 12:00:00 UTC; what succeeded is not named" in said
+    assert len(said) < 40
+
+
+def test_ten_thousand_nodes_are_no_taller_than_a_hundred() -> None:
+    spans = [span(f"child[{number}]", number / 10, 2_000) for number in range(10_000)]
+
+    assert 1_200 == charts.timeline(spans).to_dict()["height"]
+
+
+def test_tokens_and_cost_add_up_over_time() -> None:
+    events = in_turn(
+        run_started(),
+        llm_call(usage=tokens(1_000, 100)),
+        llm_call("other", "free", usage=tokens(10, 0)),
+        llm_call(usage=tokens(1_000, 100)),
+        delta(),
+    )
+    used, cost = spec(charts.tokens_over_time(events, PRICES))["vconcat"]
+
+    values = used["data"]["values"]
+    assert [0, 1100, 1100, 2200, 2200] == [
+        row["tokens"] for row in values if row["model"] == "openai / gpt-5"
+    ]
+    assert [0, 0, 10, 10, 10] == [row["tokens"] for row in values if row["model"] == "other / free"]
+    assert [0, 0.003, 0.003, 0.006, 0.006] == [row["usd"] for row in cost["data"]["values"]]
+    assert "without other/free: no price" == cost["title"]["subtitle"]
+
+
+def test_without_prices_there_is_no_cost_over_time() -> None:
+    events = in_turn(run_started(), llm_call(usage=tokens(1)))
+
+    assert ["Tokens so far"] == [
+        panel["title"]["text"] for panel in spec(charts.tokens_over_time(events))["vconcat"]
+    ]
+
+
+def test_many_calls_and_models_are_drawn_as_what_can_be_seen() -> None:
+    events = in_turn(
+        *(llm_call("p", f"model {number % 30}", usage=tokens(number)) for number in range(5_000))
+    )
+    values = spec(charts.tokens_over_time(events))["data"]["values"]
+
+    assert len(SERIES) == len({row["model"] for row in values})
+    assert len(values) < 450 * len(SERIES)
+    last = [row["tokens"] for row in values][-len(SERIES) :]
+    assert sum(range(5_000)) == sum(last)
+
+
+def test_cost_by_model_says_what_has_no_price() -> None:
+    totals = costs.fold(
+        [llm_call(usage=tokens(1_000_000)), llm_call("other", "free", usage=tokens(7))], PRICES
+    )
+
+    said = texts(charts.cost_by_model(totals))
+    assert {"openai / gpt-5", "$2.00, 1,000,000 tokens in 1 call"} <= set(said)
+    assert {"other / free", "no price, 7 tokens in 1 call", "some model has no price"} <= set(said)
+
+
+def test_without_any_price_the_bars_are_tokens() -> None:
+    chart = charts.cost_by_model(costs.fold([llm_call(usage=tokens(1200))]))
+
+    assert [1200] == [row["amount"] for row in bars(chart)]
+    assert "tokens: no model has a price" in texts(chart)
+
+
+def story() -> list[RunEvent]:
+    return in_turn(
+        run_started(),
+        node_started(),
+        waiting(),
+        llm_call(usage=tokens(1_000, 100)),
+        node_failed(),
+        run_failed(),
+    )
+
+
+def test_an_overview_has_it_all() -> None:
+    said = texts(charts.overview(story(), PRICES))
+
+    assert f"✗ failed: run {RUN}" in said
+    assert "1 model call, 1,100 tokens, cost $0.003000no luck" in said  # two lines
+    assert {"Nodes over time", "Tokens so far", "Cost so far", "Cost by model"} <= set(said)
+
+
+def test_an_overview_shows_where_a_node_waited() -> None:
+    (timeline, *_) = spec(charts.overview(story()))["vconcat"]
+
+    (wait,) = timeline["layer"][1]["data"]["values"]
+    assert (2, 4, "‖ waiting") == (wait["at"], wait["until"], wait["status"])
+
+
+def test_an_overview_of_an_open_run_goes_to_now() -> None:
+    chart = charts.overview(story()[:3], now=NOON + timedelta(seconds=60))
+
+    assert 60 == spec(chart)["vconcat"][0]["layer"][0]["data"]["values"][0]["until"]
+
+
+def test_an_overview_is_of_one_run() -> None:
+    with pytest.raises(InvalidArgumentError, match="an event of run"):
+        charts.overview([node_started(), node_started(seq=3, run_id=OTHER_RUN)])
+
+
+@pytest.mark.parametrize("make", ["timeline", "usage", "cost", "overview"])
+def test_what_a_run_says_is_text_in_a_picture(make: str) -> None:
+    events = in_turn(
+        node_started(HOSTILE), delta(HOSTILE, HOSTILE), llm_call(HOSTILE, HOSTILE, usage=tokens(5))
+    )
+    chart = {
+        "timeline": lambda: charts.timeline(spans_of(events)),
+        "usage": lambda: charts.tokens_over_time(events, PRICES),
+        "cost": lambda: charts.cost_by_model(costs.fold(events)),
+        "overview": lambda: charts.overview(events),
+    }[make]()
+    from rxruns.charts._altair import svg
+
+    root = ElementTree.fromstring(svg(chart))
+    assert not {"script", "image", "a"} & {element.tag.rpartition("}")[2] for element in root.iter()}
+    said = "".join(root.itertext())
+    assert "</text><script>" in said
+    assert not set(said) & {"\x1b", "\u202e"}
+
+
+def test_a_png_is_sharp_and_an_svg_is_whole(tmp_path: Path) -> None:
+    chart = charts.cost_by_model(CostTotals())
+    for name in ("once.png", "twice.png"):
+        charts.save(chart, tmp_path / name, scale=1 if name == "once.png" else 2)
+    charts.save(chart, tmp_path / "chart.svg")
+
+    once, twice = ((tmp_path / name).read_bytes() for name in ("once.png", "twice.png"))
+    assert once.startswith(b"\x89PNG\r\n")
+    sizes = [struct.unpack(">II", png[16:24]) for png in (once, twice)]
+    assert tuple(2 * side for side in sizes[0]) == pytest.approx(sizes[1], abs=2)
+    ElementTree.parse(tmp_path / "chart.svg")
+    assert {"once.png", "twice.png", "chart.svg"} == {path.name for path in tmp_path.iterdir()}
+
+
+def test_another_suffix_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"'\.gif' is neither \.png nor \.svg") as raised:
+        charts.save(charts.cost_by_model(CostTotals()), tmp_path / "a.gif")
+    assert "path" == raised.value.field
+
+
+def test_a_notebook_shows_a_chart_without_a_network() -> None:
+    bundle = charts.timeline([span("draft", 0, 1)])._repr_mimebundle_()
+
+    assert ["image/svg+xml"] == list(bundle)
+    assert not re.search(r"https?://(?!www\.w3\.org/)", bundle["image/svg+xml"])
+
+
+def test_a_renderer_that_somebody_chose_is_theirs() -> None:
+    from rxruns.charts._altair import alt
+
+    alt.renderers.register("chosen", lambda spec, **options: {"text/plain": spec["title"]["text"]})
+    with alt.renderers.enable("chosen"):
+        bundle = charts.timeline([span("draft", 0, 1)])._repr_mimebundle_()
+    assert {"text/plain": "Nodes over time"} == bundle
+
+
+def test_the_colours_are_those_of_the_page() -> None:
+    from importlib.resources import files
+
+    style = (files("rxruns.page") / "page.css").read_text("utf-8").partition("@media")[0]
+
+    assert COLORS == {name: color for name, color in re.findall(r"--(\w+): (#\w+);", style) if name in COLORS}
+
+
+def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("rxruns.charts")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "altair", None)
+
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'rxruns\[charts\]'"):
+        __import__("rxruns.charts")
