@@ -13,6 +13,7 @@ from operators import OURS
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.ext.napoleon import GoogleDocstring
 from sphinx.util.nodes import make_refnode
 
 ELSEWHERE = {*sys.stdlib_module_names, "marshmallow", "msgspec", "reactivex", "rxruns"} - {"this"}
@@ -23,6 +24,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.connect("missing-reference", resolve)
     app.connect("autodoc-process-signature", without_bounds)
+    # Else what stands before the first colon of an attribute's docstring would be its type; ours are sentences.
+    GoogleDocstring._parse_attribute_docstring = GoogleDocstring._consume_to_end
     return {"parallel_read_safe": True}
 
 
