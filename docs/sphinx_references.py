@@ -24,7 +24,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.connect("missing-reference", resolve)
     app.connect("autodoc-process-signature", without_bounds)
-    # Else what stands before the first colon of an attribute's docstring would be its type; ours are sentences.
+    # Else what stands before the first colon of an attribute's docstring were its type; ours are sentences.
     GoogleDocstring._parse_attribute_docstring = GoogleDocstring._consume_to_end
     return {"parallel_read_safe": True}
 
