@@ -16,9 +16,6 @@ from sphinx.environment import BuildEnvironment
 from sphinx.ext.napoleon import GoogleDocstring
 from sphinx.util.nodes import make_refnode
 
-ELSEWHERE = {*sys.stdlib_module_names, "marshmallow", "msgspec", "reactivex", "rxruns"} - {"this"}
-"""Where names may come from that have no page here: other libraries, and our private modules."""
-
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
@@ -65,7 +62,7 @@ def is_real(target: str, module: str | None) -> bool:
     """Whether the name means something where it is written, though it has no page."""
     if target.startswith("'"):  # a Literal
         return True
-    known = target.partition(".")[0] in ELSEWHERE and pydoc.locate(target) is not None
+    known = target.partition(".")[0] in sys.modules and pydoc.locate(target) is not None
     return known or hasattr(builtins, target) or (module is not None and is_in(module, target))
 
 
