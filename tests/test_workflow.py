@@ -28,7 +28,7 @@ from rxruns.workflow import (
     parallel,
     workflow,
 )
-from rxruns.workflow._check import check_outputs
+from rxruns.workflow._check import check_outputs, typed
 
 MODEL = "claude-sonnet-4-5"
 
@@ -497,7 +497,12 @@ REFUSED: list[tuple[str, Callable[[], object], str, str]] = [
         "edges",
         "no such field",
     ),
-    ("an empty spec", lambda: WorkflowSpec.from_dict({"kind": "workflow"}), "nodes", "at least one node"),
+    (
+        "an empty spec",
+        lambda: WorkflowSpec.from_dict({"kind": "workflow"}),
+        "nodes",
+        "nodes: a workflow needs at least one node; add one with .llm(...)",
+    ),
     (
         "an unknown field of a node",
         lambda: WorkflowSpec.from_dict(
@@ -560,6 +565,16 @@ def test_a_predicate_that_asks_whether_something_exists_needs_no_value() -> None
     spec = two_nodes().join_any("j", predicate=predicate, depends_on="a").output("t", "j").build()
 
     assert predicate == spec.nodes[2].predicate  # type: ignore[union-attr]
+
+
+def test_a_list_that_is_wrong_is_named_with_the_place() -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        typed(["a", 1], tuple[str, ...], "depends_on")
+
+    assert ("depends_on[1]", "depends_on[1]: Expected `str`, got `int`") == (
+        caught.value.field,
+        str(caught.value),
+    )
 
 
 def test_a_place_inside_a_list_is_named_by_its_number() -> None:

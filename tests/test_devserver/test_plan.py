@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rxruns.devserver._plan import SpecRefused, compile_spec, missing_inputs, model_of, pointed
+from rxruns.devserver._plan import SpecRefused, compile_spec, missing_inputs, model_of, pointed, rendered
 
 LLM = {"id": "a", "type": "llm", "model": "m"}
 SUB = {"id": "s", "type": "llm", "user": "{{item}}"}
@@ -106,6 +106,37 @@ def test_an_override_of_a_node_is_no_override_of_a_subnode_of_that_name() -> Non
     named = {"model_overrides": {"nodes": {"a": "named"}}}
 
     assert ("named", "m") == (model_of(plan, LLM, named), model_of(plan, LLM, named, parent="f"))
+
+
+@pytest.mark.parametrize(
+    ("parent", "subnode", "model"),
+    [("f", "a", "named"), ("g", "a", "m"), ("f", "b", "m"), (None, "a", "m")],
+)
+def test_an_override_of_a_subnode_is_for_that_one(parent: str | None, subnode: str, model: str) -> None:
+    plan = compile_spec(spec())
+    named = [{"parent_id": "f", "subnode_id": "a", "model": "named"}]
+
+    overrides = {"model_overrides": {"fanout_subnodes": named}}
+    assert model == model_of(plan, LLM | {"id": subnode}, overrides, parent)
+
+
+@pytest.mark.parametrize(
+    ("text", "filled"),
+    [
+        ("{{a}} and {{ b }}", 'x and [1,"y"]'),
+        ("{{b}}{{b}}", '[1,"y"][1,"y"]'),
+        ("no place", "no place"),
+        ("{{z}}", "null"),
+    ],
+)
+def test_placeholders_are_filled_with_text_or_json(text: str, filled: str) -> None:
+    assert filled == rendered(text, {"a": "x", "b": [1, "y"]})
+
+
+def test_a_text_may_use_a_node_and_a_declared_input() -> None:
+    nodes = LLM, {"id": "b", "type": "llm", "model": "m", "user": "{{a}} {{x}}"}
+
+    assert {} == missing_inputs(compile_spec(spec(*nodes, inputs=[{"name": "x"}])), {})
 
 
 @pytest.mark.parametrize(
