@@ -56,6 +56,7 @@ LAYERS = {name: layer for layer, line in enumerate(ORDER.strip().splitlines()) f
 # Where an import inside a function is meant, and of what: extras that may be missing.
 LATE_IMPORTS = {
     "__main__": {"rxruns.cli"},
+    "cli": {"rxruns.charts"},
     "costs": {"genai_prices"},
     "_prices": {"genai_prices"},
 }
