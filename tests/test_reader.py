@@ -1,0 +1,290 @@
+"""What the reader says of what it met: fields, words, levels, and what counts as what."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from rxruns import ResumePolicy, run_events
+from rxruns.errors import (
+    RunsError,
+    SequenceGapError,
+    StreamInterruptedError,
+    StreamProtocolError,
+    StreamTimeoutError,
+    TransportError,
+)
+from rxruns.lifecycle import LifecycleEvent, Reconnecting
+from rxruns.testing import QUICK, FakeRuns, RunLog, Step, drops, ends, events, hangs, refuses, sends
+from tests.observing import Seen, uncaught
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+LOG = events.run().node("draft").text("one", "two").succeeds()
+OTHER = events.run("0b6b2c1e-52a7-4f0e-8f5a-7f6e7a4a0c22")
+BAD = b"no json\n"
+
+
+class Followed(Seen):
+    """What a run brought, what was told on the way, what was asked."""
+
+    told: list[LifecycleEvent]
+    refused: list[StreamProtocolError]
+    asked: list[tuple[int, str | None]]
+
+    @property
+    def reconnects(self) -> list[Reconnecting]:
+        return [value for value in self.told if isinstance(value, Reconnecting)]
+
+
+def follow(
+    *story: Step, log: RunLog = LOG, collect: bool = False, max_line_bytes: int = 2**20, **options: Any
+) -> Followed:
+    """Follow a run to the end of its stream; bad lines are collected if wanted."""
+    seen = Followed()
+    seen.told, seen.refused = [], []
+    if collect:
+        options["on_invalid"] = seen.refused.append
+    with FakeRuns(*story) as service, service.client(max_line_bytes=max_line_bytes) as client:
+        source = run_events(
+            log.run_id, client=client, on_lifecycle=seen.told.append, **{"resume": QUICK} | options
+        )
+        with source.subscribe(seen):
+            seen.wait_end()
+        seen.asked = [(one.after_seq, one.query.get("limit")) for one in service.streams]
+    return seen
+
+
+def failed(kind: type[RunsError], seen: Followed) -> Any:
+    assert type(seen.error) is kind, seen.error
+    return seen.error
+
+
+# ---- what was refused, and why ----
+
+
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [
+        (BAD, "not JSON: "),
+        (OTHER[0], f"an event of another run, {OTHER.run_id}"),
+        (b'{"type":"run_started"}\n', "not a valid event: "),
+        (b"x" * 401, "a line is longer than 400 bytes (max_line_bytes)"),
+    ],
+)
+def test_a_refused_line_is_told_with_its_reason_its_place_and_the_run(part: Any, reason: str) -> None:
+    error = failed(StreamProtocolError, follow(sends(LOG[0], part), ends(), max_line_bytes=400))
+
+    assert reason in str(error)
+    assert (2, 1, LOG.run_id) == (error.line_number, error.last_seq, error.run_id)
+    assert error.raw_data
+
+
+def test_an_event_of_another_run_is_left_out_where_bad_lines_are_collected() -> None:
+    seen = follow(sends(LOG[0], OTHER[0], LOG[1:]), collect=True)
+
+    assert list(LOG) == seen.events
+    assert [f"an event of another run, {OTHER.run_id}" in str(error) for error in seen.refused] == [True]
+
+
+def test_a_whole_record_without_a_newline_is_judged_like_any_other() -> None:
+    record = b'{"type":"run_started","seq":2}'
+    seen = follow(sends(LOG[0], record), ends(), sends(LOG[2:]), collect=True)
+
+    assert ["not a valid event: " in str(error) for error in seen.refused] == [True]
+    assert [1, *range(3, len(LOG) + 1)] == seen.seqs
+
+
+@pytest.mark.parametrize(("include_output", "came"), [(True, len(LOG)), (False, len(LOG) - 1)])
+def test_outputs_come_along_where_they_were_asked_for(include_output: bool, came: int) -> None:
+    log = events.run().node("draft").text("one", "two").succeeds({"text": "hi"}, included=True)
+    seen = follow(sends(log), include_output=include_output)
+
+    assert came == len(seen.events)
+    assert include_output is (seen.error is None)
+
+
+# ---- what counts ----
+
+
+@pytest.mark.parametrize(
+    ("parts", "faults", "asked"),
+    [
+        ([*LOG[:3]], 0, [(0, "3")]),
+        ([LOG[0], BAD, LOG[2]], 0, [(0, "3"), (3, "1")]),
+        ([LOG[0], BAD, BAD], 0, [(0, "3"), (1, "2")]),
+        ([LOG[0], BAD], 1, [(0, "3"), (1, "2")]),
+        ([*LOG[:2]], 1, [(0, "3"), (2, "1")]),
+    ],
+)
+def test_a_page_is_whole_when_so_many_lines_came_good_or_bad(
+    parts: list[Any], faults: int, asked: list[Any]
+) -> None:
+    seen = follow(sends(*parts), ends(), sends(LOG), collect=True, limit=3)
+
+    assert 3 == len(seen.events)
+    assert (faults, asked) == (len(seen.reconnects), seen.asked)
+
+
+@pytest.mark.parametrize(
+    ("parts", "looks"),
+    [
+        ([LOG[0], BAD, LOG[2:]], 1),
+        ([LOG[0], BAD, BAD, LOG[3:]], 1),
+        ([LOG[0], BAD, LOG[3:]], 2),
+        ([LOG[0], BAD, BAD, LOG[4:]], 2),
+    ],
+)
+def test_after_bad_lines_the_next_event_may_jump_by_as_many(parts: list[Any], looks: int) -> None:
+    again = [hangs(), sends(LOG)] if looks > 1 else []
+    seen = follow(sends(*parts), *again, collect=True)
+
+    assert looks == len(seen.asked)
+    assert seen.completed
+
+
+def test_silence_of_a_run_that_is_alive_spares_the_budget() -> None:
+    patience = ResumePolicy(max_reconnects=1, base_backoff=0.001, max_backoff=0.002, idle_timeout=0.1)
+    seen = follow(sends(LOG[:2]), hangs(), hangs(), hangs(), hangs(), sends(LOG[2:]), resume=patience)
+
+    assert list(LOG) == seen.events
+    causes = [value.cause for value in seen.reconnects]
+    assert [StreamTimeoutError] * 4 == [type(cause) for cause in causes]
+    for cause in causes:
+        assert isinstance(cause, StreamTimeoutError)
+        assert (0.1, LOG.run_id, 2) == (cause.timeout, cause.run_id, cause.last_seq)
+        assert isinstance(cause.__cause__, TransportError)
+
+
+# ---- how it ends, and what that is called ----
+
+
+@pytest.mark.parametrize(
+    ("story", "words"),
+    [
+        ([sends(LOG[:2]), ends()], "the stream ended before the run did"),
+        ([sends(LOG[:2], b'{"type":'), ends()], "the stream ended in the middle of a line"),
+        ([sends(LOG[:2]), drops()], "the stream broke: "),
+    ],
+)
+def test_an_early_end_is_told_where_nothing_resumes(story: list[Step], words: str) -> None:
+    error = failed(StreamInterruptedError, follow(*story, resume=None))
+
+    assert words in str(error)
+    assert (0, 2, LOG.run_id) == (error.reconnects, error.last_seq, error.run_id)
+    assert error.__cause__ is not None
+    assert words not in ("the stream broke: ",) or isinstance(error.__cause__, TransportError)
+
+
+def test_giving_up_tells_how_often_it_was_tried_and_why(caplog: pytest.LogCaptureFixture) -> None:
+    policy = ResumePolicy(max_reconnects=2, base_backoff=0.001, max_backoff=0.002)
+    with caplog.at_level(logging.WARNING, "rxruns"):
+        seen = follow(sends(LOG[:2]), ends(), *[refuses(503, message="out of ideas")] * 3, resume=policy)
+
+    error = failed(StreamInterruptedError, seen)
+    words = "gave up after 2 reconnects without an event: "
+    assert str(error).startswith(words)
+    assert "out of ideas" in str(error)
+    assert (2, 2, LOG.run_id) == (error.reconnects, error.last_seq, error.run_id)
+    assert "out of ideas" in str(error.__cause__)
+    first, last = (record.getMessage() for record in caplog.records)
+    assert first.startswith(f"run {LOG.run_id}: reconnecting in ")
+    assert first.endswith("after seq 2: the stream ended before the run did")
+    assert last.startswith(f"run {LOG.run_id}: {words}")
+
+
+def test_a_gap_is_looked_at_once_more_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "rxruns"):
+        story = sends(LOG[0], LOG[3:]), hangs(), sends(LOG[3:])
+        seen = follow(*story, resume=ResumePolicy(base_backoff=30.0))
+
+    error = failed(SequenceGapError, seen)
+    assert (2, 4, 1, LOG.run_id) == (error.expected, error.received, error.last_seq, error.run_id)
+    (again,) = seen.reconnects
+    assert isinstance(again.cause, SequenceGapError)
+    assert (0.0, LOG.run_id, 2) == (again.delay, again.cause.run_id, again.cause.expected)
+    assert [logging.WARNING] == [record.levelno for record in caplog.records]
+
+
+def test_a_run_that_is_alive_is_no_reason_to_warn(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, "rxruns"):
+        seen = follow(ends(), ends(), sends(LOG))
+
+    assert list(LOG) == seen.events
+    assert set() == {record.levelno for record in caplog.records} - {logging.DEBUG}
+
+
+def test_a_status_that_is_unknown_is_told_to_who_debugs(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, "rxruns"):
+        seen = follow(ends(), refuses(404, message="who knows", to="status"), sends(LOG))
+
+    assert list(LOG) == seen.events
+    told = [record.getMessage() for record in caplog.records if "unknown" in record.getMessage()]
+    assert [True] == [text.startswith(f"run {LOG.run_id}: its status is unknown: ") for text in told]
+    assert "who knows" in told[0]
+
+
+def test_a_delay_is_counted_from_the_opening_of_the_last_connection() -> None:
+    seen = follow(drops(), sends(LOG), resume=ResumePolicy(base_backoff=0.2, max_backoff=0.2))
+
+    (again,) = seen.reconnects
+    assert 0.0 < again.delay <= 0.2
+
+
+@pytest.mark.parametrize(("retry_after", "passes"), [(120, True), (121, False)])
+def test_a_service_may_ask_for_two_minutes(retry_after: int, passes: bool) -> None:
+    delays: list[float] = []
+    told = threading.Event()
+
+    def tell(value: LifecycleEvent) -> None:
+        if isinstance(value, Reconnecting):
+            delays.append(value.delay)
+            told.set()
+
+    seen = Followed()
+    with FakeRuns(refuses(503, retry_after=retry_after)) as service, service.client() as client:
+        with run_events(LOG.run_id, client=client, on_lifecycle=tell).subscribe(seen):
+            assert told.wait(30) if passes else seen.wait_end()
+    assert ([120.0] if passes else []) == delays
+
+
+# ---- the subscriber's own code ----
+
+
+@pytest.mark.parametrize("where", ["on_next", "on_lifecycle", "on_invalid"])
+def test_what_the_subscribers_code_raises_leaves_the_thread_as_it_is(where: str) -> None:
+    fault = LookupError("mine")
+    raised = threading.Event()
+
+    def raises(value: object) -> None:
+        raised.set()
+        raise fault
+
+    callbacks: dict[str, Callable[[Any], None]] = {where: raises} if where != "on_next" else {}
+    with uncaught() as died, FakeRuns(sends(BAD, LOG)) as service, service.client() as client:
+        options: dict[str, Any] = {"resume": QUICK, "on_invalid": lambda error: None} | callbacks
+        seen = Seen(raises) if where == "on_next" else Seen()
+        with suppress(LookupError):
+            subscription = run_events(LOG.run_id, client=client, **options).subscribe(seen)
+            assert raised.wait(30)
+            for thread in threading.enumerate():
+                if thread.name == "rxruns-reader":
+                    thread.join(30)
+            subscription.dispose()
+        assert 1 == len(service.streams)
+    assert [fault] == [one.exc_value for one in died]
+
+
+def test_a_run_may_be_named_by_its_text() -> None:
+    log = events.run(UUID(int=7)).is_canceled()
+    with FakeRuns(sends(log)) as service, service.client() as client:
+        seen = Seen()
+        with run_events(str(log.run_id), client=client).subscribe(seen):
+            seen.wait_end()
+    assert list(log) == seen.events
