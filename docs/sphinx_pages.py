@@ -7,6 +7,7 @@ and the sources of the examples stand below their table.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import os
 import pkgutil
@@ -35,6 +36,11 @@ APART = {"rxruns.operators", "rxruns.cli"}
 API = """\
 Made from the docstrings, which say the promise first, then the arguments with their units, then what is
 raised. The operators have :doc:`a page of their own </operators>`.
+"""
+
+INSIDE = """\
+For those who change it: the modules that are private, and may change without a word. Data goes one way,
+transport, framing, decoding, reader, operators, and nothing imports to its right.
 """
 
 FETCHED = re.compile(
@@ -195,12 +201,29 @@ def api_index(modules: list[ModuleType]) -> str:
     """The list of modules, with the first sentence of each."""
     rows = {f":mod:`{module.__name__}`": first_sentence(module) for module in modules}
     tree = ["", ".. toctree::", "   :hidden:", "", *(f"   {module.__name__}" for module in modules)]
-    return "\n".join([*heading("API reference"), API, *table(rows), *tree]) + "\n"
+    inside = ["", "Inside", "------", "", INSIDE, *table(private_modules())]
+    return "\n".join([*heading("API reference"), API, *table(rows), *inside, *tree]) + "\n"
+
+
+def private_modules() -> dict[str, str]:
+    """The first sentence of each module that is nobody's business, read and not imported."""
+    rows = {}
+    for path in sorted((ROOT / "rxruns").rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        if re.search(r"\._(?!_)", name):
+            told = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+            rows[f"``{name.removeprefix('rxruns.')}``"] = first_paragraph(told)
+    return rows
 
 
 def first_sentence(value: object) -> str:
-    """The first paragraph of a docstring on one line."""
-    return " ".join((value.__doc__ or "").partition("\n\n")[0].split()).rstrip(":")
+    """What a docstring says first."""
+    return first_paragraph(value.__doc__ or "")
+
+
+def first_paragraph(text: str) -> str:
+    """The first paragraph on one line."""
+    return " ".join(text.partition("\n\n")[0].split()).rstrip(":")
 
 
 def table(rows: dict[str, str]) -> list[str]:

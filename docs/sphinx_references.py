@@ -34,7 +34,10 @@ def resolve(
         return None
     target: str = node["reftarget"]
     name = target.removeprefix("rxruns.operators.").removeprefix("ops.")
-    place = ("operators", name) if name in OURS else documented(env, target, node["reftype"])
+    if name in OURS or target == "rxruns.operators":
+        place = ("operators", name if name in OURS else "")
+    else:
+        place = documented(env, target, node["reftype"])
     if place is not None:
         return make_refnode(app.builder, node["refdoc"], *place, content)
     return content if in_signature(node) or is_real(target, node.get("py:module")) else None
