@@ -46,6 +46,7 @@ SECTIONS: dict[str, Callable[[Plan, report.Report], None]] = {
     "latency": sections.latency_table,
     "idle": sections.idle_table,
     "streams": sections.streams_table,
+    "fleet": sections.fleet_tables,
     "operators": sections.operators_tables,
     "growth": sections.growth_table,
     "import": sections.import_table,

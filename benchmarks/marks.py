@@ -53,6 +53,8 @@ MARKS = {
         Mark("lone event, median", 0.3, 0.15, at_most=True),
         Mark("lone event, p99", 2, 0.4, at_most=True),
         Mark("200 streams at once / one stream, rate", 0.5, 0.85),
+        Mark("200 streams merged / one by one, rate", 0.7, 0.9),
+        Mark("1,000 streams disposed and free", 1, 0.3, at_most=True),
         Mark("memory of an idle stream", 80, 45, at_most=True),
         Mark("CPU of 300 idle streams", 1, 0, at_most=True),
         Mark("memory growth through four operators", 5, 1, at_most=True),

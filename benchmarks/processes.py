@@ -25,9 +25,9 @@ def rss() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
 
 
-def measured_alone(what: str, *arguments: object) -> Any:
-    """Run one of the functions below in a new process."""
-    command = [sys.executable, "-m", "benchmarks.processes", what, *map(str, arguments)]
+def measured_alone(what: str, *arguments: object, module: str = "benchmarks.processes") -> Any:
+    """Run one of the functions below, or of another module, in a new process."""
+    command = [sys.executable, "-m", module, what, *map(str, arguments)]
     answer: Any = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return answer
 

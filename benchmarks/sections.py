@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from benchmarks import growth, in_memory, latency, loopback
+from benchmarks import fleet, growth, in_memory, latency, loopback
 from benchmarks.corpus import MIXES
 from benchmarks.measuring import Sample, Spread, per_event, ratio, spread
 from benchmarks.processes import import_seconds, measured_alone
@@ -137,6 +137,38 @@ def streams_table(plan: Plan, report: Report) -> None:
         samples = growth.streams(server, counts, total, plan.rounds)
     _compare(report, f"Streams at once, {total:,} events in all", samples, "1", total)
     report.mark("200 streams at once / one stream, rate", ratio(samples, "1", "200"))
+
+
+def fleet_tables(plan: Plan, report: Report) -> None:
+    """Live streams in one process, opened and let go of; what merging them costs."""
+    module = "benchmarks.fleet"
+    with serving() as server:
+        lives = [
+            measured_alone("live", server, count, plan.idle_seconds, module=module)
+            for count in ([1, 100] if plan.quick else [1, 10, 100, 1_000])
+        ]
+        waiting = measured_alone("waiting_id_bytes", server, 20_000 if plan.quick else 200_000, module=module)
+        count, total = 200, plan.loopback_events * 20
+        samples = fleet.merging(server, count, total, plan.rounds)
+    columns = {
+        "streams": "streams",
+        "threads": "threads",
+        "descriptors": "descriptors",
+        "kib": "KiB a stream",
+        "open_cpu_ms": "CPU ms to open one",
+        "open_s": "s to open all",
+        "idle_percent": "CPU % while idle",
+        "dispose_s": "s in dispose",
+        "freed_s": "s until all is free",
+        "descriptors_left": "descriptors left",
+        "pool_warnings": "pool warnings",
+    }
+    report.table("Live streams", list(columns.values()), [[live[name] for name in columns] for live in lives])
+    report.table("An id that waits for its turn", ("", "bytes"), [("of an Observable", waiting)])
+    _compare(report, f"{count} streams, {total:,} events in all", samples, fleet.MERGED, total)
+    report.mark("200 streams merged / one by one, rate", ratio(samples, fleet.ALONE, fleet.MERGED))
+    if not plan.quick:
+        report.mark("1,000 streams disposed and free", _point(lives[-1]["freed_s"]), "s")
 
 
 def operators_tables(plan: Plan, report: Report) -> None:
