@@ -12,6 +12,7 @@ import importlib
 import os
 import pkgutil
 import re
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from types import ModuleType
 
@@ -60,23 +61,28 @@ def setup(app: Sphinx) -> dict[str, bool]:
 
 
 def write_pages(app: Sphinx) -> None:
-    """Write the pages of the modules and of the project, which git ignores."""
+    """Write the pages of the modules and of the project, which git ignores; remove those that are no more."""
+    pages = dict(generated())
+    for folder in ("api", "project"):
+        (DOCS / folder).mkdir(exist_ok=True)
+        for path in (DOCS / folder).iterdir():
+            if str(path.relative_to(DOCS)) not in pages:
+                path.unlink()
+    for name, text in pages.items():
+        path = DOCS / name
+        if not path.exists() or path.read_text("utf-8") != text:  # what is newer is built again
+            path.write_text(text, "utf-8")
+
+
+def generated() -> Iterator[tuple[str, str]]:
+    """Each page that is no file of this folder, by its name."""
     for file, name in PROJECT.items():
         if (ROOT / file).exists():
-            text = (ROOT / file).read_text("utf-8")
-            write(f"project/{name}.md", rewritten(text, (ROOT / file).parent))
+            yield f"project/{name}.md", rewritten((ROOT / file).read_text("utf-8"), (ROOT / file).parent)
     modules = public_modules()
     for module in modules:
-        write(f"api/{module.__name__}.rst", module_page(module, modules))
-    write("api/index.rst", api_index(modules))
-
-
-def write(name: str, text: str) -> None:
-    """Write a page, unless it is there: what is newer is built again."""
-    path = DOCS / name
-    path.parent.mkdir(exist_ok=True)
-    if not path.exists() or path.read_text("utf-8") != text:
-        path.write_text(text, "utf-8")
+        yield f"api/{module.__name__}.rst", module_page(module, modules)
+    yield "api/index.rst", api_index(modules)
 
 
 def adapt(app: Sphinx, page: str, source: list[str]) -> None:
