@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import importlib
 import inspect
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -61,6 +65,18 @@ LATE_IMPORTS = {
     "_prices": {"genai_prices"},
 }
 
+# Builtin exceptions that are raised on purpose, and where: protocols of Python, and bugs of who calls.
+MEANT = {
+    "aio": {"StopAsyncIteration"},
+    "charts": {"ModuleNotFoundError"},
+    "costs": {"AttributeError"},
+    "dask": {"ImportError"},
+    "devserver": {"LookupError", "TypeError"},
+    "iteration": {"StopIteration"},
+    "structschema": {"TypeError"},
+    "testing": {"AssertionError"},
+}
+
 FOREIGN = {"requests", "urllib3"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -97,6 +113,17 @@ def late_imports(tree: ast.AST) -> Iterator[str]:
 def parsed(path: Path) -> ast.Module:
     """A module's syntax tree."""
     return ast.parse(path.read_text("utf-8"), str(path))
+
+
+def public_modules() -> Iterator[ModuleType]:
+    """The modules that say what of them is public, but those whose extra is missing."""
+    for path in MODULES:
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        if not any(part.startswith("_") for part in name.split(".")):
+            with suppress(ImportError):
+                module = importlib.import_module(name)
+                if hasattr(module, "__all__"):
+                    yield module
 
 
 def relative(path: Path) -> str:
@@ -147,6 +174,29 @@ def test_the_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
 def test_the_public_face_is_small_and_there() -> None:
     assert len(rxruns.__all__) <= 30
     assert [] == [name for name in rxruns.__all__ if not hasattr(rxruns, name)]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_what_goes_wrong_has_a_type_of_ours(path: Path) -> None:
+    raised = {
+        name.id
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Raise) and node.exc is not None
+        for name in ast.walk(node.exc.func if isinstance(node.exc, ast.Call) else node.exc)
+        if isinstance(name, ast.Name) and inspect.isclass(getattr(builtins, name.id, None))
+    }
+    assert set() == raised - MEANT.get(part_of(path), set())
+
+
+def test_each_public_name_is_there_and_says_what_it_is() -> None:
+    silent = [
+        f"{module.__name__}.{name}"
+        for module in public_modules()
+        for name in module.__all__
+        if inspect.isroutine(getattr(module, name)) or inspect.isclass(getattr(module, name))
+        if not getattr(module, name).__doc__
+    ]
+    assert [] == silent
 
 
 def test_modules_fit_in_a_head() -> None:
