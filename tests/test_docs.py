@@ -37,6 +37,11 @@ def test_the_page_of_operators_has_all_of_ours(writer: dict[str, Any]) -> None:
     assert {name for name in ours if name.islower()} == set(writer["OURS"])
 
 
+def test_the_readme_names_all_of_ours(writer: dict[str, Any]) -> None:
+    section = (ROOT / "README.md").read_text("utf-8").partition("\n## Filter\n")[2].partition("```")[0]
+    assert [] == [name for name in writer["OURS"] if f"`{name}`" not in section]
+
+
 def _names(module: ModuleType) -> set[str]:
     return set(module.__all__)
 
