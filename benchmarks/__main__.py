@@ -49,6 +49,7 @@ SECTIONS: dict[str, Callable[[Plan, report.Report], None]] = {
     "fleet": sections.fleet_tables,
     "operators": sections.operators_tables,
     "growth": sections.growth_table,
+    "view": sections.view_table,
     "import": sections.import_table,
 }
 

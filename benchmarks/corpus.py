@@ -2,6 +2,7 @@
 
 ``stream``: as a streaming run has them, four events in five are text deltas.
 ``alike``: all 28 types, equally often.
+``deltas``: 99 events in a hundred are text deltas, as where models write at length.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ def chunks(mix: str, events: int, size: int, run_id: str = RUN_ID) -> Iterator[b
 @lru_cache(maxsize=4)
 def _period(mix: str, run_id: str) -> list[tuple[str, bytes, bytes]]:
     random = Random(7)
-    types = _streaming(random) if mix == "stream" else _alike()
+    types = _alike() if mix == "alike" else _streaming(random, 99 if mix == "deltas" else 4)
     return [(wire_type, *_split_line(wire_type, random, run_id)) for wire_type in islice(types, 5_040)]
 
 
@@ -162,10 +163,10 @@ def _split_line(wire_type: str, random: Random, run_id: str) -> tuple[bytes, byt
     return head, f",{text[1:]}\n".encode()
 
 
-def _streaming(random: Random) -> Iterator[str]:
+def _streaming(random: Random, deltas: int) -> Iterator[str]:
     others = cycle([name for name in (*_PLAN, *_NODE, *_SCHEDULER) if name not in ("node_failed",)])
     while True:
-        burst = [_DELTA] * 4 + [next(others)]
+        burst = [_DELTA] * deltas + [next(others)]
         random.shuffle(burst)
         yield from burst
 

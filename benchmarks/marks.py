@@ -57,6 +57,7 @@ MARKS = {
         Mark("1,000 streams disposed and free", 1, 0.3, at_most=True),
         Mark("memory of an idle stream", 80, 45, at_most=True),
         Mark("CPU of 300 idle streams", 1, 0, at_most=True),
+        Mark("watch / run_events", 1.15, 1.08, at_most=True),
         Mark("memory growth through four operators", 5, 1, at_most=True),
         Mark("import rxruns / its four libraries", 1.4, 1.1, at_most=True),
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from benchmarks import fleet, growth, in_memory, latency, loopback
+from benchmarks import fleet, growth, in_memory, latency, loopback, view
 from benchmarks.corpus import MIXES
 from benchmarks.measuring import Sample, Spread, per_event, ratio, spread
 from benchmarks.processes import import_seconds, measured_alone
@@ -203,6 +203,19 @@ def growth_table(plan: Plan, report: Report) -> None:
         events *= 10
     report.table("Events through four operators", ("", "events/CPU s", "events/s", "memory growth MiB"), rows)
     report.mark("memory growth through four operators", _point(max(0.0, rows[-1][3])), "MiB")
+
+
+def view_table(plan: Plan, report: Report) -> None:
+    """A run in a terminal, against the same run without a view."""
+    events = plan.loopback_events * 2
+    with serving() as server:
+        for mix in ("deltas", "stream"):
+            samples = view.measure(server, mix, events, plan.rounds)
+            _compare(
+                report, f"A run in a terminal, mix {mix}, {events:,} events", samples, view.PLAIN, events
+            )
+            if mix == "deltas":
+                report.mark("watch / run_events", ratio(samples, view.OURS, view.PLAIN))
 
 
 def import_table(plan: Plan, report: Report) -> None:

@@ -66,11 +66,14 @@ def _shown(view: RunView, panel: Panel, events: Observable[RunEvent]) -> Observa
     def subscribe(
         observer: abc.ObserverBase[RunEvent], scheduler: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
-        def on_next(event: RunEvent) -> None:
+        def guarded(event: RunEvent) -> None:
             try:
                 update(event)
             except Exception as error:  # a closed pipe, say
                 observer.on_error(error)
+
+        # A table is drawn by another thread; only a line that is printed can fail here.
+        on_next = update if view.is_live else guarded
 
         def on_error(error: Exception) -> None:
             if not isinstance(error, RunsError):

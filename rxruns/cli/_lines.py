@@ -21,10 +21,10 @@ from rxruns.events import (
     TerminalEvent,
 )
 
-__all__ = ["KEEP", "line", "summary"]
+__all__ = ["PIECES", "line", "summary"]
 
-KEEP = 2_000
-"""Characters of a node's text in the line of its end."""
+PIECES = 1_000
+"""Pieces of a node's text in the line of its end, a few letters each."""
 
 
 def line(event: RunEvent, panel: Panel) -> str:

@@ -16,8 +16,12 @@ from rxruns.state import NodeState, RunState
 
 __all__ = ["Exit", "Panel", "Row"]
 
+PIECES = 32
+"""Pieces of a node's text that are kept: those of a wide terminal's line. More of them would not fit into the
+processor's nearest cache, and cost as much as all the rest of the view."""
+
 KEEP = 240
-"""Characters of a node's text that are kept: more than a terminal is wide."""
+"""Characters that are kept of a piece: more than a terminal is wide."""
 
 
 class Exit(IntEnum):
@@ -51,12 +55,14 @@ class Panel:
     Args:
         run_id: the run, if it is known before its first event.
         prices: by (provider, model), for the cost.
-        keep: characters of each node's text.
+        pieces: how many of each node's text are kept; a line that tells all of it takes more than a table.
     """
 
-    def __init__(self, run_id: UUID | None = None, prices: Prices | None = None, keep: int = KEEP) -> None:
+    def __init__(
+        self, run_id: UUID | None = None, prices: Prices | None = None, pieces: int = PIECES
+    ) -> None:
         self._run_id = run_id
-        self._keep = keep
+        self._pieces = pieces
         self._said: dict[str, deque[str]] = {}
         self._empty = CostTotals(prices)
         self._costs: dict[str, CostTotals] = {}
@@ -74,8 +80,9 @@ class Panel:
         if type(event) is NodeOutputDelta:
             said = self._said.get(event.node_id)
             if said is not None:
-                if piece := event.delta.text_delta:
-                    said.append(piece[-self._keep :])
+                piece = event.delta.text_delta
+                if piece:
+                    said.append(piece if len(piece) < KEEP else piece[-KEEP:])
                 return
         self._fold(event)
 
@@ -94,9 +101,9 @@ class Panel:
         if not isinstance(event, NodeEvent):
             return
         if event.node_id not in self._said or isinstance(event, NodeStarted):
-            self._said[event.node_id] = deque(maxlen=self._keep)
+            self._said[event.node_id] = deque(maxlen=self._pieces)
         if isinstance(event, NodeOutputDelta):
-            self._said[event.node_id].append((event.delta.text_delta or "")[-self._keep :])
+            self._said[event.node_id].append((event.delta.text_delta or "")[-KEEP:])
         elif isinstance(event, NodeLLMCall):
             self._costs[event.node_id] = self.costs(event.node_id).step(event)
 
@@ -128,7 +135,7 @@ class Panel:
     def said(self, node_id: str) -> str:
         """The end of what a node has said since it started."""
         # `join` reads the pieces without a moment for the other thread to add one.
-        return "".join(self._said.get(node_id, ()))[-self._keep :]
+        return "".join(self._said.get(node_id, ()))
 
     def costs(self, node_id: str) -> CostTotals:
         """What the calls of a node took."""

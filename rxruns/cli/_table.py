@@ -1,4 +1,8 @@
-"""Runs as tables, as large as the terminal is: what is in trouble or at work is shown first."""
+"""Runs as tables, as large as the terminal is: what is in trouble or at work is shown first.
+
+The lines are laid out here, not by rich's tables, which take five times as long: a view is redrawn again and
+again.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TypeVar
 
-from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.measure import Measurement
-from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from rxruns.cli._panel import Panel, Row
@@ -45,27 +45,33 @@ _STYLES = {
 _FIRST = ("lost", "failed", "waiting", "running", "connecting", "canceled", "pending")
 _OPEN = (NodeStatus.PENDING, NodeStatus.RUNNING, NodeStatus.WAITING)
 
-TIME, TOKENS, COST, BAR = 60, 80, 100, 80
-"""Columns of a terminal from which on these are shown."""
+_STATUS = 11
+_NUMBERS = {"time": (9, 60), "tokens": (9, 80), "cost": (9, 100)}
+"""How wide a column is, and how wide a terminal has to be to have it."""
+
+_BAR = 12
+_WITH_BAR, _WITH_ID = 80, 120
+"""How wide a terminal has to be for a progress bar, and for whole run ids."""
 
 
-def tables(
-    panels: Sequence[Panel], now: datetime | None, width: int, height: int | None
-) -> Iterator[RenderableType]:
+def tables(panels: Sequence[Panel], now: datetime | None, width: int, height: int | None) -> Text:
     """All runs in that many columns and lines; None for as many lines as it takes."""
+    return Text("\n", no_wrap=True, overflow="ellipsis").join(_lines(panels, now, width, height))
+
+
+def _lines(panels: Sequence[Panel], now: datetime | None, width: int, height: int | None) -> Iterator[Text]:
     room = None if height is None else height - 1  # the cursor has a line, too
     shown, hidden = _fit(panels, lambda panel: panel.status, room)
-    spare = (
-        None if room is None else room - bool(hidden) - sum(1 + len(list(_notes(panel))) for panel in shown)
-    )
+    spare = None if room is None else room - bool(hidden) - sum(1 + len(_notes(panel)) for panel in shown)
     for panel in shown:
-        yield _headline(panel, now, width)
-        yield from _notes(panel)
+        rows = panel.rows(now)
+        yield _headline(panel, rows, now, width)
+        yield from (Text(_cut(f"  {printable(note)}", width), style) for note, style in _notes(panel))
         lines = None if spare is None else spare // len(shown) - 1  # without the header
-        if lines is None or lines > 0:
-            yield from _nodes(panel.rows(now), width, lines)
+        if rows and (lines is None or lines > 0):
+            yield from _nodes(rows, width, lines)
     if hidden:
-        yield Text(f"… {hidden}", style="dim")
+        yield Text(f"… {hidden}", "dim")
 
 
 def _fit(items: Sequence[T], status: Callable[[T], str], room: int | None) -> tuple[list[T], str]:
@@ -80,96 +86,95 @@ def _fit(items: Sequence[T], status: Callable[[T], str], room: int | None) -> tu
     return [item for place, item in enumerate(items) if place in kept], f"{more} more"
 
 
-def _headline(panel: Panel, now: datetime | None, width: int) -> RenderableType:
-    state, rows = panel.state, panel.rows(now)
+def _headline(panel: Panel, rows: Sequence[Row], now: datetime | None, width: int) -> Text:
+    state = panel.state
     ended = sum(row.status not in _OPEN for row in rows)
-    run_id = str(panel.run_id or "")
     seconds = panel.seconds(state.started_at, state.ended_at, now)
-    figures = [
-        f"{ended}/{len(rows)} nodes",
-        *([] if seconds is None else [duration(seconds)]),
-        totals(state.costs),
-    ]
+    figures = [f"{ended}/{len(rows)} nodes", *([] if seconds is None else [duration(seconds)])]
+    figures.append(totals(state.costs))
     if panel.reconnects:
         figures.append(f"{panel.reconnects} reconnect{'s' if panel.reconnects > 1 else ''}")
-    line = Table.grid(padding=(0, 2, 0, 0))
-    cells: list[RenderableType] = [
-        Text(f"run {run_id if width >= BAR else run_id[:8]}", "bold"),
-        _status(panel.status),
-    ]
-    if width >= BAR:
-        cells.append(ProgressBar(total=len(rows) or 1, completed=ended, width=12))
-    for _ in cells:
-        line.add_column(no_wrap=True)
-    line.add_column(no_wrap=True, overflow="ellipsis")
-    line.add_row(*cells, Text("  ".join(figures)))
+    run_id = str(panel.run_id or "")
+    line = Text.assemble(
+        (f"run {run_id if width >= _WITH_ID else run_id[:8]}", "bold"), "  ", _status(panel.status)
+    )
+    if width >= _WITH_BAR:
+        done = _BAR * ended // (len(rows) or 1)
+        line.append_text(Text.assemble("  ", ("━" * done, "green"), ("─" * (_BAR - done), "dim")))
+    line.append("  " + "  ".join(figures))
+    line.truncate(width, overflow="ellipsis")
     return line
 
 
-def _notes(panel: Panel) -> Iterator[Text]:
-    """What is wrong with a run, a line each."""
+def _notes(panel: Panel) -> list[tuple[str, str]]:
+    """What is wrong with a run, a line each, with its style."""
+    notes: list[tuple[str, str]] = []
     if panel.state.error is not None:
-        yield Text(
-            f"  {printable(panel.state.error.message)}", style="red", no_wrap=True, overflow="ellipsis"
-        )
+        notes.append((panel.state.error.message, "red"))
     if panel.error is not None:
-        yield Text(f"  {printable(str(panel.error))}", style="red", no_wrap=True, overflow="ellipsis")
+        notes.append((str(panel.error), "red"))
     elif panel.trouble:
-        yield Text(f"  {printable(panel.trouble)}", style="yellow", no_wrap=True, overflow="ellipsis")
+        notes.append((panel.trouble, "yellow"))
+    return notes
 
 
-def _nodes(rows: Sequence[Row], width: int, lines: int | None) -> Iterator[RenderableType]:
+def _nodes(rows: Sequence[Row], width: int, lines: int | None) -> Iterator[Text]:
     """The nodes of a run in so many lines, a header apart."""
     shown, hidden = _fit(rows, lambda row: row.status, lines)
-    if shown:
-        yield _node_table(shown, width)
-    if hidden:
-        yield Text(f"  … {hidden}", style="dim")
-
-
-def _node_table(rows: Sequence[Row], width: int) -> Table:
-    table = Table(box=None, header_style="dim", expand=True, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column("  node", no_wrap=True, max_width=max(12, width // 4))
-    table.add_column("status", no_wrap=True)
-    numbers = [name for name, least in (("time", TIME), ("tokens", TOKENS), ("cost", COST)) if width >= least]
-    for name in numbers:
-        table.add_column(name, no_wrap=True, justify="right")
-    table.add_column("text", no_wrap=True, ratio=1)
-    for row in rows:
-        cells = {
-            "time": "" if row.seconds is None else duration(row.seconds),
-            "tokens": f"{row.tokens:,}" if row.tokens else "",
-            "cost": "" if row.costs is None or not row.costs.requests else money(row.costs.usd),
-        }
-        failed = row.status == NodeStatus.FAILED
-        text = Text(printable(row.text), style="red") if failed else _Tail(printable(row.text))
-        table.add_row(
-            Text(f"  {printable(row.node_id)}"), _status(row.status), *(cells[name] for name in numbers), text
+    names = [printable(row.node_id) for row in shown]
+    room = min(max(map(cell_len, [*names, "node"])), max(12, width // 4))
+    numbers = [name for name, (_, least) in _NUMBERS.items() if width >= least]
+    header = _numbers({name: name for name in numbers})
+    yield Text(_cut(f"  {set_cell_size('node', room)}  {'status':{_STATUS}}{header}  text", width), "dim")
+    for row, name in zip(shown, names, strict=True):
+        figures = _figures(row)
+        line = Text.assemble(
+            f"  {set_cell_size(_cut(name, room), room)}  ",
+            _status(row.status),
+            _numbers({name: figures[name] for name in numbers}),
+            "  ",
         )
-    return table
+        text, left = printable(row.text), width - line.cell_len
+        if row.status == NodeStatus.FAILED:
+            line.append(_cut(text, left), "red")
+        else:
+            line.append(_end(text, left))
+        line.truncate(width)
+        yield line
+    if hidden:
+        yield Text(f"  … {hidden}", "dim")
+
+
+def _figures(row: Row) -> dict[str, str]:
+    return {
+        "time": "" if row.seconds is None else duration(row.seconds),
+        "tokens": f"{row.tokens:,}" if row.tokens else "",
+        "cost": money(row.costs.usd) if row.costs is not None and row.costs.requests else "",
+    }
+
+
+def _numbers(cells: dict[str, str]) -> str:
+    return "".join(f"  {cell:>{_NUMBERS[name][0]}}" for name, cell in cells.items())
 
 
 def _status(status: str) -> Text:
-    return Text(f"{_MARKS.get(status, '·')} {printable(status)}", style=_STYLES.get(status, ""))
+    shown = set_cell_size(f"{_MARKS.get(status, '·')} {printable(status)}", _STATUS)
+    return Text(shown, style=_STYLES.get(status, ""))
 
 
-class _Tail:
+def _cut(text: str, room: int) -> str:
+    """The beginning of a text, as much as there is room for."""
+    return text if cell_len(text) <= room else f"{set_cell_size(text, max(0, room - 1)).rstrip()}…"
+
+
+def _end(text: str, room: int) -> str:
     """The end of a text, as much as there is room for: what is said now stands there."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        room, text = options.max_width, self._text
-        if cell_len(text) > room:
-            text = text[-room:]
-            while text and cell_len(text) > room - 1:
-                text = text[1:]
-            text = f"…{text}"
-        yield Text(text, no_wrap=True, overflow="ellipsis")
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement(1, options.max_width)
+    if cell_len(text) <= room:
+        return text
+    text = text[max(0, len(text) - room) :]
+    while text and cell_len(text) >= room:
+        text = text[1:]
+    return f"…{text}"
 
 
 def totals(costs: CostTotals) -> str:

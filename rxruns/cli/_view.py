@@ -12,12 +12,12 @@ from uuid import UUID
 from reactivex import abc
 from reactivex.disposable import SerialDisposable
 from reactivex.scheduler import EventLoopScheduler
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.live import Live
 
 from rxruns.cli import _lines
 from rxruns.cli._output import Lines
-from rxruns.cli._panel import KEEP, Panel
+from rxruns.cli._panel import PIECES, Panel
 from rxruns.cli._table import tables
 from rxruns.costs import Prices
 from rxruns.events import RunEvent
@@ -100,7 +100,7 @@ class RunView:
         """The panel of a run, made when it is first asked for."""
         panel = self._panels.get(run_id)
         if panel is None:
-            panel = Panel(run_id, self._prices, KEEP if self.is_live else _lines.KEEP)
+            panel = Panel(run_id, self._prices, PIECES if self.is_live else _lines.PIECES)
             self._panels[run_id] = panel
         return panel
 
@@ -138,7 +138,7 @@ class RunView:
         if self._scheduler is not None and not self._is_replay:
             self._now = self._scheduler.now
         height = None if self._is_closing else self._console.height
-        return Group(*tables(self.panels, self._now, self._console.width, height))
+        return tables(self.panels, self._now, self._console.width, height)
 
 
 def _draws(console: Console) -> bool:

@@ -1,0 +1,38 @@
+"""What it costs to watch a run in a terminal, beyond following it."""
+
+from __future__ import annotations
+
+import os
+from uuid import UUID
+
+from rich.console import Console
+
+from benchmarks import loopback
+from benchmarks.corpus import RUN_ID
+from benchmarks.in_memory import drop
+from benchmarks.measuring import Sample, side_by_side
+from rxruns import RunsClient, run_events
+from rxruns.cli._following import follow
+from rxruns.cli._view import RunView
+
+OURS = "watch"
+PLAIN = "run_events"
+
+
+def measure(server: str, mix: str, events: int, rounds: int) -> dict[str, list[Sample]]:
+    """Samples of a run that is followed by a subscriber that does nothing, and of one that is watched."""
+    with RunsClient(api_key=loopback.KEY, base_url=f"{server}/{mix}/{events}/{32 * 1024}") as client:
+        return side_by_side(
+            {PLAIN: lambda: loopback.follow(client, drop), OURS: lambda: _watch(client, events)}, rounds
+        )
+
+
+def _watch(client: RunsClient, events: int) -> None:
+    """As ``rxruns watch`` does, in a terminal of 120 columns that takes everything at once."""
+    run_id = UUID(RUN_ID)
+    with open(os.devnull, "w") as terminal:
+        console = Console(file=terminal, force_terminal=True, width=120, height=40, color_system="256")
+        with RunView(console=console) as view:
+            panel = view.panel(run_id)
+            follow(view, {panel: run_events(run_id, client=client, on_lifecycle=panel.note)})
+    assert panel.last_seq == events, f"{panel.last_seq} of {events} events came"
