@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -22,6 +23,7 @@ from reactivex.disposable import SingleAssignmentDisposable
 from reactivex.scheduler import CurrentThreadScheduler, TrampolineScheduler
 
 from rxruns._arguments import check_id
+from rxruns._transport import Cancelled
 from rxruns.events import RunEvent
 
 __all__ = ["Merging", "RunNotFollowed"]
@@ -178,10 +180,14 @@ class Merging:
             self.fail(run, error)
 
     def emit(self, value: RunEvent | RunNotFollowed) -> None:
-        """Hand a value over when it is its turn."""
+        """Hand a value over when it is its turn.
+
+        Raises:
+            Cancelled: all was let go of before it could be handed over.
+        """
         with self._turn:
             if self._stopped:
-                return
+                raise Cancelled
             if self._busy:
                 self._due.append(partial(self._observer.on_next, value))
                 return
@@ -213,7 +219,8 @@ class Merging:
 
     def _report(self, error: Exception, *, run_id: UUID | None, last_seq: int) -> None:
         if self._emits:
-            self.emit(RunNotFollowed(run_id=run_id, error=error, last_seq=last_seq))
+            with suppress(Cancelled):
+                self.emit(RunNotFollowed(run_id=run_id, error=error, last_seq=last_seq))
         else:
             self._fail(error)
 

@@ -259,6 +259,8 @@ class EventReader:
                 raise Cancelled
             try:
                 on_next(event)
+            except Cancelled:  # let go of while it waited for its turn among merged runs
+                raise
             except BaseException as error:
                 raise _SubscriberError(error) from None
             self._cursor = seq

@@ -22,7 +22,7 @@ from rxruns.devserver import DevServer, Faults
 from rxruns.devserver.faults import CloseAfter, NoAnswer, Status
 from rxruns.errors import APIError, InvalidArgumentError, StreamInterruptedError
 from rxruns.events import RunEvent
-from rxruns.lifecycle import Closed
+from rxruns.lifecycle import Closed, Connected, LifecycleEvent
 from tests.conftest import eventually
 from tests.observing import Seen, reader_threads, run_of, uncaught
 from tests.soak import both_sizes, measured, patience
@@ -498,21 +498,26 @@ def test_dispose_inside_on_next_ends_all_and_nothing_follows(server: DevServer) 
 
 def test_dispose_of_a_paused_consumer_frees_all_the_others_when_it_returns(server: DevServer) -> None:
     ids = [server.add_run(events=run_of(5)).run_id for _ in range(6)]
-    paused, resume = threading.Event(), threading.Event()
+    resume, connected, closed = threading.Event(), threading.Semaphore(0), SimpleQueue[Closed]()
 
-    def pause(event: RunEvent) -> None:
-        paused.set()
-        assert resume.wait(HANG)
+    def on_lifecycle(value: LifecycleEvent) -> None:
+        if isinstance(value, Connected):
+            connected.release()
+        elif isinstance(value, Closed):
+            closed.put(value)
 
-    seen = Seen(pause)
+    seen = Seen(lambda event: resume.wait(HANG))
     with server.client() as client:
-        subscription = merge_runs(ids, client=client).subscribe(seen)
-        assert paused.wait(HANG)
-        subscription.dispose()  # while five readers have an event in hand
+        subscription = merge_runs(ids, client=client, on_lifecycle=on_lifecycle).subscribe(seen)
+        for _ in ids:
+            assert connected.acquire(timeout=HANG)
+        subscription.dispose()  # while five readers wait for their turn, with an event in hand
         resume.set()
+        last_seqs = sorted(closed.get(timeout=HANG).last_seq for _ in ids)
         assert eventually(lambda: [] == reader_threads())
-    assert 1 == len(seen.events)
+    assert 1 >= len(seen.events)
     assert not seen.ended
+    assert [0] * (6 - len(seen.events)) + [1] * len(seen.events) == last_seqs  # what was handed over
 
 
 # ---- the subscriber's own errors ----
