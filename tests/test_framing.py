@@ -143,7 +143,7 @@ def test_an_exception_of_the_bytes_passes_through_after_the_whole_lines() -> Non
 
 def test_framing_is_linear_in_a_long_line_and_in_many_lines() -> None:
     piece = b"x" * 1024
-    started = time.perf_counter()
+    started = time.thread_time()  # of this thread's own work: others may be busy
     assert 8 * 2**20 == len(next(iter(Lines([piece] * 8192 + [b"\n"]))))
     assert 80_000 == sum(1 for _ in Lines([b'{"seq":1}\n' * 80_000]))
-    assert time.perf_counter() - started < 20 * 2 * 0.3
+    assert time.thread_time() - started < 20 * 2 * 0.3
