@@ -78,7 +78,8 @@ def generated() -> Iterator[tuple[str, str]]:
     """Each page that is no file of this folder, by its name."""
     for file, name in PROJECT.items():
         if (ROOT / file).exists():
-            yield f"project/{name}.md", rewritten((ROOT / file).read_text("utf-8"), (ROOT / file).parent)
+            path = ROOT / file
+            yield f"project/{name}.md", rewritten(path.read_text("utf-8"), path.parent, DOCS / "project")
     modules = public_modules()
     for module in modules:
         yield f"api/{module.__name__}.rst", module_page(module, modules)
@@ -104,13 +105,13 @@ def refuse_other_hosts(app: Sphinx, error: Exception | None) -> None:
         raise ExtensionError(f"other hosts are asked by {', '.join(fetching)}")
 
 
-def rewritten(text: str, folder: Path) -> str:
-    """The text with each link to a file outside of this folder leading to the page that shows it."""
+def rewritten(text: str, folder: Path, page: Path | None = None) -> str:
+    """The text with its links, which start in `folder`, leading to pages, or to files as seen from `page`."""
 
     def replace(link: re.Match[str]) -> str:
         file = PurePosixPath(os.path.relpath(folder / link[1], ROOT))
-        place = on_site(file)
-        return f"]({place}{'' if '#' in place else link[2] or ''})" if place else link[0]
+        place = on_site(file) or os.path.relpath(ROOT / file, page or folder)
+        return f"]({place}{'' if '#' in place else link[2] or ''})"
 
     return LINK.sub(replace, text)
 
