@@ -121,14 +121,21 @@ def test_R02_dispose_in_a_phase_behind_tls_frees_thread_and_socket(
                 assert taken < MARK * patience(soaking)
 
 
+class SpeaksNoTLS(FakeRuns):
+    """It waits for the end of a header that never comes."""
+
+    @property
+    def url(self) -> str:
+        return super().url.replace("http:", "https:")
+
+
 @both_sizes
 def test_R02_dispose_during_the_tls_handshake_frees_thread_and_socket(
     authority: FakeAuthority, soaking: bool
 ) -> None:
     with session_that_trusts(authority) as session:
         for _ in range(100 if soaking else 3):
-            with FakeRuns() as service:  # speaks no TLS: it waits for the end of a header that never comes
-                service.url = service.url.replace("http:", "https:")
+            with SpeaksNoTLS() as service:
                 followed = Followed(service, session)
                 service.wait_connections(1)
                 taken = measured("R2", "dispose during the TLS handshake", followed.dispose(), MARK)

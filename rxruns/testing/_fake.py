@@ -7,6 +7,7 @@ from typing import Any
 
 from rxruns._retry import ResumePolicy, RetryPolicy
 from rxruns.client import RunsClient
+from rxruns.errors import InvalidArgumentError
 from rxruns.events import RunEvent
 from rxruns.testing import events
 from rxruns.testing._loopback import Loopback
@@ -41,6 +42,9 @@ class FakeRuns(Loopback):
         story: the steps.
         tls: the server's side of it; None: plain HTTP.
 
+    Raises:
+        InvalidArgumentError: `story` has what is no step.
+
     Attributes:
         api_key: one that a client may use; it is not checked.
 
@@ -56,7 +60,10 @@ class FakeRuns(Loopback):
 
     def __init__(self, *story: Step, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(tls)
-        self.api_key = "mr_sk_fake"
+        for step in story:
+            if not isinstance(step, Step):
+                raise InvalidArgumentError(f"story has {step!r}: call the step, as in drops()", field="story")
+        self.api_key: str = "mr_sk_fake"
         self._story = [step for step in story if step.to == "events"]
         self._told = [step for step in story if step.to != "events"]
         self._sent: list[RunEvent] = []

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Self
 
+from rxruns.errors import InvalidArgumentError
 from rxruns.testing._wire import Asked, Wire
 
 HANG = 30.0
@@ -28,8 +29,6 @@ class Loopback(ABC):
         requests: what was asked, in order.
         connections: how many there were.
         gone: set when a client's end of a connection was seen.
-        port: where it listens.
-        url: the base URL for a client.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
@@ -40,22 +39,39 @@ class Loopback(ABC):
         self._changed = threading.Condition()
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self.url: str = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}/api/v1"
+        self._port: int | None = None
 
     def __enter__(self) -> Self:
-        self._start(self._accept)
+        listener = socket.create_server(("127.0.0.1", 0))
+        self._port = listener.getsockname()[1]
+        self._open.add(listener)
+        self._start(self._accept, listener)
         return self
 
     def __exit__(self, *exception: object) -> None:
         with self._changed:
-            for sock in (self._listener, *self._open):
+            for sock in self._open:
                 with contextlib.suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(HANG)
-        self._listener.close()
+
+    @property
+    def port(self) -> int:
+        """Where it listens.
+
+        Raises:
+            InvalidArgumentError: it has not been started.
+        """
+        if self._port is None:
+            name = type(self).__name__
+            raise InvalidArgumentError(f"the service is not started: use `with {name}(...) as service`")
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """The base URL for a client."""
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}/api/v1"
 
     def wait_requests(self, count: int, timeout: float = HANG) -> list[Asked]:
         """The requests, once there are so many.
@@ -87,17 +103,18 @@ class Loopback(ABC):
         self._threads.append(thread)
         thread.start()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                sock, _ = self._listener.accept()
-            except OSError:
-                return
-            with self._changed:
-                self._open.add(sock)
-                self._start(self._serve, sock, self.connections)
-                self.connections += 1
-                self._changed.notify_all()
+    def _accept(self, listener: socket.socket) -> None:
+        with listener:
+            while True:
+                try:
+                    sock, _ = listener.accept()
+                except OSError:
+                    return
+                with self._changed:
+                    self._open.add(sock)
+                    self._start(self._serve, sock, self.connections)
+                    self.connections += 1
+                    self._changed.notify_all()
 
     def _serve(self, sock: socket.socket, number: int) -> None:
         plain = sock

@@ -209,6 +209,16 @@ def test_a_step_that_can_not_be_played_is_refused(tell: Callable[[], Step]) -> N
         tell()
 
 
+def test_a_service_that_was_not_started_says_so() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"use `with FakeRuns\(...\) as service`"):
+        FakeRuns(sends(LOG)).client()
+
+
+def test_a_step_that_was_not_called_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"call the step, as in drops\(\)"):
+        FakeRuns(sends(LOG), drops)  # type: ignore[arg-type]
+
+
 def test_waiting_for_what_is_never_asked_fails_the_test() -> None:
     with FakeRuns() as service, uncaught() as died:
         with pytest.raises(AssertionError, match="0 requests, not 1"):
