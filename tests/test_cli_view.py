@@ -47,6 +47,7 @@ from tests.making import CALL_ID, HASH, NOON, RUN
 from tests.observing import run_of
 from tests.waiting import user_ask, waiting
 
+SHORT = str(RUN)[:8]
 PRICES = {("openai", "gpt-5"): Price(1, 10)}
 
 
@@ -120,7 +121,7 @@ def test_a_run_at_work_is_a_table() -> None:
         terminal.panel.planned = ("draft", "edit")
 
         assert [
-            f"run {RUN}  ▶ running    ────────────  0/2 nodes  10.0 s  1,234 tokens  $0.0033",
+            f"run {SHORT}  ▶ running    ────────────  0/2 nodes  10.0 s  1,234 tokens  $0.0033",
             "  node   status            time     tokens       cost  text",
             "  draft  ▶ running        9.5 s      1,234    $0.0033  Once upon a time",
             "  edit   · pending",
@@ -140,7 +141,7 @@ def test_in_a_replay_the_time_is_that_of_the_last_event() -> None:
 
 def test_what_a_node_waits_for_is_said() -> None:
     with Terminal() as terminal:
-        assert "⏸ waiting" in (line := terminal.show(waiting(1), until=0.2)[2])
+        assert "‖ waiting" in (line := terminal.show(waiting(1), until=0.2)[2])
         assert line.endswith("waits for add")
         assert terminal.show(user_ask(2), until=0.4)[2].endswith("asks: Go on?")
 
@@ -155,7 +156,7 @@ def test_why_a_node_and_its_run_failed_is_said() -> None:
             until=0.2,
         )
 
-    assert lines[0].startswith(f"run {RUN}  ✘ failed     ━━━━━━━━━━━━  1/1 nodes  5.0 s")
+    assert lines[0].startswith(f"run {SHORT}  ✘ failed     ━━━━━━━━━━━━  1/1 nodes  5.0 s")
     assert "  the model is �[5mdown" == lines[1]
     assert "✘ failed" in lines[3] and lines[3].endswith("the model is �[5mdown")
 

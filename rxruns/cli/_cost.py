@@ -28,7 +28,7 @@ from rxruns.errors import RunsError
 from rxruns.events import RunEvent
 from rxruns.source import block_on
 
-__all__ = ["cost"]
+__all__ = ["cost", "table"]
 
 Costs: TypeAlias = dict[UUID, CostTotals]
 """By run: a log may hold several."""
@@ -64,9 +64,9 @@ def cost(sources: tuple[Source, ...], prices: Prices | None, as_json: bool, serv
         console = Console(highlight=False)
         if not console.is_terminal:
             console.width = FILE_WIDTH
-        with console.capture() as shown:
-            console.print(_table(costs, console))
-        Lines().write(shown.get().rstrip("\n"))
+        with console.capture() as captured:
+            console.print(table(costs, console))
+        Lines().write(captured.get().rstrip("\n"))
     for source, error in errors.items():
         click.echo(printable(f"rxruns: {source}: {error}"), err=True)
     return Exit.NOT_FOLLOWED if errors else Exit.SUCCEEDED
@@ -117,23 +117,24 @@ def _by_run(prices: Prices) -> Callable[[Observable[RunEvent]], Observable[Costs
     return ops.reduce(step, dict[UUID, CostTotals]())
 
 
-def _table(costs: Costs, console: Console) -> Table:
+def table(costs: Costs, console: Console) -> Table:
+    """Costs by run and model, and their sum."""
     is_wide = console.width >= WIDE or not console.is_terminal
-    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column("run", no_wrap=True)
-    table.add_column("model", overflow="fold")
+    shown = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), pad_edge=False)
+    shown.add_column("run", no_wrap=True)
+    shown.add_column("model", overflow="fold")
     for name in ("requests", "input", "output", "tokens", "cost"):
-        table.add_column(name, justify="right", no_wrap=True)
+        shown.add_column(name, justify="right", no_wrap=True)
     for run_id, totals in costs.items():
         run = str(run_id) if is_wide else str(run_id)[:8]
         for place, item in enumerate(totals.line_items):
             model = Text(printable(f"{item.provider or '?'}/{item.model or '?'}"))
-            table.add_row("" if place else run, model, *_figures(item))
+            shown.add_row("" if place else run, model, *_figures(item))
         if not totals.line_items:
-            table.add_row(run, Text("no calls", style="dim"))
+            shown.add_row(run, Text("no calls", style="dim"))
     runs = "1 run" if len(costs) == 1 else f"{len(costs)} runs"
-    table.add_row("total", runs, *_figures(_sum(costs)), style="bold")
-    return table
+    shown.add_row("total", runs, *_figures(_sum(costs)), style="bold")
+    return shown
 
 
 def _figures(costs: CostTotals | CostLineItem) -> list[str]:

@@ -27,7 +27,7 @@ T = TypeVar("T")
 _MARKS = {
     "pending": "·",
     "running": "▶",
-    "waiting": "⏸",
+    "waiting": "‖",
     "succeeded": "✔",
     "failed": "✘",
     "canceled": "⊘",
@@ -50,7 +50,7 @@ _NUMBERS = {"time": (9, 60), "tokens": (9, 80), "cost": (9, 100)}
 """How wide a column is, and how wide a terminal has to be to have it."""
 
 _BAR = 12
-_WITH_BAR, _WITH_ID = 80, 120
+_WITH_BAR, _WITH_ID = 80, 132
 """How wide a terminal has to be for a progress bar, and for whole run ids."""
 
 
@@ -135,8 +135,8 @@ def _nodes(rows: Sequence[Row], width: int, lines: int | None) -> Iterator[Text]
             "  ",
         )
         text, left = printable(row.text), width - line.cell_len
-        if row.status == NodeStatus.FAILED:
-            line.append(_cut(text, left), "red")
+        if row.status in (NodeStatus.FAILED, NodeStatus.WAITING):
+            line.append(_cut(text, left), _STYLES[row.status].removeprefix("bold "))
         else:
             line.append(_end(text, left))
         line.truncate(width)
