@@ -559,7 +559,7 @@ def test_what_on_lifecycle_raises_is_shown_and_ends_all(server: DevServer) -> No
 
 
 @both_sizes
-def test_all_of_a_thousand_streams_are_disposed_within_a_second(soaking: bool) -> None:
+def test_R18_all_of_a_thousand_streams_are_disposed_within_a_second(soaking: bool) -> None:
     streams = 1_000 if soaking else 100
     seen = Seen()
     with DevServer(keepalive=60.0) as server, server.client() as client:
