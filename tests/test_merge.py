@@ -349,8 +349,8 @@ def test_each_run_begins_where_a_store_of_cursors_says(server: DevServer) -> Non
 
         def life(events: int) -> list[tuple[UUID, int]]:
             followed = merge_runs(ids, max_concurrent=1, client=client, after_seq=store.get)
-            kept = followed.pipe(ops.checkpoint(store), ops.take(events))
-            return block_on(kept.pipe(ops.map(lambda event: (event.run_id, event.seq)), ops.to_list())) or []
+            named = followed.pipe(ops.take(events), ops.checkpoint(store))  # stored before it completes
+            return block_on(named.pipe(ops.map(lambda event: (event.run_id, event.seq)), ops.to_list())) or []
 
         told = life(8) + life(8) + life(8)
     assert [(run_id, seq) for run_id in ids for seq in range(1, 7)] == told
