@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks import report, sections
+from benchmarks import cluster, report, sections
 from benchmarks.marks import Figure
 from benchmarks.sections import Plan
 
@@ -38,6 +38,8 @@ PEERS = (
     "pydantic",
     "httpx",
     "orjson",
+    "dask",
+    "duckdb",
 )
 
 SECTIONS: dict[str, Callable[[Plan, report.Report], None]] = {
@@ -51,6 +53,7 @@ SECTIONS: dict[str, Callable[[Plan, report.Report], None]] = {
     "growth": sections.growth_table,
     "view": sections.view_table,
     "import": sections.import_table,
+    "cluster": cluster.cluster_tables,
 }
 
 

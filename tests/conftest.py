@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +71,19 @@ def eventually(holds: Callable[[], bool], *, within: float = HANG) -> bool:
     return True
 
 
+def running_threads() -> set[threading.Thread]:
+    """All but the thread that Dask keeps for the life of a process, once it has served a cluster."""
+    return {thread for thread in threading.enumerate() if not thread.name.startswith("Dask-Offload")}
+
+
 @pytest.fixture
 def no_leaks() -> Iterator[None]:
     """Threads and descriptors are, soon after the test, what they were before it."""
-    threads, descriptors = set(threading.enumerate()), open_descriptors()
+    resource_tracker.ensure_running()  # started with the first process of a cluster, kept to the end
+    threads, descriptors = running_threads(), open_descriptors()
     yield
-    eventually(lambda: set(threading.enumerate()) <= threads and open_descriptors() <= descriptors)
-    assert set() == set(threading.enumerate()) - threads
+    eventually(lambda: running_threads() <= threads and open_descriptors() <= descriptors)
+    assert set() == running_threads() - threads
     assert set() == open_descriptors() - descriptors
 
 

@@ -16,6 +16,7 @@ EXPECTED = {
     "checkpointed_consumer": ["the first life\n1 run_compiled", "the second life\n5 ", "14 run_completed"],
     "compare_models": ["."],
     "cost_of_several_runs": ["anthropic/claude-sonnet-4-5: 5 calls", "together 10", "the service says 0."],
+    "cost_on_a_cluster": ["from the service: 80 calls, ", "from four logs: 80 calls, "],
     "errors_handled": ["reads {{topci}}", "$.nodes[0].model", "NOT_FOUND", "out of ideas", "any of them"],
     "follow_a_fleet": ["claude-sonnet-4-5: 20 calls, ", "gpt-4o: 20 calls, "],
     "filter_one_node": ["Because every a find"],
@@ -28,7 +29,7 @@ EXPECTED = {
     "tools_with_retries": ["attempt 1: no route\nattempt 2: reset by peer\nthe model hears: fair in "],
 }
 
-NEEDS = {"logs_to_parquet": "duckdb"}
+NEEDS = {"cost_on_a_cluster": "distributed", "logs_to_parquet": "duckdb"}
 
 
 @pytest.mark.parametrize("name", EXPECTED)

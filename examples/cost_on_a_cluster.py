@@ -1,0 +1,51 @@
+"""Add up what forty runs cost on a Dask cluster, from the service and again from recorded logs.
+
+Here the cluster is two processes; a cluster of many machines is used in the same way.
+"""
+
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest.mock import patch
+
+from distributed import Client
+
+from rxruns import CostTotals, Price, RunsClient, block_on, merge_runs, ops
+from rxruns.dask import fold_logs, fold_runs
+from rxruns.devserver import PRICES, DevServer
+from rxruns.workflow import chain, llm
+
+spec = chain(
+    [llm("draft", user="[[tokens: 300]]"), llm("polish", user="Polish: {{draft}}", model="gpt-4o")],
+    model="claude-sonnet-4-5",
+)
+prices = {model: Price(*usd) for model, usd in PRICES.items()}
+
+
+def main(client: RunsClient, directory: str) -> None:
+    run_ids = [client.create(spec).run_id for _ in range(40)]
+
+    # Without the address of a scheduler this starts a LocalCluster.
+    with Client(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0"):
+        folded = fold_runs(run_ids, CostTotals(prices))
+        show("from the service", folded.value)
+        for run_id, error in folded.errors.items():
+            print(f"{run_id} could not be read: {error}")
+
+        for part in range(4):
+            path = Path(directory, f"runs-{part}.ndjson")
+            block_on(merge_runs(run_ids[part::4], client=client).pipe(ops.record(path)))
+        show("from four logs", fold_logs(f"{directory}/*.ndjson", CostTotals(prices)))
+
+
+def show(source: str, totals: CostTotals) -> None:
+    assert totals.usd is not None, f"no price for {totals.unpriced}"
+    print(f"{source}: {totals.requests} calls, {totals.total_tokens} tokens, ${totals.usd:.6f}")
+
+
+if __name__ == "__main__":
+    with DevServer() as server, server.client() as client, TemporaryDirectory() as directory:
+        # The workers inherit the environment. Elsewhere it is set where they are started, or shared.
+        service = {"MODELRELAY_API_KEY": server.api_key, "MODELRELAY_API_BASE_URL": server.url}
+        with patch.dict(os.environ, service):
+            main(client, directory)
