@@ -98,7 +98,10 @@ def _read(file: Readable, buffer: bytearray, filled: int, wanted: int | None) ->
     """Read behind what the buffer holds, make room where it is full: how many bytes came, 0 at the end."""
     if filled == len(buffer):
         buffer.extend(bytes(filled))
-    room = len(buffer) - filled if wanted is None else max(0, min(wanted, len(buffer) - filled))
+    room = min(
+        BLOCK, len(buffer) - filled
+    )  # never more: of the lines in there, only the first can be too long
+    room = room if wanted is None else max(0, min(room, wanted))
     with memoryview(buffer) as view, view[filled : filled + room] as free:
         return file.readinto(free) if room else 0
 

@@ -69,6 +69,8 @@ def test_blocks_are_whole_lines_and_all_of_them(data: bytes) -> None:
 @example(lines=[b"x" * 11, b"y"], ended=True)
 @example(lines=[b"a", b"x" * 40, b"y" * 10, b"z" * 10], ended=False)
 @example(lines=[b"x" * 100], ended=False)
+@example(lines=[b"x" * 11, b"", b"x" * 11], ended=False)
+@example(lines=[b"x" * 30, b"y", b"x" * 11, b"z" * 5], ended=True)
 @examples(300)
 @given(lines=st.lists(st.integers(0, 50).map(lambda size: b"x" * size), max_size=8), ended=st.booleans())
 def test_a_line_that_is_too_long_is_told_and_the_others_come(lines: list[bytes], ended: bool) -> None:
