@@ -52,6 +52,7 @@ SECTIONS: dict[str, Callable[[Plan, report.Report], None]] = {
     "operators": sections.operators_tables,
     "growth": sections.growth_table,
     "view": sections.view_table,
+    "page": sections.page_table,
     "import": sections.import_table,
     "cluster": cluster.cluster_tables,
 }

@@ -59,6 +59,7 @@ MARKS = {
         Mark("CPU of 300 idle streams", 1, 0, at_most=True),
         Mark("watch / run_events", 1.15, 1.08, at_most=True),
         Mark("memory growth through four operators", 5, 1, at_most=True),
+        Mark("page of 100,000 events, opening", 3, 1, at_most=True),
         Mark("import rxruns / its four libraries", 1.4, 1.1, at_most=True),
         Mark("two workers / two plain processes, gain", 0.9, 1.0),
         Mark("one worker / plain fold, time", 1.25, 1.12, at_most=True),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from benchmarks import fleet, growth, in_memory, latency, loopback, view
+from benchmarks import fleet, growth, in_memory, latency, loopback, page, view
 from benchmarks.corpus import MIXES
 from benchmarks.measuring import Sample, Spread, per_event, ratio, spread
 from benchmarks.processes import import_seconds, measured_alone
@@ -216,6 +217,17 @@ def view_table(plan: Plan, report: Report) -> None:
             )
             if mix == "deltas":
                 report.mark("watch / run_events", ratio(samples, view.OURS, view.PLAIN))
+
+
+def page_table(plan: Plan, report: Report) -> None:
+    """The page of a long run, in a browser."""
+    if not page.has_browser():
+        print("page: skipped, there is no Chromium here", file=sys.stderr)
+        return
+    figures = page.measure(3 if plan.quick else plan.rounds)
+    title = f"Page of {page.EVENTS:,} events"
+    report.table(title, ("", "measured"), [(name, spread(values)) for name, values in figures.items()])
+    report.mark("page of 100,000 events, opening", spread(figures["opening, wall s"]), "s")
 
 
 def import_table(plan: Plan, report: Report) -> None:

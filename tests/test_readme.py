@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from rxruns import workflow
+from rxruns import charts, workflow
+from rxruns.costs import CostTotals
 from rxruns.devserver import DevServer
 from tests.conftest import ROOT
 
@@ -38,9 +39,18 @@ def blocks_of(page: Path) -> Iterator[Block]:
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 
 
+@pytest.fixture(scope="module")
+def renderer(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The renderer of charts keeps threads and descriptors from its first chart on: no leak of a page."""
+    charts.save(charts.cost_by_model(CostTotals()), tmp_path_factory.mktemp("charts") / "first.svg")
+
+
 @pytest.fixture
-def service(no_leaks: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[DevServer]:
+def service(
+    renderer: None, no_leaks: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[DevServer]:
     """A service that the environment names, as the README tells people to. It leaves nothing behind."""
+    monkeypatch.chdir(tmp_path)  # where files are written that a block names
     with DevServer(seed=7) as server:
         monkeypatch.setenv("MODELRELAY_API_KEY", server.api_key)
         monkeypatch.setenv("MODELRELAY_API_BASE_URL", server.url)

@@ -37,7 +37,7 @@ function showHead({ run, nodes, costs, note }) {
   const took = (run.ended ?? run.now) - (run.started ?? 0);
   const facts = [
     [run.open ? "Open for" : "Took", duration(took), `from ${new Date(run.began).toISOString().slice(0, 19).replace("T", " ")} UTC`],
-    ["Nodes", count(nodes.length), by.filter(([, number]) => number).map(([status, number]) => element("span", {}, `${MARKS[status]} ${count(number)} ${status} `))],
+    ["Nodes", count(nodes.length), by.filter(([, number]) => number).map(([status, number]) => element("span", {}, `${MARKS[status]} ${count(number)} ${status}`))],
     ["Model calls", count(costs.calls), costs.unmetered ? `${count(costs.unmetered)} without usage` : counted(costs.lines.length, "model")],
     ["Tokens", count(costs.tokens), `${count(costs.input)} in, ${count(costs.output)} out`],
     ["Cost", costs.cost, costs.known ? "" : "some model has no price"],

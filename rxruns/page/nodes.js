@@ -130,7 +130,7 @@ function nodeParts(node, run, text, showEvents) {
     statusText(attempt.status),
     attempt.start === null ? `not seen, before ${offset(attempt.seen)}` : offset(attempt.start),
     attempt.end === null ? "open" : duration(attempt.end - (attempt.start ?? attempt.seen)),
-    duration(waitedOf(attempt, run.now)),
+    duration(waitedOf(attempt, run.now) || null),
     count(attempt.tokens),
   ]);
   const table = element(
