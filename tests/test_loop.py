@@ -146,8 +146,15 @@ async def by_cancel(client: RunsClient, run_id: Any) -> None:
 
 
 async def by_timeout(client: RunsClient, run_id: Any) -> None:
+    loop = asyncio.get_running_loop()
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(aio.last(run_events(run_id, client=client)), 0.05)
+        async with asyncio.timeout(None) as limit:
+
+            def trip_when_idle(event: RunEvent) -> None:
+                if event.seq == 8:
+                    loop.call_soon_threadsafe(limit.reschedule, loop.time())
+
+            await aio.last(run_events(run_id, client=client).pipe(ops.tap(trip_when_idle)))
 
 
 async def by_aclose(client: RunsClient, run_id: Any) -> None:
