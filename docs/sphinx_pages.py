@@ -99,7 +99,7 @@ def adapt(app: Sphinx, page: str, source: list[str]) -> None:
 
 def refuse_other_hosts(app: Sphinx, error: Exception | None) -> None:
     """The site is files alone: fail if a page would fetch something from elsewhere."""
-    files = [*Path(app.outdir).rglob("*.html"), *Path(app.outdir).rglob("*.css")]
+    files = [file for kind in ("html", "css", "svg") for file in Path(app.outdir).rglob(f"*.{kind}")]
     fetching = [file.name for file in files if FETCHED.search(file.read_text("utf-8"))]
     if fetching and error is None:
         raise ExtensionError(f"other hosts are asked by {', '.join(fetching)}")
