@@ -93,6 +93,13 @@ def test_a_run_at_the_service_is_drawn_as_it_is_now(
     assert (0, f"{page}: 4 events, ► running\n") == (code, said)
 
 
+def test_a_long_run_is_read_to_its_end(rxruns: Rxruns, service: DevServer, tmp_path: Path) -> None:
+    page = tmp_path / "run.html"
+    long = service.add_run(events=run_of(2_500)).run_id
+
+    assert (0, f"{page}: 2,504 events, ✓ succeeded\n") == rxruns("timeline", long, "-o", page)
+
+
 def test_a_run_that_failed_is_drawn_all_the_same(rxruns: Rxruns, service: DevServer, tmp_path: Path) -> None:
     failed = service.add_run(events=run_of(1, ends="run_failed")).run_id
     page = tmp_path / "run.html"

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import os
 import re
+import runpy
 import stat
 from datetime import timedelta
 from pathlib import Path
@@ -31,6 +32,7 @@ from rxruns.events import (
 from rxruns.page import RunPage, write_page
 from rxruns.page._document import json_block
 from tests import records
+from tests.conftest import ROOT
 from tests.making import (
     CALL_ID,
     NOON,
@@ -260,6 +262,23 @@ def test_a_file_keeps_its_permissions_and_a_link_stays_one(tmp_path: Path) -> No
     assert 0o640 == stat.S_IMODE(path.stat().st_mode)
     assert link.is_symlink()
     assert path.read_text("utf-8").startswith("<!doctype html>")
+
+
+def test_events_are_written_as_a_page_in_one_call(tmp_path: Path) -> None:
+    page = write_page(tmp_path / "run.html", in_turn(node_started(), node_succeeded()))
+
+    assert "succeeded" == page.state.nodes["draft"].status
+    assert page.html() == (tmp_path / "run.html").read_text("utf-8")
+
+
+def test_the_run_of_the_screenshots_has_all_that_they_are_to_show() -> None:
+    events = runpy.run_path(str(ROOT / "docs/screenshots/sample.py"))["events"]()
+    content = told(*events)
+    attempts = [attempt["status"] for node in content["nodes"] for attempt in node["attempts"]]
+
+    assert list(range(1, len(events) + 1)) == [event.seq for event in events]
+    assert ("waiting", 2) == (content["run"]["status"], attempts.count("failed"))
+    assert [1] == [len(node["questions"]) for node in content["nodes"] if node["questions"]]
 
 
 def test_a_new_file_has_the_permissions_that_files_have_here(tmp_path: Path) -> None:
