@@ -37,9 +37,12 @@ def subscribe_on_thread(
 
     def subscribe(_: object = None, __: Any = None) -> None:
         if not subscription.is_disposed:
-            subscription.disposable = source.subscribe(
-                observer.on_next, observer.on_error, observer.on_completed
-            )
+            try:
+                subscription.disposable = source.subscribe(
+                    observer.on_next, observer.on_error, observer.on_completed
+                )
+            except Exception as error:  # nobody else on this thread would tell who waits for the end
+                observer.on_error(error)
 
     def run() -> None:
         CurrentThreadScheduler.singleton().schedule(subscribe)

@@ -79,6 +79,15 @@ def test_an_error_is_raised_after_the_values_before_it_and_nothing_follows() -> 
     assert [] == list(values)
 
 
+def test_a_source_that_can_not_be_subscribed_to_ends_the_loop_with_its_error() -> None:
+    class Broken(Observable[int]):
+        def subscribe(self, *arguments: Any, **options: Any) -> Any:
+            raise LookupError("no source")
+
+    with pytest.raises(LookupError, match="no source"):
+        list(iterate(Broken()))
+
+
 def test_the_source_is_held_up_while_the_loop_is_slow() -> None:
     emitting = Emitting()
     with iterate(emitting.source, capacity=3) as values:

@@ -13,6 +13,7 @@ import pytest
 
 from rxruns import ResumePolicy, run_events
 from rxruns.errors import (
+    InvalidArgumentError,
     RunsError,
     SequenceGapError,
     StreamInterruptedError,
@@ -20,7 +21,7 @@ from rxruns.errors import (
     StreamTimeoutError,
     TransportError,
 )
-from rxruns.lifecycle import LifecycleEvent, Reconnecting
+from rxruns.lifecycle import Closed, LifecycleEvent, Reconnecting
 from rxruns.testing import QUICK, FakeRuns, RunLog, Step, drops, ends, events, hangs, refuses, sends
 from tests.observing import Seen, uncaught
 
@@ -279,6 +280,47 @@ def test_what_the_subscribers_code_raises_leaves_the_thread_as_it_is(where: str)
             subscription.dispose()
         assert 1 == len(service.streams)
     assert [fault] == [one.exc_value for one in died]
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "words"),
+    [
+        ({"on_invalid": "skip"}, "on_invalid", "on_invalid has to be 'raise' or a function, not 'skip'"),
+        ({"limit": 0}, "limit", "limit is 0"),
+        ({"after_seq": -1}, "after_seq", "after_seq is -1"),
+    ],
+)
+def test_an_option_that_can_not_be_meant_is_refused_at_once(
+    options: dict[str, Any], field: str, words: str
+) -> None:
+    with pytest.raises(InvalidArgumentError, match=words) as caught:
+        run_events(LOG.run_id, **options)
+    assert field == caught.value.field
+
+
+def test_events_come_on_a_daemon_thread_of_the_readers_name() -> None:
+    thread = follow(sends(LOG)).thread
+
+    assert thread is not None
+    assert ("rxruns-reader", True) == (thread.name, thread.daemon)
+
+
+def test_who_disposes_is_told_of_the_end_by_the_lifecycle_alone() -> None:
+    told: list[LifecycleEvent] = []
+    closed = threading.Event()
+
+    def tell(value: LifecycleEvent) -> None:
+        told.append(value)
+        if isinstance(value, Closed):
+            closed.set()
+
+    seen = Seen()
+    with FakeRuns(sends(LOG[:2]), hangs()) as service, service.client() as client:
+        with run_events(LOG.run_id, client=client, on_lifecycle=tell).subscribe(seen):
+            seen.wait_count(2)
+        assert closed.wait(30)
+    assert not seen.ended
+    assert Closed(run_id=LOG.run_id, last_seq=2, error=None) == told[-1]
 
 
 def test_a_run_may_be_named_by_its_text() -> None:
