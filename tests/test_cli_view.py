@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import io
+import logging
 import os
 import pty
 import re
@@ -23,6 +24,7 @@ from reactivex.scheduler import HistoricalScheduler
 from rich.cells import cell_len
 from rich.console import Console
 
+from rxruns.cli import _told_warnings
 from rxruns.cli._panel import KEEP, PIECES, Panel
 from rxruns.cli._view import REDRAWS, RunView, pause
 from rxruns.costs import Price
@@ -86,7 +88,7 @@ class Terminal:
             file=self.file, width=width, height=height, force_terminal=True, color_system="truecolor"
         )
         self.clock = HistoricalScheduler(NOON)
-        self.view = RunView(PRICES, self.console, self.clock, **options)
+        self.view = RunView(PRICES, self.console, self.clock, cpu=lambda: 0.0, **options)
         self.panel = self.view.panel(RUN)
 
     def __enter__(self) -> Terminal:
@@ -179,6 +181,17 @@ def test_reconnects_are_counted_and_trouble_is_shown_while_it_lasts() -> None:
         assert "reconnecting" not in "".join(terminal.show(until=0.4))
 
 
+def test_warnings_stand_above_the_table() -> None:
+    with _told_warnings(), Terminal() as terminal:
+        terminal.show(*RUNNING, until=0.2)
+        logging.getLogger("rxruns").warning("reconnecting\x1b[2J")
+        terminal.show(until=0.4)
+        assert "▶ running" in terminal.lines()[0]
+        logging.getLogger("rxruns").warning("again")
+        before, _, after = terminal.file.getvalue().rpartition("rxruns: again")
+        assert (True, True) == ("▶ running" in before, "▶ running" in after)
+
+
 def test_a_run_that_is_lost_says_why() -> None:
     with Terminal() as terminal:
         terminal.panel.error = RunsError("no more")
@@ -225,7 +238,7 @@ def test_what_does_not_fit_is_counted_and_what_is_in_trouble_is_shown() -> None:
         assert ["node30", "node31", "node32", "node33", "node34", "node35"] == [
             line.split()[0] for line in lines[2:-1]
         ]
-        assert "  … 30 succeeded, 4 running more" == lines[-1]
+        assert "  … 34 more: 30 succeeded, 4 running" == lines[-1]
     assert 42 == len(terminal.lines()) - 1, "at the end all of them are left on the screen"
 
 
@@ -235,7 +248,7 @@ def test_more_runs_than_lines_are_counted_too() -> None:
             terminal.view.panel(UUID(int=number))
         lines = terminal.show(*RUNNING, until=0.2)
     assert len(lines) < 8
-    assert lines[-1] == "… 15 connecting more"
+    assert lines[-1] == "… 15 more: 15 connecting"
 
 
 def test_at_most_ten_redraws_a_second_whatever_comes() -> None:

@@ -7,6 +7,7 @@ Ctrl-C, 141 who read the output has gone.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -103,7 +104,8 @@ class _Told(logging.Handler):
     """Shows what the library warns of, such as reconnects."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(f"rxruns: {printable(record.getMessage())}", err=True)
+        # Not `click.echo`, which writes past what rich puts there to keep a table and lines apart.
+        sys.stderr.write(f"rxruns: {printable(record.getMessage())}\n")
 
 
 @contextmanager

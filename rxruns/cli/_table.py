@@ -83,7 +83,8 @@ def _fit(items: Sequence[T], status: Callable[[T], str], room: int | None) -> tu
     kept = set(ranked[: max(0, room - 1)])
     rest = Counter(status(item) for place, item in enumerate(items) if place not in kept)
     more = ", ".join(f"{count} {printable(name)}" for name, count in rest.items())
-    return [item for place, item in enumerate(items) if place in kept], f"{more} more"
+    shown = [item for place, item in enumerate(items) if place in kept]
+    return shown, f"{len(items) - len(shown)} more: {more}"
 
 
 def _headline(panel: Panel, rows: Sequence[Row], now: datetime | None, width: int) -> Text:

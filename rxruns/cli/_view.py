@@ -52,6 +52,7 @@ class RunView:
         console: where to print; None for standard output.
         scheduler: when to redraw, and the time of nodes at work; None for a thread of its own.
         is_replay: the events are old: nodes at work are as old as the last event.
+        cpu: seconds of CPU that the calling thread has taken, to redraw less often where it takes long.
     """
 
     def __init__(
@@ -61,11 +62,13 @@ class RunView:
         scheduler: abc.SchedulerBase | None = None,
         *,
         is_replay: bool = False,
+        cpu: Callable[[], float] = time.thread_time,
     ) -> None:
         self._prices = prices
         self._console = console or Console(highlight=False)
         self.is_live = _draws(self._console)
         self._is_replay = is_replay
+        self._cpu = cpu
         self._panels: dict[UUID | None, Panel] = {}
         self._own = EventLoopScheduler() if self.is_live and scheduler is None else None
         self._scheduler = scheduler or self._own
@@ -129,9 +132,9 @@ class RunView:
 
     def _redraw(self, scheduler: abc.SchedulerBase, state: object = None) -> None:
         """Draw, and again after a while. On the scheduler's thread, but for the first time."""
-        before = time.thread_time()
+        before = self._cpu()
         self._live.refresh()
-        due = timedelta(seconds=pause(time.thread_time() - before))
+        due = timedelta(seconds=pause(self._cpu() - before))
         self._timer.disposable = scheduler.schedule_relative(due, self._redraw)
 
     def _renderable(self) -> RenderableType:
