@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -78,7 +79,7 @@ class Merging:
         self._due: deque[Callable[[], object]] = deque()
         # The runs. Nobody waits for the turn, or calls foreign code, with this lock held.
         self._changed = threading.Condition()
-        self._ids: abc.DisposableBase = SingleAssignmentDisposable()
+        self._ids = SingleAssignmentDisposable()
         self._taken = 0
         self._no_more = False
         self._waiting: deque[UUID] = deque()
@@ -90,7 +91,7 @@ class Merging:
 
     def subscribe_to(self, run_ids: Observable[Any], scheduler: abc.SchedulerBase | None) -> None:
         """Follow the runs whose ids are emitted; those that find no place wait for one."""
-        self._ids = ids = SingleAssignmentDisposable()
+        ids = self._ids
 
         def subscribe(_: abc.SchedulerBase, state: object = None) -> None:
             if not ids.is_disposed:
@@ -101,7 +102,7 @@ class Merging:
 
     def iterate(self, run_ids: Iterable[Any]) -> None:
         """Follow the runs whose ids are iterated over, each asked for when there is a place for it."""
-        iterator = iter(run_ids)
+        iterator = chain.from_iterable((run_ids,))  # which calls `iter` on the thread, too
 
         def run() -> None:
             while self._wait_for_place():

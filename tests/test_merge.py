@@ -153,6 +153,15 @@ def test_an_iterable_that_raises_ends_all_with_its_own_error(server: DevServer) 
         assert server.wait_for(lambda server: server.streams == 0)
 
 
+def test_an_iterable_that_can_not_even_begin_ends_with_its_own_error() -> None:
+    class Gone:
+        def __iter__(self) -> Iterator[UUID]:
+            raise OSError("the queue is gone")
+
+    with DevServer() as server, server.client() as client, pytest.raises(OSError, match="the queue is gone"):
+        block_on(merge_runs(Gone(), client=client))
+
+
 def test_what_has_a_length_is_looked_at_at_once_and_kept(server: DevServer) -> None:
     ids = [server.add_run(events=run_of(1)).run_id]
     with server.client() as client:
