@@ -169,6 +169,15 @@ def test_tokens_and_cost_add_up_over_time() -> None:
     assert "without other/free: no price" == cost["title"]["subtitle"]
 
 
+def test_a_call_at_the_very_end_is_seen() -> None:
+    events = in_turn(run_started(), llm_call(usage=tokens(7)))
+    told = spec(charts.tokens_over_time(events))
+
+    drawn = [(row["at"], row["tokens"]) for row in told["data"]["values"]]
+    assert [(0, 0), (1, 7), (1.02, 7)] == drawn
+    assert [0, 1.02] == told["vconcat"][0]["encoding"]["x"]["scale"]["domain"]
+
+
 def test_without_prices_there_is_no_cost_over_time() -> None:
     events = in_turn(run_started(), llm_call(usage=tokens(1)))
 

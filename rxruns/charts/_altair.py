@@ -19,6 +19,7 @@ __all__ = [
     "COLORS",
     "MUTED",
     "SERIES",
+    "TAIL",
     "TEXT",
     "WIDTH",
     "Layered",
@@ -49,6 +50,9 @@ TEXT, MUTED, GRID = "#1b2127", "#545e69", "#e6e9ed"
 FONT = "DejaVu Sans, Segoe UI, Helvetica, Arial, sans-serif"
 SERIES = ["#0b62b8", "#c96a00", "#0b7a5a", "#a3318c", "#69548f", "#8a5a00", "#2a8c9c", "#545e69"]
 """For models. Neighbours differ in lightness too."""
+
+TAIL = 1.02
+"""How far a time axis goes beyond the run's end, so that what came at its very end is seen."""
 
 _STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400]
 _CLOCK = (
@@ -154,7 +158,7 @@ def time_axis(seconds: float, name: str = "at") -> alt.X:
         field=name,
         type="quantitative",
         axis=axis,
-        scale=alt.Scale(domain=[0, max(seconds, 1e-3)], nice=False),
+        scale=alt.Scale(domain=[0, max(seconds, 1e-3) * TAIL], nice=False),
     )
 
 

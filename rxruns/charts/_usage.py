@@ -10,6 +10,7 @@ from rxruns._display import clipped, counted, money, visible
 from rxruns.charts._altair import (
     MUTED,
     SERIES,
+    TAIL,
     TEXT,
     WIDTH,
     Layered,
@@ -78,7 +79,7 @@ def _steps(
         totals = totals.step(call)
         if number % every == 0 or number == len(calls) - 1:
             steps.append(((call.ts - first).total_seconds(), totals))
-    return [*steps, ((last - first).total_seconds(), totals)]
+    return [*steps, (max((last - first).total_seconds(), 1e-3) * TAIL, totals)]
 
 
 def _tokens(steps: list[tuple[float, CostTotals]], seconds: float) -> Any:
