@@ -17,8 +17,11 @@ import yaml
 
 from rxruns import block_on, ops, run_events
 from rxruns.cli import run
+from rxruns.cli._lines import line
+from rxruns.cli._panel import Panel
 from rxruns.devserver import DevServer, Faults, faults
 from tests.observing import PLAN, run_of
+from tests.waiting import tool_call, tool_result, user_answer, user_ask, waiting
 
 PYTHON = [sys.executable, "-W", "error", "-m", "rxruns"]
 PRICES = {"anthropic/claude-sonnet-4-5": {"input_usd_per_million": 3, "output_usd_per_million": 15}}
@@ -427,3 +430,20 @@ def test_completion_names_commands_types_and_flags(
     assert ["plain,node_started", "plain,node_succeeded"] == completed("rxruns", "watch", "--type", "node_s")
     assert ["plain,--type", "plain,--tail", "plain,--timeout"] == completed("rxruns", "watch", "--t")
     assert ["file,run"] == completed("rxruns", "cost", "run")
+
+
+def test_each_kind_of_event_that_tells_something_has_its_line() -> None:
+    panel = Panel()
+    asked = [waiting(1), tool_call(2), tool_result(3), user_ask(4), user_answer(5)]
+    lines = []
+    for event in asked:
+        panel.update(event)
+        lines.append(line(event, panel))
+
+    assert [
+        "draft waits: tool_results",
+        "draft asks for add({})",
+        "draft got 3",
+        "draft asks: Go on?",
+        "draft was answered: yes",
+    ] == lines
