@@ -179,6 +179,16 @@ def test_a_worker_that_is_killed_changes_nothing(cluster: Any, logs: list[Path],
     assert folded_here(Seen(), logs[0]).events == survived.events
 
 
+def test_progress_is_shown_as_dask_shows_it(
+    cluster: Any, logs: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    quiet = fold_logs(logs, SeenCalls())
+    assert "" == capsys.readouterr().out
+
+    assert quiet == fold_logs(logs, SeenCalls(), progress=True)
+    assert "100% Completed" in capsys.readouterr().out
+
+
 def test_what_a_fold_raises_is_raised_here(cluster: Any, logs: list[Path]) -> None:
     with pytest.raises(ArithmeticError, match="no use for"):
         fold_logs(logs, Refusing())
