@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import msgspec
+from reactivex import Observable
 
 from rxruns._retry import RetryPolicy, whole_number
 from rxruns.errors import InvalidArgumentError
@@ -53,6 +57,7 @@ def check_limit(value: object) -> None:
 
 def check_include(include: Iterable[str]) -> str:
     """The names to include, as the query wants them."""
+    check_kind("include", include, Iterable, "give some of " + ", ".join(map(repr, _INCLUDABLE)))
     names = (include,) if isinstance(include, str) else tuple(include)
     for name in names:
         if name not in _INCLUDABLE:
@@ -74,6 +79,23 @@ def check_callback(name: str, value: object) -> None:
     """Refuse what can not be called; None is no callback."""
     if value is not None and not callable(value):
         raise InvalidArgumentError(f"{name} is {value!r}: give a function, or None", field=name)
+
+
+def check_kind(name: str, value: object, kind: type[Any], remedy: str) -> None:
+    """Refuse what is no instance of a class."""
+    if not isinstance(value, kind):
+        raise InvalidArgumentError(f"{name} is {value!r}: {remedy}", field=name)
+
+
+def check_source(value: object) -> None:
+    """Refuse what is no Observable."""
+    check_kind("source", value, Observable, "give an Observable, such as run_events(run_id)")
+
+
+def check_path(name: str, value: str | os.PathLike[str]) -> Path:
+    """The path that is meant."""
+    check_kind(name, value, str | os.PathLike, "give a path, as text or a pathlib.Path")  # type: ignore[arg-type]
+    return Path(value)
 
 
 def check_base_url(value: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from rxruns._arguments import check_kind
 from rxruns.client import RunsClient
 
 __all__ = ["ClientLease"]
@@ -13,6 +14,8 @@ class ClientLease:
     """The client of an Observable: the one that was given, or one from the environment while it is in use."""
 
     def __init__(self, client: RunsClient | None) -> None:
+        if client is not None:
+            check_kind("client", client, RunsClient, "give a RunsClient, or None for the environment's")
         self._given = client
         self._own: RunsClient | None = None
         self._users = 0

@@ -134,6 +134,8 @@ def _amount(amount: Decimal | str | float, field: str) -> Decimal:
 
 def checked(prices: Prices) -> dict[ModelKey, Price]:
     """A copy, all of whose keys and values are what they should be."""
+    if not isinstance(prices, Mapping):
+        raise InvalidArgumentError(f"prices is {prices!r}: give a Price by (provider, model)", field="prices")
     checked = dict(prices)
     for key, price in checked.items():
         _check_key(key, "prices")

@@ -117,6 +117,7 @@ def loaded(response: type[T], answer: Answer) -> T:
         problem, cause = f"it is no JSON: {error}", error
     except ma.ValidationError as error:
         problem, cause = ": ".join(_first_problem(cast(Any, error).messages)), error
+        error.data = error.valid_data = None  # the answer, which may quote a key
     raise APIError(
         f"the service's answer is no valid {response.__name__}: {problem}",
         status=answer.status,

@@ -17,6 +17,7 @@ from uuid import UUID
 from reactivex import Observable
 from reactivex.disposable import SingleAssignmentDisposable
 
+from rxruns._arguments import check_source
 from rxruns._channel import Channel, End, check_capacity
 from rxruns._retry import ResumePolicy
 from rxruns._subscribing import subscribe_on_thread
@@ -92,7 +93,7 @@ def iterate(source: Observable[_T], *, capacity: int = 256) -> AsyncIteration[_T
         capacity: how many values may wait for the loop.
 
     Raises:
-        InvalidArgumentError: for a capacity below 1.
+        InvalidArgumentError: for what is no Observable, or a capacity below 1.
         Exception: from the loop, what ``on_error`` got, after the values before it.
 
     An iterator that is held in a variable wants ``async with`` around it, or ``aclose()``, to dispose when
@@ -104,6 +105,7 @@ def iterate(source: Observable[_T], *, capacity: int = 256) -> AsyncIteration[_T
     >>> asyncio.run(numbers())
     [1, 2, 3]
     """
+    check_source(source)
     check_capacity(capacity)
     return AsyncIteration(source, capacity)
 

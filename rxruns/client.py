@@ -16,6 +16,7 @@ from rxruns._arguments import (
     check_callback,
     check_headers,
     check_include,
+    check_kind,
     check_limit,
     check_retry,
     check_run_id,
@@ -121,6 +122,8 @@ class RunsClient:
         whole_number("max_line_bytes", max_line_bytes, at_least=1)
         check_retry(retry)
         check_callback("on_request", on_request)
+        if session is not None:
+            check_kind("session", session, Session, "give a requests.Session, or None")
         self.base_url: str = check_base_url(base_url)
         self.timeout = timeout
         self.max_line_bytes = max_line_bytes

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from rxruns._display import html_table, money
 from rxruns._prices import EXACT, ModelKey, Price, Prices, TieredPrice, checked, genai_prices
+from rxruns.errors import InvalidArgumentError
 from rxruns.events import NodeLLMCall, RunEvent, TokenUsage
 
 if TYPE_CHECKING:
@@ -275,6 +276,8 @@ def start(prices: Prices | None, initial: CostTotals | None) -> CostTotals:
     """What a fold begins with."""
     if initial is None:
         return CostTotals(prices)
+    if not isinstance(initial, CostTotals):
+        raise InvalidArgumentError(f"initial is {initial!r}: give CostTotals, or None", field="initial")
     return initial if prices is None else initial.with_prices(prices)
 
 

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 from uuid import UUID
 
+from rxruns._arguments import check_path
 from rxruns.errors import InvalidArgumentError
 
 __all__ = ["CursorStore", "MemoryCursors", "SqliteCursors"]
@@ -88,6 +89,7 @@ class SqliteCursors:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, busy_timeout: float = 30.0) -> None:
+        check_path("path", path)
         if str(path) == ":memory:":
             raise InvalidArgumentError("path: to keep cursors in memory, use MemoryCursors()", field="path")
         self._path = os.path.abspath(path)

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from reactivex import Observable
 from reactivex.disposable import SingleAssignmentDisposable
 
+from rxruns._arguments import check_source
 from rxruns._channel import Channel, End, check_capacity
 from rxruns._subscribing import subscribe_on_thread
 
@@ -29,7 +30,7 @@ def iterate(source: Observable[_T], *, capacity: int = 256) -> Iteration[_T]:
         capacity: how many values may wait for the loop.
 
     Raises:
-        InvalidArgumentError: for a capacity below 1.
+        InvalidArgumentError: for what is no Observable, or a capacity below 1.
         Exception: from the loop, what ``on_error`` got, after the values before it.
 
     A loop over an iterator that is held in a variable wants ``with`` around it, or ``close()``, to dispose
@@ -42,6 +43,7 @@ def iterate(source: Observable[_T], *, capacity: int = 256) -> Iteration[_T]:
     >>> number
     2
     """
+    check_source(source)
     check_capacity(capacity)
     return Iteration(source, capacity)
 

@@ -17,6 +17,7 @@ from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposable, SingleAssignmentDisposable
 from reactivex.scheduler import CurrentThreadScheduler, TimeoutScheduler
 
+from rxruns._arguments import check_path
 from rxruns._bulk import EventLines
 from rxruns._decoding import RecordError, excerpt
 from rxruns._framing import Lines
@@ -47,7 +48,7 @@ def recorded_events(
             :class:`~rxruns.errors.StreamProtocolError` instead, and the stream goes on.
 
     Raises:
-        InvalidArgumentError: at once for a bad ``speed``; to ``on_error`` for a file that can not be read.
+        InvalidArgumentError: at once for a bad argument; to ``on_error`` for a file that can not be read.
 
     Events are emitted on the scheduler given to ``subscribe``; without one on the subscriber's own thread,
     or, with a ``speed``, on RxPY's timer threads.
@@ -64,11 +65,12 @@ def recorded_events(
     ):
         raise InvalidArgumentError(f"speed has to be a number above 0, not {speed!r}", field="speed")
     check_on_invalid(on_invalid)
+    log_path = check_path("path", path)
 
     def subscribe(
         observer: abc.ObserverBase[RunEvent], scheduler: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
-        log = _RecordedLog(path, on_invalid)
+        log = _RecordedLog(log_path, on_invalid)
         if speed is None:
             emission = _emit_all(log, observer, scheduler or CurrentThreadScheduler.singleton())
         else:
@@ -86,8 +88,8 @@ class _RecordedLog:
             is not taken for its own.
     """
 
-    def __init__(self, path: str | os.PathLike[str], on_invalid: OnInvalid) -> None:
-        self._path = Path(path)
+    def __init__(self, path: Path, on_invalid: OnInvalid) -> None:
+        self._path = path
         self._on_invalid: OnInvalid = on_invalid
         self.closed = False
         self.error: Exception | None = None

@@ -16,7 +16,7 @@ from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 from reactivex.scheduler import CurrentThreadScheduler, NewThreadScheduler
 
-from rxruns._arguments import check_run_id
+from rxruns._arguments import check_run_id, check_source
 from rxruns._lease import ClientLease
 from rxruns._requests import CreateOptions, Spec, create_body
 from rxruns._retry import ResumePolicy
@@ -159,12 +159,14 @@ def block_on(source: Observable[T]) -> T | None:
     Ctrl-C disposes the subscription and is raised.
 
     Raises:
+        InvalidArgumentError: for what is no Observable.
         Exception: what ``on_error`` got.
 
     >>> import reactivex
     >>> block_on(reactivex.of(1, 2, 3))
     3
     """
+    check_source(source)
     ends: SimpleQueue[Exception | None] = SimpleQueue()
     last: T | None = None
 

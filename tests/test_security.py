@@ -233,14 +233,17 @@ class Shown:
                 self.texts.append(repr(asdict(value)))
 
     def _add_pickled(self, error: BaseException) -> None:
+        pickled = pickle.dumps(error)
+        self.texts.append(pickled.decode("latin-1"))
         if isinstance(error, RunsError):
-            pickled = pickle.dumps(error)
-            self.texts += [pickled.decode("latin-1"), repr(vars(pickle.loads(pickled)))]
+            self.texts.append(repr(vars(pickle.loads(pickled))))
 
     def _add_chain(self, error: BaseException) -> None:
-        for cause in (error.__cause__, error.__context__):
-            if cause is not None:
-                self.texts += [repr(cause), str(cause), repr(cause.args)]
+        """Causes as well: Dask, for one, pickles an error with them."""
+        for cause in {error.__cause__, error.__context__} - {None}:
+            self.texts += [repr(cause), str(cause), repr(cause.args), repr(vars(cause))]
+            self._add_pickled(cause)
+            self._add_chain(cause)
 
     def leaks(self) -> list[str]:
         return [text for text in self.texts if "SECRET-of" in text or "TOKEN-of" in text]

@@ -79,6 +79,7 @@ class Exchange:
     def fault(self, error: Exception) -> TransportError:
         """Our error for a foreign one; `Cancelled` is raised where that is the reason."""
         self.ask.cancellation.check()
+        _forget_request(error)
         return TransportError(
             hide(f"{self.ask}: {_reason(error)}", self.secrets), kind=_kind(error, connected=self.connected)
         )
@@ -99,6 +100,12 @@ def _kind(error: Exception, *, connected: bool) -> Literal["timeout", "connect",
     if isinstance(error, ValueError):  # an address that can not be used
         return "other"
     return "request" if connected else "connect"
+
+
+def _forget_request(error: Exception) -> None:
+    """Take from an exception of requests what it was sent with: who prints or pickles causes shows no key."""
+    if isinstance(error, requests.RequestException):
+        error.request = error.response = None
 
 
 def _reason(error: BaseException) -> str:

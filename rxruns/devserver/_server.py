@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+from rxruns._arguments import check_kind, check_path
 from rxruns.client import RunsClient
 from rxruns.devserver._engine import Settings
 from rxruns.devserver._http import BASE_PATH, Listener, Request
 from rxruns.devserver._runs import Run, Runs
 from rxruns.devserver._service import Service
+from rxruns.devserver.faults import Faults
 from rxruns.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from rxruns.devserver.faults import Faults
 
 __all__ = ["DevServer", "ScriptedRun"]
 
@@ -69,10 +70,14 @@ class DevServer:
         api_key: str | None = None,
     ) -> None:
         for name, value, least in (("delay", delay, 0.0), ("keepalive", keepalive, 0.001)):
-            if not least <= value < 1e9:
+            if not isinstance(value, int | float) or not least <= value < 1e9:
                 raise InvalidArgumentError(f"{name} is a number of seconds, not {value!r}", field=name)
+        if not isinstance(port, int) or not 0 <= port <= 65535:
+            raise InvalidArgumentError(f"port is {port!r}: give 0 to 65535; 0 takes a free one", field="port")
+        if faults is not None:
+            check_kind("faults", faults, Faults, "give Faults([...]), or None")
         self._host, self._port = host, port
-        self._directory = None if directory is None else Path(directory)
+        self._directory = None if directory is None else check_path("directory", directory)
         self._settings = Settings(seed, delay)
         self._options = (faults, keepalive, api_key)
         self._started: tuple[Listener, Service, threading.Thread] | None = None

@@ -9,6 +9,7 @@ from uuid import UUID
 from reactivex import Observable, abc
 from reactivex import operators as rx
 
+from rxruns._arguments import check_kind
 from rxruns._rope import Rope
 from rxruns._spans import OpenSpans
 from rxruns.events import (
@@ -77,6 +78,8 @@ def run_state(initial: RunState | None = None) -> Callable[[Observable[RunEvent]
     >>> print(state.nodes["draft"].status, state.last_seq)
     succeeded 2
     """
+    if initial is not None:
+        check_kind("initial", initial, RunState, "give a RunState, or None")
     return _changes(RunState() if initial is None else initial)
 
 

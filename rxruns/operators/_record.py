@@ -11,6 +11,7 @@ from typing import BinaryIO, TypeVar
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
+from rxruns._arguments import check_path
 from rxruns._decoding import RecordError, encode_event, event_decoder
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import RunEvent
@@ -58,7 +59,7 @@ def record(
     >>> path.read_text()[:39]
     '{"type":"node_started","node_id":"draft'
     """
-    path = Path(path)
+    path = check_path("path", path)
     if path.suffix == ".gz":
         raise InvalidArgumentError(
             "path: a log is recorded as plain text, which a killed process leaves whole; compress it later",

@@ -10,6 +10,7 @@ from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxruns.cursors import CursorStore
+from rxruns.errors import InvalidArgumentError
 from rxruns.events import RunEvent
 
 __all__ = ["checkpoint"]
@@ -37,6 +38,9 @@ def checkpoint(store: CursorStore) -> Callable[[Observable[_E]], Observable[_E]]
     Args:
         store: a :class:`~rxruns.cursors.CursorStore`. What it raises is passed to ``on_error``.
 
+    Raises:
+        InvalidArgumentError: for what is no store.
+
     >>> from datetime import datetime, timezone
     >>> from uuid import UUID
     >>> import reactivex
@@ -48,6 +52,11 @@ def checkpoint(store: CursorStore) -> Callable[[Observable[_E]], Observable[_E]]
     >>> store.get(event.run_id)
     3
     """
+
+    if not callable(getattr(store, "set", None)):
+        raise InvalidArgumentError(
+            f"store is {store!r}: give a CursorStore, such as MemoryCursors()", field="store"
+        )
 
     def checkpointed(source: Observable[_E]) -> Observable[_E]:
         def subscribe(

@@ -1,0 +1,53 @@
+"""What can not be meant is refused where it is passed, by name; not later, and by no foreign error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from rxruns import RunsClient, aio, block_on, iterate, merge_runs, ops, recorded_events, run_events, start_run
+from rxruns.cursors import SqliteCursors
+from rxruns.devserver import DevServer
+from rxruns.errors import InvalidArgumentError
+
+RUN = UUID(int=1)
+KEY = "mr_sk_test"
+
+
+@pytest.mark.parametrize(
+    "field, call",
+    [
+        ("resume", lambda wrong: run_events(RUN, resume=wrong)),
+        ("on_lifecycle", lambda wrong: run_events(RUN, on_lifecycle=wrong)),
+        ("on_invalid", lambda wrong: run_events(RUN, on_invalid=wrong)),
+        ("wait", lambda wrong: run_events(RUN, wait=wrong)),
+        ("include_output", lambda wrong: run_events(RUN, include_output=wrong)),
+        ("client", lambda wrong: run_events(RUN, client=wrong)),
+        ("client", lambda wrong: start_run("0" * 64, client=wrong)),
+        ("client", lambda wrong: merge_runs([RUN], client=wrong)),
+        ("source", block_on),
+        ("source", iterate),
+        ("source", aio.iterate),
+        ("path", recorded_events),
+        ("path", ops.record),
+        ("path", SqliteCursors),
+        ("store", ops.checkpoint),
+        ("prices", ops.cost_totals),
+        ("prices", lambda wrong: ops.budget(1, wrong)),
+        ("initial", lambda wrong: ops.cost_totals(initial=wrong)),
+        ("initial", ops.run_state),
+        ("session", lambda wrong: RunsClient(api_key=KEY, session=wrong)),
+        ("include", lambda wrong: RunsClient(api_key=KEY).get(RUN, include=wrong)),
+        ("faults", lambda wrong: DevServer(faults=wrong)),
+        ("directory", lambda wrong: DevServer(directory=wrong)),
+        ("port", lambda wrong: DevServer(port=-wrong)),
+        ("delay", lambda wrong: DevServer(delay=str(wrong))),  # type: ignore[arg-type]
+    ],
+)
+def test_an_argument_of_another_kind_is_refused_by_name(field: str, call: Callable[[Any], object]) -> None:
+    with pytest.raises(InvalidArgumentError, match=field) as refused:
+        call(5)
+    assert field == refused.value.field
