@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 from uuid import UUID
 
 from rxruns._arguments import (
@@ -162,6 +162,12 @@ class RunsClient:
 
     def __repr__(self) -> str:
         return f"RunsClient(base_url={self.base_url!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a RunsClient holds a key or a token and is not pickled: make one where it is needed, with "
+            "RunsClient.from_env()"
+        )
 
     def __enter__(self) -> RunsClient:
         return self

@@ -71,6 +71,7 @@ MEANT = {
     "charts": {"ModuleNotFoundError"},
     "costs": {"AttributeError"},
     "dask": {"ImportError"},
+    "client": {"TypeError"},  # as pickle's own for what is not to be pickled
     "devserver": {"LookupError", "TypeError"},
     "iteration": {"StopIteration"},
     "structschema": {"TypeError"},

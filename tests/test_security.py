@@ -373,6 +373,15 @@ def test_R27_a_secret_from_the_environment_is_not_shown(
         shown.add(client)
 
 
+def test_R27_a_client_is_not_pickled(shown: Shown) -> None:
+    with (
+        RunsClient(api_key=KEY) as client,
+        pytest.raises(TypeError, match="make one where it is needed") as no,
+    ):
+        pickle.dumps(client)
+    shown.add(no.value)
+
+
 def test_R27_the_command_line_shows_no_secret(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
     cli = pytest.importorskip("rxruns.cli", reason="needs click and rich")
     monkeypatch.setenv("MODELRELAY_ACCESS_TOKEN", TOKEN)

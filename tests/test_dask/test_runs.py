@@ -221,7 +221,7 @@ def test_a_client_of_this_process_can_not_be_sent(cluster: Any, server: DevServe
     lock = threading.Lock()
     with server.client() as client:
         for connect, words in (
-            (lambda: client, "connect holds an API key"),
+            (lambda: client, "connect can not be sent to the workers: a RunsClient holds a key"),
             (lambda: lock, "connect can not be sent to the workers"),
             (client, "connect is no function"),
         ):
