@@ -22,7 +22,7 @@ _F = TypeVar("_F", bound=Fold)
 OnInvalid = Literal["raise"] | Callable[[StreamProtocolError], object]
 
 _SMALLEST, _LARGEST = 8 * 2**20, 256 * 2**20
-_PARTS_PER_THREAD = 4
+_PARTS_PER_THREAD = 8
 
 
 def fold_logs(
@@ -52,7 +52,7 @@ def fold_logs(
             Compressed files are known by their suffix, such as ``.gz``, and are not split.
         fold: an empty value with ``step`` and ``combine``, such as ``CostTotals(prices)``.
         dask_client: a ``distributed.Client``; None: the current one.
-        partition_size: bytes of a file that are one task; None: four tasks for each thread of the cluster,
+        partition_size: bytes of a file that are one task; None: eight tasks for each thread of the cluster,
             but 8 MiB at least and 256 MiB at most. A fold with ``whole_runs`` has one task for each file.
         every_line: decode and validate all lines, whatever the fold needs.
         on_invalid: ``"raise"`` ends with the error of a line that is no valid event; a function gets the
