@@ -10,7 +10,7 @@ from typing import Any
 
 from rxruns.devserver import _llm
 from rxruns.devserver._json import is_array, is_object
-from rxruns.devserver._log import RunLog, artifact
+from rxruns.devserver._log import EventLog, artifact
 from rxruns.devserver._model import ModelFault
 from rxruns.devserver._plan import Plan, model_of, pointed
 from rxruns.devserver._record import NodeRecord, RunRecord, as_object
@@ -46,7 +46,7 @@ class Execution:
     def __init__(
         self,
         plan: Plan,
-        log: RunLog,
+        log: EventLog,
         record: RunRecord,
         inputs: Mapping[str, Any],
         overrides: Mapping[str, Any],
@@ -54,7 +54,7 @@ class Execution:
         on_end: Callable[[], None],
     ) -> None:
         self.plan: Plan = plan
-        self.log: RunLog = log
+        self.log: EventLog = log
         self.record: RunRecord = record
         self.settings: Settings = settings
         self.inputs: Mapping[str, Any] = inputs

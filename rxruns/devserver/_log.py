@@ -15,7 +15,7 @@ import msgspec
 
 from rxruns.devserver._json import is_object
 
-__all__ = ["INLINE_BYTES", "KEEPALIVE", "TERMINAL", "RunLog", "artifact", "now"]
+__all__ = ["INLINE_BYTES", "KEEPALIVE", "TERMINAL", "EventLog", "artifact", "now"]
 
 INLINE_BYTES = 1_000_000
 """Payloads above this many bytes are never sent inside an event."""
@@ -38,7 +38,7 @@ def artifact(key: str, value: Any) -> dict[str, Any]:
     return {"artifact_key": key, "info": about} | ({"content": value} if inline else {})
 
 
-class RunLog:
+class EventLog:
     """The events of one run, encoded once for all who read them.
 
     Whoever reads or appends holds `changed`, which is notified of each change.

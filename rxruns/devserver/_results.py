@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from rxruns.devserver._json import is_array, is_object
-from rxruns.devserver._log import RunLog
+from rxruns.devserver._log import EventLog
 from rxruns.devserver._model import USER_ASK
 from rxruns.devserver._record import NodeRecord, RunRecord
 from rxruns.devserver._refusal import Refusal
@@ -18,7 +18,7 @@ __all__ = ["take_results"]
 _FIELDS = {"node_id", "step", "request_id", "results"}
 
 
-def take_results(record: RunRecord, log: RunLog, body: Mapping[str, Any]) -> dict[str, Any]:
+def take_results(record: RunRecord, log: EventLog, body: Mapping[str, Any]) -> dict[str, Any]:
     """Write the results into the log, which resumes the node, and give the body of the answer.
 
     Some of the pending calls are enough: the node goes on waiting for the rest. Hold the log's lock.

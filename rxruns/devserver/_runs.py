@@ -12,7 +12,7 @@ import msgspec
 
 from rxruns.devserver._engine import Execution, Settings
 from rxruns.devserver._json import is_array, is_object
-from rxruns.devserver._log import RunLog
+from rxruns.devserver._log import EventLog
 from rxruns.devserver._plan import Plan, SpecRefused, compile_spec, missing_inputs
 from rxruns.devserver._record import RunRecord
 from rxruns.devserver._recorded import record_from_log
@@ -37,7 +37,7 @@ _CREATE = {
 class Run:
     """One run: its log and, where it was executed here, the engine's record of it."""
 
-    def __init__(self, log: RunLog, plan: Plan | None = None) -> None:
+    def __init__(self, log: EventLog, plan: Plan | None = None) -> None:
         self.log = log
         self.run_id: UUID = log.run_id
         self.plan = plan
@@ -133,7 +133,7 @@ class Runs:
         with self._lock:
             if run_id in self._runs:
                 raise InvalidArgumentError(f"run {run_id} is there already", field="run_id")
-            run = self._runs[run_id] = Run(RunLog(run_id))
+            run = self._runs[run_id] = Run(EventLog(run_id))
             return run
 
     def add_log(self, lines: Iterable[bytes]) -> list[Run]:
@@ -187,7 +187,7 @@ class Runs:
     def _started(self, plan: Plan, body: Mapping[str, Any], key: str) -> Run:
         run_id = uuid4()
         path = self._log_path(run_id)
-        run = self._runs[run_id] = Run(RunLog(run_id, path), plan)
+        run = self._runs[run_id] = Run(EventLog(run_id, path), plan)
         run.record, run.key = RunRecord(run_id, plan.hash), key
         run.execution = Execution(
             plan, run.log, run.record, body.get("input") or {}, body, self._settings, lambda: self._keep(run)
@@ -228,7 +228,7 @@ class Runs:
                 file.write(msgspec.json.encode(event) + b"\n")
 
     def _read(self, run_id: UUID, path: Path) -> Run:
-        run = Run(RunLog(run_id))
+        run = Run(EventLog(run_id))
         whole = path.read_bytes() if path.exists() else b""
         if whole and not whole.endswith(b"\n") and path.with_suffix(".run.json").exists():
             # Ours, and torn when the service died: the next line must not be glued to it.

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from rxruns.devserver._log import KEEPALIVE, RunLog
+from rxruns.devserver._log import KEEPALIVE, EventLog
 from rxruns.devserver._refusal import Refusal
 from rxruns.devserver._wire import Watch, Wire
 from rxruns.devserver.faults import Fault
@@ -52,7 +52,13 @@ def parse_ask(query: Mapping[str, str]) -> Ask:
 
 
 def stream(
-    log: RunLog, ask: Ask, wire: Wire, faults: Sequence[Fault], dice: random.Random, watch: Watch, idle: float
+    log: EventLog,
+    ask: Ask,
+    wire: Wire,
+    faults: Sequence[Fault],
+    dice: random.Random,
+    watch: Watch,
+    idle: float,
 ) -> None:
     """Send the events that were asked for, as they come.
 
@@ -83,7 +89,7 @@ def stream(
         watch.remove(wire.connection)
 
 
-def _batches(log: RunLog, ask: Ask, wire: Wire, idle: float) -> Iterator[list[bytes]]:
+def _batches(log: EventLog, ask: Ask, wire: Wire, idle: float) -> Iterator[list[bytes]]:
     """What is there, then what comes; a keep-alive after that many seconds of silence."""
     place = log.position(max(0, ask.after_seq - wire.rewind))
     left = ask.limit
@@ -101,7 +107,7 @@ def _batches(log: RunLog, ask: Ask, wire: Wire, idle: float) -> Iterator[list[by
         yield batch or [KEEPALIVE]
 
 
-def _wait(log: RunLog, place: int, wire: Wire, seconds: float) -> bool:
+def _wait(log: EventLog, place: int, wire: Wire, seconds: float) -> bool:
     return log.changed.wait_for(lambda: len(log) > place or log.ended or wire.gone, seconds)
 
 
