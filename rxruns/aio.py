@@ -7,22 +7,21 @@ the source's thread is held up while there is no room. The loop is never blocked
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Generic, TypeVar
 from uuid import UUID
+from weakref import finalize
 
 from reactivex import Observable
 from reactivex.disposable import SingleAssignmentDisposable
 
 from rxruns._arguments import check_source
-from rxruns._channel import Channel, End, check_capacity
+from rxruns._pulling import Pulling
 from rxruns._retry import ResumePolicy
 from rxruns._subscribing import subscribe_on_thread
 from rxruns.client import RunsClient
-from rxruns.errors import StreamBackpressureError
 from rxruns.events import RunEvent
 from rxruns.reader import OnInvalid, OnLifecycle
 from rxruns.source import run_events
@@ -105,8 +104,6 @@ def iterate(source: Observable[_T], *, capacity: int = 256) -> AsyncIteration[_T
     >>> asyncio.run(numbers())
     [1, 2, 3]
     """
-    check_source(source)
-    check_capacity(capacity)
     return AsyncIteration(source, capacity)
 
 
@@ -116,12 +113,14 @@ async def last(source: Observable[_T]) -> _T | None:
     Cancelling disposes.
 
     Raises:
+        InvalidArgumentError: for what is no Observable.
         Exception: what ``on_error`` got.
 
     >>> import reactivex
     >>> asyncio.run(last(reactivex.of(1, 2, 3)))
     3
     """
+    check_source(source)
     loop = asyncio.get_running_loop()
     ending: _Ending[_T] = _Ending(loop)
     subscription = SingleAssignmentDisposable()
@@ -136,24 +135,31 @@ class AsyncIteration(AsyncIterator[_T], Generic[_T]):
     """The iterator that :func:`iterate` gives. For one task."""
 
     def __init__(self, source: Observable[_T], capacity: int) -> None:
-        self._source = source
-        self._subscription = SingleAssignmentDisposable()
-        self._subscribed = False
         self._turn = 0.0
-        # The source's thread holds these two, not the iterator: that is what lets it be collected.
         self._alarm = _Alarm()
-        self._channel: Channel[_T] = Channel(capacity, self._alarm.ring)
+        self._values = Pulling(source, capacity, self._alarm.ring)
+        finalize(self, self._values.close)
 
     async def __anext__(self) -> _T:
         try:
-            return await self._take()
-        except BaseException:  # its end, an error, a cancelled task: as with a generator, nothing follows
-            self._close()
+            loop = self._alarm.loop = asyncio.get_running_loop()
+            if loop.time() - self._turn > _TURN:  # a source that never pauses must not keep others waiting
+                await asyncio.sleep(0)
+                self._turn = loop.time()
+            while (taken := self._values.take()) is None:
+                await self._alarm.wait()
+                self._turn = loop.time()
+        except StopIteration:
+            self._values.close()
+            raise StopAsyncIteration from None
+        except BaseException:  # an error, a cancelled task: as with a generator, nothing follows
+            self._values.close()
             raise
+        return taken[0]
 
     async def aclose(self) -> None:
         """Dispose. Nothing follows; a task that waits for a value ends its loop."""
-        self._close()
+        self._values.close()
 
     async def __aenter__(self) -> AsyncIteration[_T]:
         return self
@@ -164,60 +170,7 @@ class AsyncIteration(AsyncIterator[_T], Generic[_T]):
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._close()
-
-    def __del__(self) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        self._channel.close()
-        self._alarm.ring()
-        self._subscription.dispose()
-
-    async def _take(self) -> _T:
-        loop = asyncio.get_running_loop()
-        if not self._subscribed and not self._channel.closed:
-            self._subscribed = True
-            self._alarm.loop = loop
-            filling = _Filling(self._channel, loop_thread=threading.get_ident())
-            subscribe_on_thread(self._source, filling, self._subscription)
-        if (
-            loop.time() - self._turn > _TURN
-        ):  # a source that never pauses must not keep others from their turn
-            await asyncio.sleep(0)
-            self._turn = loop.time()
-        while not self._channel.closed:
-            taken = self._channel.take()
-            if isinstance(taken, End):
-                if taken.error is not None:
-                    raise taken.error
-                break
-            if taken is not None:
-                return taken[0]
-            await self._alarm.wait()
-            self._turn = loop.time()
-        raise StopAsyncIteration
-
-
-class _Filling(Generic[_T]):
-    """The observer that fills a channel, and waits for room on any thread but the loop's."""
-
-    def __init__(self, channel: Channel[_T], loop_thread: int) -> None:
-        self._channel = channel
-        self._loop_thread = loop_thread
-
-    def on_next(self, value: _T) -> None:
-        if threading.get_ident() != self._loop_thread:
-            self._channel.put(value)
-        elif not self._channel.offer(value):
-            message = "the loop's own thread can not wait for room: take a larger capacity or another thread"
-            self._channel.end(StreamBackpressureError(message, dropped=1))
-
-    def on_error(self, error: Exception) -> None:
-        self._channel.end(error)
-
-    def on_completed(self) -> None:
-        self._channel.end(None)
+        self._values.close()
 
 
 class _Alarm:

@@ -27,6 +27,25 @@ from msgspec import UNSET, Meta, Struct, field
 
 from rxruns.errors import InvalidArgumentError
 
+# fmt: off
+__all__ = [
+    "KNOWN_EVENTS", "NIL", "Count", "ExcludedArtifact", "Filled", "LLMCall", "MemoryUpdated", "NodeError",
+    "NodeEvent", "NodeFailed", "NodeLLMCall", "NodeOutput", "NodeOutputDelta", "NodeStarted",
+    "NodeSucceeded", "NodeToolCall", "NodeToolResult", "NodeUserAnswer", "NodeUserAsk", "NodeWaiting",
+    "OutputDelta", "Payload", "PayloadArtifact", "PayloadInfo", "PendingToolCall", "PlanEvent", "Positive",
+    "RunCanceled", "RunCompiled", "RunCompleted", "RunEvent", "RunFailed", "RunStarted",
+    "SchedulerAgentCompleted", "SchedulerAgentCompletion", "SchedulerAgentStart", "SchedulerAgentStarted",
+    "SchedulerCoordinatorCompleted", "SchedulerCoordinatorCompletion", "SchedulerCoordinatorStart",
+    "SchedulerCoordinatorStarted", "SchedulerEvent", "SchedulerMessageReceived", "SchedulerMessageSent",
+    "SchedulerParticipant", "SchedulerPolicy", "SchedulerReceivedMessage", "SchedulerRoundCompleted",
+    "SchedulerRoundCompletion", "SchedulerRoundStart", "SchedulerRoundStarted", "SchedulerSentMessage",
+    "SchedulerStart", "SchedulerStarted", "SchedulerStop", "SchedulerStopped", "Sha256", "StepPayload",
+    "TaskListUpdated", "TerminalEvent", "Text", "Timestamp", "TokenUsage", "ToolCall", "ToolCallRequest",
+    "ToolCallResult", "ToolCallWithArguments", "UnknownEvent", "UserAnswer", "UserAsk", "UserAskOption",
+    "Waiting",
+]
+# fmt: on
+
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 Text = Annotated[str, Meta(min_length=1)]

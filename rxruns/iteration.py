@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Generic, TypeVar
+from weakref import finalize
 
 from reactivex import Observable
-from reactivex.disposable import SingleAssignmentDisposable
 
-from rxruns._arguments import check_source
-from rxruns._channel import Channel, End, check_capacity
-from rxruns._subscribing import subscribe_on_thread
+from rxruns._pulling import Pulling
 
 __all__ = ["Iteration", "iterate"]
 
@@ -26,7 +24,8 @@ def iterate(source: Observable[_T], *, capacity: int = 256) -> Iteration[_T]:
     exception, Ctrl-C, or at the end. The source's thread is held up while ``capacity`` values wait.
 
     Args:
-        source: any Observable.
+        source: any Observable. What it emits on the loop's own thread, a Subject say, can not wait for room:
+            the loop ends with :class:`~rxruns.errors.StreamBackpressureError` where there is none.
         capacity: how many values may wait for the loop.
 
     Raises:
@@ -43,8 +42,6 @@ def iterate(source: Observable[_T], *, capacity: int = 256) -> Iteration[_T]:
     >>> number
     2
     """
-    check_source(source)
-    check_capacity(capacity)
     return Iteration(source, capacity)
 
 
@@ -52,25 +49,22 @@ class Iteration(Iterator[_T], Generic[_T]):
     """The iterator that :func:`iterate` gives. For one thread."""
 
     def __init__(self, source: Observable[_T], capacity: int) -> None:
-        self._source = source
-        self._subscription = SingleAssignmentDisposable()
-        self._subscribed = False
-        # The source's thread holds these two, not the iterator: that is what lets it be collected.
         self._alarm = alarm = SimpleQueue[None]()
-        self._channel: Channel[_T] = Channel(capacity, lambda: alarm.put(None))
+        self._values = Pulling(source, capacity, lambda: alarm.put(None))
+        finalize(self, self._values.close)
 
     def __next__(self) -> _T:
         try:
-            return self._take()
+            while (taken := self._values.take()) is None:
+                self._alarm.get()
         except BaseException:  # its end, an error, Ctrl-C: as with a generator, nothing follows
             self.close()
             raise
+        return taken[0]
 
     def close(self) -> None:
         """Dispose. Nothing follows; a loop that waits, in another thread, ends."""
-        self._channel.close()
-        self._alarm.put(None)
-        self._subscription.dispose()
+        self._values.close()
 
     def __enter__(self) -> Iteration[_T]:
         return self
@@ -82,37 +76,3 @@ class Iteration(Iterator[_T], Generic[_T]):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def __del__(self) -> None:
-        self.close()
-
-    def _take(self) -> _T:
-        if not self._subscribed and not self._channel.closed:
-            self._subscribed = True
-            subscribe_on_thread(self._source, _Filling(self._channel), self._subscription)
-        while not self._channel.closed:
-            taken = self._channel.take()
-            if isinstance(taken, End):
-                if taken.error is not None:
-                    raise taken.error
-                break
-            if taken is not None:
-                return taken[0]
-            self._alarm.get()
-        raise StopIteration
-
-
-class _Filling(Generic[_T]):
-    """The observer that fills a channel."""
-
-    def __init__(self, channel: Channel[_T]) -> None:
-        self._channel = channel
-
-    def on_next(self, value: _T) -> None:
-        self._channel.put(value)
-
-    def on_error(self, error: Exception) -> None:
-        self._channel.end(error)
-
-    def on_completed(self) -> None:
-        self._channel.end(None)

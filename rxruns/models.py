@@ -17,6 +17,18 @@ from msgspec import Struct, field
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import NIL, Count, Filled, Sha256, Text, Timestamp
 
+# fmt: off
+__all__ = [
+    "Model", "NodeResult", "NodeResultError", "NodeStatus", "RunCostLineItem", "RunCostSummary",
+    "RunNodeStep", "RunNodeStepLLMCall", "RunNodeStepUsage", "RunNodeStepWaiting", "RunNodeSteps",
+    "RunStatus", "RunSummary", "RunToolResult", "RunsCreateBody", "RunsCreateFromPlanRequest",
+    "RunsCreateOptions", "RunsCreateRequest", "RunsCreateResponse", "RunsFanoutSubnodeOverride",
+    "RunsGetResponse", "RunsModelOverrides", "RunsPendingToolCall", "RunsPendingToolsNode",
+    "RunsPendingToolsResponse", "RunsToolCall", "RunsToolResultItem", "RunsToolResultsRequest",
+    "RunsToolResultsResponse", "WorkflowIssue", "WorkflowsCompileResponse",
+]
+# fmt: on
+
 
 class RunStatus(StrEnum):
     """The states of a run that are known today."""

@@ -35,17 +35,47 @@ from marshmallow import exceptions, fields, validate
 from rxruns import events, models
 from rxruns.structschema import StructSchema, Unknown, instance_of
 
-T = TypeVar("T")
+# fmt: off
+__all__ = [
+    "EVENT_SCHEMAS", "ExcludedArtifactSchema", "LLMCallSchema", "MemoryUpdatedSchema", "NodeErrorSchema",
+    "NodeFailedSchema", "NodeLLMCallSchema", "NodeOutputDeltaSchema", "NodeOutputSchema",
+    "NodeResultErrorSchema", "NodeResultSchema", "NodeStartedSchema", "NodeSucceededSchema",
+    "NodeToolCallSchema", "NodeToolResultSchema", "NodeUserAnswerSchema", "NodeUserAskSchema",
+    "NodeWaitingSchema", "OutputDeltaSchema", "PayloadArtifactSchema", "PayloadInfoSchema",
+    "PendingToolCallSchema", "Received", "RunCanceledSchema", "RunCompiledSchema", "RunCompletedSchema",
+    "RunCostLineItemSchema", "RunCostSummarySchema", "RunEventSchema", "RunFailedSchema",
+    "RunNodeStepLLMCallSchema", "RunNodeStepSchema", "RunNodeStepUsageSchema", "RunNodeStepWaitingSchema",
+    "RunNodeStepsSchema", "RunStartedSchema", "RunSummarySchema", "RunToolResultSchema",
+    "RunsCreateFromPlanRequestSchema", "RunsCreateOptionsSchema", "RunsCreateRequestSchema",
+    "RunsCreateResponseSchema", "RunsFanoutSubnodeOverrideSchema", "RunsGetResponseSchema",
+    "RunsModelOverridesSchema", "RunsPendingToolCallSchema", "RunsPendingToolsNodeSchema",
+    "RunsPendingToolsResponseSchema", "RunsToolCallSchema", "RunsToolResultItemSchema",
+    "RunsToolResultsRequestSchema", "RunsToolResultsResponseSchema", "SchedulerAgentCompletedSchema",
+    "SchedulerAgentCompletionSchema", "SchedulerAgentStartSchema", "SchedulerAgentStartedSchema",
+    "SchedulerCoordinatorCompletedSchema", "SchedulerCoordinatorCompletionSchema",
+    "SchedulerCoordinatorStartSchema", "SchedulerCoordinatorStartedSchema",
+    "SchedulerMessageReceivedSchema", "SchedulerMessageSentSchema", "SchedulerParticipantSchema",
+    "SchedulerPolicySchema", "SchedulerReceivedMessageSchema", "SchedulerRoundCompletedSchema",
+    "SchedulerRoundCompletionSchema", "SchedulerRoundStartSchema", "SchedulerRoundStartedSchema",
+    "SchedulerSentMessageSchema", "SchedulerStartSchema", "SchedulerStartedSchema", "SchedulerStopSchema",
+    "SchedulerStoppedSchema", "Sent", "TaskListUpdatedSchema", "TokenUsageSchema", "ToolCallRequestSchema",
+    "ToolCallResultSchema", "ToolCallSchema", "ToolCallWithArgumentsSchema", "UserAnswerSchema",
+    "UserAskOptionSchema", "UserAskSchema", "WaitingSchema", "WorkflowIssueSchema",
+    "WorkflowsCompileResponseSchema",
+]
+# fmt: on
+
+_T = TypeVar("_T")
 
 
-class Received(StructSchema[T]):
+class Received(StructSchema[_T]):
     """The base of schemas of what the service sends: unknown fields are dropped."""
 
     class Meta:
         unknown: Unknown = ma.EXCLUDE
 
 
-class Sent(StructSchema[T]):
+class Sent(StructSchema[_T]):
     """The base of schemas of what is sent: unknown fields are refused."""
 
 

@@ -63,6 +63,13 @@ class TestIterate:
 
         assert [1, 2] == run(read())
 
+    def test_a_source_that_ends_with_stop_iteration_does_not_end_the_loop_in_silence(self) -> None:
+        async def read() -> list[int]:
+            return [value async for value in aio.iterate(reactivex.throw(StopIteration()))]
+
+        with pytest.raises(RuntimeError, match="the source raised StopIteration"):
+            run(read())
+
     def test_nothing_is_subscribed_to_before_the_first_value_is_awaited(self) -> None:
         source: Subject[int] = Subject()
 
@@ -289,6 +296,10 @@ class TestLast:
     def test_an_error_is_raised(self) -> None:
         with pytest.raises(RuntimeError, match="dead"):
             run(aio.last(reactivex.throw(FAULT)))
+
+    def test_what_is_no_observable_is_refused(self) -> None:
+        with pytest.raises(InvalidArgumentError, match="source is 5"):
+            run(aio.last(5))  # type: ignore[arg-type]
 
     def test_cancelling_disposes(self) -> None:
         source: Subject[int] = Subject()

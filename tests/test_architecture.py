@@ -15,7 +15,7 @@ from types import ModuleType
 import pytest
 
 import rxruns
-from rxruns import errors
+from rxruns import errors, schemas
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "rxruns"
@@ -30,7 +30,7 @@ workflow
 structschema
 schemas
 _decoding
-_framing _retry _rope _prices _growing _subscribing _display
+_framing _retry _rope _prices _growing _display
 _bulk
 _arguments
 _transport
@@ -39,6 +39,7 @@ stream
 client
 lifecycle cursors _lease
 _channel _subscribing
+_pulling
 reader
 source recorded _merging
 merged
@@ -73,7 +74,7 @@ MEANT = {
     "dask": {"ImportError"},
     "client": {"TypeError"},  # as pickle's own for what is not to be pickled
     "devserver": {"LookupError", "TypeError"},
-    "iteration": {"StopIteration"},
+    "_pulling": {"RuntimeError", "StopIteration"},
     "structschema": {"TypeError"},
     "testing": {"AssertionError"},
 }
@@ -187,6 +188,21 @@ def test_what_goes_wrong_has_a_type_of_ours(path: Path) -> None:
         if isinstance(name, ast.Name) and inspect.isclass(getattr(builtins, name.id, None))
     }
     assert set() == raised - MEANT.get(part_of(path), set())
+
+
+@pytest.mark.parametrize("module", [rxruns.events, rxruns.models, schemas])
+def test_a_star_import_of_declarations_gives_all_of_them_and_nothing_else(module: ModuleType) -> None:
+    bound = {
+        name.id if isinstance(name, ast.Name) else name.name
+        for statement in parsed(Path(module.__file__ or "")).body
+        for name in (
+            statement.targets
+            if isinstance(statement, ast.Assign)
+            else [getattr(statement, "target", statement)]
+        )
+        if isinstance(name, ast.Name | ast.ClassDef | ast.FunctionDef)
+    }
+    assert sorted(name for name in bound if name[0] != "_") == sorted(module.__all__)
 
 
 def test_each_public_name_is_there_and_says_what_it_is() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -17,10 +18,11 @@ from hypothesis import strategies as st
 from reactivex import Observable, Subject
 from reactivex.disposable import Disposable
 from reactivex.scheduler import NewThreadScheduler
+from reactivex.subject import ReplaySubject
 
 from rxruns import iterate, run_events, workflow
 from rxruns.devserver import DevServer
-from rxruns.errors import InvalidArgumentError
+from rxruns.errors import InvalidArgumentError, StreamBackpressureError
 from tests.conftest import ROOT, eventually
 from tests.observing import HANG, reader_threads
 
@@ -134,6 +136,33 @@ def test_a_source_that_emits_inside_subscribe_is_told_of_the_end() -> None:
     assert 0 == next(iterate(reactivex.range(10_000_000).pipe(reactivex.operators.map(count)), capacity=1))
     assert eventually(lambda: not [t for t in threading.enumerate() if t.name == "rxruns-subscribe"])
     assert len(given_out) < 10
+
+
+def test_what_the_loops_own_thread_emits_can_not_wait_for_room() -> None:
+    source: ReplaySubject[int] = ReplaySubject()
+    source.on_next(0)
+    came = []
+    with pytest.raises(StreamBackpressureError, match="own thread"):
+        for number in iterate(source, capacity=2):
+            came.append(number)
+            for more in range(3 if number == 0 else 0):
+                source.on_next(number + more + 1)
+    assert [0, 1, 2] == came
+
+
+def test_a_source_that_ends_with_stop_iteration_does_not_end_the_loop_in_silence() -> None:
+    empty = iter(())
+    with pytest.raises(RuntimeError, match="the source raised StopIteration"):
+        list(iterate(reactivex.of(1).pipe(reactivex.operators.map(lambda _: next(empty)))))
+
+
+def test_an_iterator_that_nobody_holds_disposes() -> None:
+    emitting = Emitting()
+    values = iterate(emitting.source)
+    assert 0 == next(values)
+    del values
+    gc.collect()
+    assert emitting.disposed.wait(HANG)
 
 
 def test_after_close_nothing_follows() -> None:
