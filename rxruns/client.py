@@ -200,7 +200,8 @@ class RunsClient:
         """Start a run of a workflow spec: ``POST /runs``.
 
         Args:
-            spec: from :mod:`rxruns.workflow`, or a plain mapping.
+            spec: from :mod:`rxruns.workflow`; or a plain mapping, which is sent as it is:
+                ``WorkflowSpec.from_dict`` makes a checked spec of one.
             session_id: the session that the run belongs to.
             input: the workflow's inputs, by name.
             model_override: a model for all nodes; blank counts as not given.

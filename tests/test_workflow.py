@@ -154,6 +154,22 @@ def test_the_model_of_the_spec_is_written_into_nodes_that_have_none() -> None:
     ]
 
 
+def test_a_spec_that_is_read_means_by_its_model_what_a_built_one_does() -> None:
+    fan_out = {"id": "each", "type": "map.fanout", "items_from": "a", "subnode": {"id": "one", "type": "llm"}}
+    record = {
+        "kind": "workflow",
+        "model": MODEL,
+        "nodes": [{"id": "a", "type": "llm", "model": "gpt-5"}, {"id": "b", "type": "llm"}, fan_out],
+        "outputs": [{"name": "text", "from": "b"}],
+    }
+    builder = workflow(model=MODEL).llm("a", model="gpt-5").llm("b")
+    built = builder.map_fanout("each", items_from="a", subnode=llm("one")).output("text", "b").build()
+
+    read = WorkflowSpec.from_dict(record).to_dict()["nodes"]
+    assert ["gpt-5", MODEL, MODEL] == [read[0]["model"], read[1]["model"], read[2]["subnode"]["model"]]
+    assert [node["model"] for node in read[:2]] == [node["model"] for node in built.to_dict()["nodes"][:2]]
+
+
 def test_without_a_model_nodes_are_left_without_one() -> None:
     assert "model" not in chain(llm("a", user="Hi")).to_dict()["nodes"][0]
 

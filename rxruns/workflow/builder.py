@@ -268,8 +268,7 @@ class WorkflowBuilder:
     def build(self) -> WorkflowSpec:
         """The checked spec; can be called again after more was added.
 
-        Each edge, and each node that is read without one, is in ``depends_on``; each llm node without a
-        model has the spec's.
+        Each edge, and each node that is read without one, is in ``depends_on``.
 
         Raises:
             InvalidArgumentError: duplicate ids, edges from or to unknown nodes, cycles, no outputs, unknown
@@ -283,7 +282,7 @@ remove one of these edges
         for place, (_, to) in enumerate(self._edges):
             if to not in self.node_ids:
                 raise refuse(f"an edge leads to {to!r}, which is no node", f"edges[{place}].to")
-        nodes = [_with_model(self._with_edges(node), self._model) for node in self._nodes]
+        nodes = [self._with_edges(node) for node in self._nodes]
         return WorkflowSpec(
             name=self._name,
             model=self._model,
@@ -305,13 +304,3 @@ def _many(names: Sequence[T]) -> tuple[T | str, ...]:
 
 def _source(value: Source | str) -> Source:
     return Source(from_=value) if isinstance(value, str) else value
-
-
-def _with_model(node: AnyNode, model: str | None) -> AnyNode:
-    match node:
-        case LLMNode(model=None):
-            return structs.replace(node, model=model)
-        case MapFanoutNode():
-            return structs.replace(node, subnode=_with_model(node.subnode, model))
-        case _:
-            return node

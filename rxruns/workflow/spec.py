@@ -6,22 +6,23 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import msgspec
-from msgspec.structs import force_setattr
+from msgspec import structs
 
 from rxruns.errors import InvalidArgumentError
 from rxruns.workflow._check import check_nodes, check_outputs, typed
-from rxruns.workflow.nodes import AnyNode, Filled, Input, Output, Part, Positive
+from rxruns.workflow.nodes import AnyNode, Filled, Input, LLMNode, MapFanoutNode, Output, Part, Positive
 
 
 class WorkflowSpec(Part, frozen=True, kw_only=True, tag_field="kind", tag="workflow"):
     """A workflow that the service can compile: checked when it is made, and unchangeable.
 
-    Lists become tuples, and parts may be given as plain dicts. Use :func:`workflow`, :func:`chain` or
-    :func:`parallel` to build one: they also give nodes without a model the spec's, as the service does not.
+    Lists become tuples, and parts may be given as plain dicts. :func:`workflow`, :func:`chain` and
+    :func:`parallel` build one.
 
     Args:
         name: what people call it.
-        model: the default model of the llm nodes.
+        model: the default model of the llm nodes. It is written into each that has none, since the service
+            does not look for it here.
         max_parallelism: how many nodes run at once.
         inputs: values that a run takes.
         nodes: at least one.
@@ -50,11 +51,13 @@ the nodes are draft
     def __post_init__(self) -> None:
         for name, expected in _SCALARS.items():
             if (value := getattr(self, name)) is not None:
-                force_setattr(self, name, typed(value, expected, name))
+                structs.force_setattr(self, name, typed(value, expected, name))
         for name, part in _PARTS.items():
             members = typed(getattr(self, name), list[Any], name)
             parts = (typed(value, part, f"{name}[{place}]") for place, value in enumerate(members))
-            force_setattr(self, name, tuple(parts))
+            structs.force_setattr(self, name, tuple(parts))
+        if self.model is not None:
+            structs.force_setattr(self, "nodes", tuple(_with_model(node, self.model) for node in self.nodes))
         check_nodes(self.nodes, self.inputs)
         check_outputs(self.outputs, [node.id for node in self.nodes])
 
@@ -72,7 +75,7 @@ the nodes are draft
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> WorkflowSpec:
-        """The spec of a plain dict, checked; ``from_dict(spec.to_dict()) == spec``.
+        """The spec of a plain dict, such as a file's, checked; ``from_dict(spec.to_dict()) == spec``.
 
         Raises:
             InvalidArgumentError: a field is missing, unknown or of the wrong type, or the workflow is
@@ -93,6 +96,16 @@ the nodes are draft
 
 _SCALARS: dict[str, Any] = {"name": Filled, "model": Filled, "max_parallelism": Positive}
 _PARTS: dict[str, Any] = {"inputs": Input, "nodes": AnyNode, "outputs": Output}
+
+
+def _with_model(node: AnyNode, model: str) -> AnyNode:
+    match node:
+        case LLMNode(model=None):
+            return structs.replace(node, model=model)
+        case MapFanoutNode():
+            return structs.replace(node, subnode=_with_model(node.subnode, model))
+        case _:
+            return node
 
 
 def _lists(value: Any) -> Any:
