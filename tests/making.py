@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from rxruns.events import (
     LLMCall,
@@ -19,6 +21,7 @@ from rxruns.events import (
     PayloadInfo,
     RunCanceled,
     RunCompleted,
+    RunEvent,
     RunFailed,
     RunStarted,
     TokenUsage,
@@ -90,3 +93,11 @@ def llm_call(
 
 def tokens(read: int | None = None, written: int | None = None, total: int | None = None) -> TokenUsage:
     return TokenUsage(input_tokens=read, output_tokens=written, total_tokens=total)
+
+
+def in_turn(*events: RunEvent) -> list[RunEvent]:
+    """The events one after the other, a second apart, whatever their own numbers and times."""
+    return [
+        replace(event, seq=place + 1, ts=NOON + timedelta(seconds=place))
+        for place, event in enumerate(events)
+    ]

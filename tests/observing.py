@@ -8,9 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rxruns.events import RunEvent
-
-HANG = 30.0
-"""Seconds that nothing in a test takes, unless it hangs."""
+from tests.conftest import HANG
 
 
 class Seen:

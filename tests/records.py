@@ -10,15 +10,15 @@ import json
 import os
 import random
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from tests.conftest import CONTRACT
+
 Record = dict[str, Any]
 
-CONTRACT = Path(__file__).resolve().parents[2] / "shared" / "contract"
 EXAMPLES = float(os.environ.get("RXRUNS_EXAMPLES", "1"))
 """How many times more examples than usual a property is tried on."""
 

@@ -26,6 +26,7 @@ from tests.making import (
     OTHER_RUN,
     RUN,
     delta,
+    in_turn,
     llm_call,
     node_failed,
     node_started,
@@ -34,18 +35,10 @@ from tests.making import (
     run_started,
     tokens,
 )
-from tests.test_page import waiting
+from tests.waiting import waiting
 
 PRICES = {("openai", "gpt-5"): Price(2, 10)}
 HOSTILE = "</text><script>alert(1)</script>\x1b[2J\u202e&"
-
-
-def in_turn(*events: RunEvent) -> list[RunEvent]:
-    """The events one after the other, a second apart."""
-    return [
-        msgspec.structs.replace(event, seq=place + 1, ts=NOON + timedelta(seconds=place))
-        for place, event in enumerate(events)
-    ]
 
 
 def span(
@@ -219,7 +212,7 @@ def story() -> list[RunEvent]:
     return in_turn(
         run_started(),
         node_started(),
-        waiting(),
+        waiting(3),
         llm_call(usage=tokens(1_000, 100)),
         node_failed(),
         run_failed(),

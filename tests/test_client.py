@@ -32,8 +32,9 @@ from rxruns.models import (
     RunsToolResultItem,
     RunsToolResultsRequest,
 )
+from tests.conftest import HANG
 from tests.test_stream import RUN, line
-from tests.wire import HANG, KEY, Act, FakeRuns, drops, replies, sends, silent
+from tests.wire import KEY, Act, FakeRuns, drops, replies, sends, silent
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 

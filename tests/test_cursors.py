@@ -21,9 +21,8 @@ from hypothesis import strategies as st
 
 from rxruns.cursors import CursorStore, MemoryCursors, SqliteCursors
 from rxruns.errors import InvalidArgumentError
+from tests.conftest import HANG
 from tests.making import OTHER_RUN, RUN
-
-HANG = 60.0
 
 
 @pytest.fixture

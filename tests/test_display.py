@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from rxruns import Price
 from rxruns._display import clipped, duration, html_table, money, visible
 from rxruns.costs import CostTotals
-from rxruns.events import NodeStarted, NodeWaiting, PendingToolCall, RunEvent, ToolCallWithArguments, Waiting
+from rxruns.events import NodeStarted, RunEvent
 from rxruns.state import RunState
 from tests.making import (
-    CALL_ID,
     NOON,
     RUN,
     delta,
@@ -28,6 +27,7 @@ from tests.making import (
     run_started,
     tokens,
 )
+from tests.waiting import call, waiting
 
 HOSTILE = "<img src=x onerror=alert(1)>\x1b[2J\u202e&\n"
 
@@ -114,9 +114,7 @@ def test_a_run_shows_its_nodes_in_a_notebook() -> None:
 
 
 def test_a_run_shows_what_its_nodes_wait_for() -> None:
-    call = PendingToolCall(tool_call=ToolCallWithArguments(id="1", name="get_<weather>", arguments="{}"))
-    waiting = Waiting(step=0, request_id=CALL_ID, pending_tool_calls=(call,), reason="tools")
-    state = folded(node_started(), NodeWaiting(run_id=RUN, seq=3, ts=NOON, node_id="draft", waiting=waiting))
+    state = folded(node_started(), waiting(3, call("get_<weather>")))
 
     assert ["‖ waiting", "1", "", "waits for get_<weather>"] == Seen(state._repr_html_()).cells[6:]
 

@@ -39,7 +39,8 @@ from rxruns.devserver.faults import (
     Unchunked,
 )
 from rxruns.lifecycle import Closed, LifecycleEvent
-from tests.observing import HANG, Seen, reader_threads, run_of, uncaught
+from tests.conftest import HANG
+from tests.observing import Seen, reader_threads, run_of, uncaught
 from tests.soak import measured
 
 MARK = 0.1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +11,6 @@ import pytest
 import reactivex
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from rxruns import CostTotals, Price, ops
 from rxruns.errors import InvalidArgumentError
@@ -33,6 +31,7 @@ from tests.making import (
     OTHER_RUN,
     RUN,
     delta,
+    in_turn,
     llm_call,
     node_failed,
     node_started,
@@ -51,7 +50,7 @@ THIRD_RUN = UUID(int=3)
 
 def run_of(run_id: UUID) -> list[RunEvent]:
     """A run with two nodes, one of which starts again."""
-    events = [
+    return in_turn(
         run_started(run_id=run_id),
         node_started("a", run_id=run_id),
         delta("Hi", "a", run_id=run_id),
@@ -63,10 +62,7 @@ def run_of(run_id: UUID) -> list[RunEvent]:
         delta("more", "b", run_id=run_id),
         unknown(run_id=run_id),
         run_canceled(run_id=run_id),
-    ]
-    return [
-        replace(event, seq=seq, ts=event.ts + timedelta(seconds=seq)) for seq, event in enumerate(events, 1)
-    ]
+    )
 
 
 def stepped(fold: Any, events: Any) -> Any:

@@ -23,8 +23,8 @@ from reactivex.subject import ReplaySubject
 from rxruns import iterate, run_events, workflow
 from rxruns.devserver import DevServer
 from rxruns.errors import InvalidArgumentError, StreamBackpressureError
-from tests.conftest import ROOT, eventually
-from tests.observing import HANG, reader_threads
+from tests.conftest import HANG, ROOT, eventually
+from tests.observing import reader_threads
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 FAULT = RuntimeError("the line is dead")

@@ -23,11 +23,11 @@ from rxruns.devserver.faults import CloseAfter, NoAnswer, Status
 from rxruns.errors import APIError, InvalidArgumentError, StreamInterruptedError
 from rxruns.events import RunEvent
 from rxruns.lifecycle import Closed, Connected, LifecycleEvent
-from tests.conftest import eventually
+from tests.conftest import HANG, eventually
 from tests.observing import Seen, reader_threads, run_of, uncaught
 from tests.soak import both_sizes, measured, patience
 from tests.test_memory import RUN, lines
-from tests.wire import HANG, KEY, NDJSON, FakeRuns, Wire, head
+from tests.wire import KEY, NDJSON, FakeRuns, Wire, head
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 

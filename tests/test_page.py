@@ -21,24 +21,17 @@ from hypothesis import strategies as st
 from rxruns import ops
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import (
-    NodeToolResult,
-    NodeWaiting,
-    PendingToolCall,
     RunEvent,
-    ToolCallResult,
-    ToolCallWithArguments,
-    Waiting,
 )
 from rxruns.page import RunPage, write_page
 from rxruns.page._document import json_block
 from tests import records
 from tests.conftest import ROOT
 from tests.making import (
-    CALL_ID,
     NOON,
     OTHER_RUN,
-    RUN,
     delta,
+    in_turn,
     llm_call,
     node_failed,
     node_started,
@@ -49,28 +42,7 @@ from tests.making import (
     tokens,
     unknown,
 )
-
-CALL = ToolCallWithArguments(id="1", name="approve", arguments="{}")
-
-
-def waiting(node_id: str = "draft", seq: int = 3) -> NodeWaiting:
-    told = Waiting(
-        step=0, request_id=CALL_ID, pending_tool_calls=(PendingToolCall(tool_call=CALL),), reason="tools"
-    )
-    return NodeWaiting(run_id=RUN, seq=seq, ts=NOON, node_id=node_id, waiting=told)
-
-
-def answered(node_id: str = "draft", seq: int = 4) -> NodeToolResult:
-    told = ToolCallResult(step=0, request_id=CALL_ID, tool_call=CALL, output="yes")
-    return NodeToolResult(run_id=RUN, seq=seq, ts=NOON, node_id=node_id, tool_result=told)
-
-
-def in_turn(*events: RunEvent) -> list[RunEvent]:
-    """The events one after the other, a second apart."""
-    return [
-        msgspec.structs.replace(event, seq=place + 1, ts=NOON + timedelta(seconds=place))
-        for place, event in enumerate(events)
-    ]
+from tests.waiting import tool_result, waiting
 
 
 def data_of(html: str, id: str = "content") -> Any:
@@ -95,8 +67,8 @@ _EVENTS = st.one_of(
     st.builds(node_started, _NODES),
     st.builds(node_succeeded, _NODES),
     st.builds(node_failed, _NODES),
-    st.builds(waiting, _NODES),
-    st.builds(answered, _NODES),
+    st.builds(waiting, st.just(3), node_id=_NODES),
+    st.builds(tool_result, st.just(4), node_id=_NODES),
     st.builds(lambda node_id: delta("word", node_id), _NODES),
     st.builds(
         lambda node_id, usage: msgspec.structs.replace(llm_call(usage=usage), node_id=node_id),
@@ -129,14 +101,14 @@ def test_its_bars_are_the_spans_of_the_operator(events: list[RunEvent], end: Run
 
 
 def test_waiting_is_from_the_call_to_its_last_answer() -> None:
-    (attempt,) = attempts(*in_turn(node_started(), waiting(), answered(), node_succeeded()))
+    (attempt,) = attempts(*in_turn(node_started(), waiting(3), tool_result(4), node_succeeded()))
 
     assert [[1000, 2000]] == attempt["waits"]
     assert (0, 3000, "succeeded") == (attempt["start"], attempt["end"], attempt["status"])
 
 
 def test_a_node_that_waits_at_the_end_of_its_run_waited_until_then() -> None:
-    (attempt,) = attempts(*in_turn(node_started(), waiting(), run_canceled()))
+    (attempt,) = attempts(*in_turn(node_started(), waiting(3), run_canceled()))
 
     assert ([[1000, 2000]], 2000, "canceled") == (attempt["waits"], attempt["end"], attempt["status"])
 

@@ -39,7 +39,8 @@ from rxruns.errors import (
     TransportError,
 )
 from rxruns.lifecycle import Closed, Connected, LifecycleEvent, Reconnecting, Resumed
-from tests.observing import HANG, Seen, run_of
+from tests.conftest import HANG
+from tests.observing import Seen, run_of
 from tests.soak import both_sizes, measured
 
 QUICK = ResumePolicy(base_backoff=0.001, max_backoff=0.01, idle_timeout=20.0)

@@ -20,8 +20,8 @@ from jsonschema.validators import extend
 
 from rxruns.events import KNOWN_EVENTS, UnknownEvent
 from rxruns.schemas import EVENT_SCHEMAS, RunEventSchema
+from tests.conftest import CONTRACT
 from tests.records import (
-    CONTRACT,
     HASH,
     NIL,
     Record,

@@ -19,7 +19,8 @@ from rxruns.errors import (
 )
 from rxruns.events import NodeStarted, RunEvent, UnknownEvent
 from rxruns.stream import RunEventStream
-from tests.wire import HANG, KEY, FakeAuthority, FakeRuns, cuts, hangs, sends
+from tests.conftest import HANG
+from tests.wire import KEY, FakeAuthority, FakeRuns, cuts, hangs, sends
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import logging
 import socket
-import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,7 +16,7 @@ import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
 
 from rxruns._retry import RetryPolicy
-from rxruns._transport import Ask, Credentials, RequestMetrics, Transport
+from rxruns._transport import Ask, Cancellation, Credentials, RequestMetrics, Transport
 from rxruns.errors import APIError, InvalidArgumentError, TransportError
 from tests.wire import (
     KEY,
@@ -446,14 +445,31 @@ def test_a_post_is_repeated_only_while_that_is_allowed(retry_post: bool, attempt
     assert [b"{}"] * attempts == [asked.body for asked in service.requests]
 
 
-@pytest.mark.parametrize(("retry_after", "at_least"), [("0.2", 0.2), ("soon", 0.0)])
-def test_retry_after_is_waited_for_unless_it_makes_no_sense(retry_after: str, at_least: float) -> None:
-    act = replies(status=429, headers={"Retry-After": retry_after})
-    with FakeRuns(act, replies(b"{}")) as service, connected(service) as transport:
-        started = time.monotonic()
-        transport.request(get(retry=QUICK))
+class Unhurried(Cancellation):
+    """Waits for nothing, and notes how long it was to."""
 
-    assert at_least <= time.monotonic() - started < at_least + 10
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+
+    def wait(self, seconds: float) -> bool:
+        self.waits.append(seconds)
+        return super().wait(0)
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "least", "most"), [("7", 7.0, 7.0), ("0.2", 0.2, 0.2), ("soon", 0.0, QUICK.max_backoff)]
+)
+def test_retry_after_is_waited_for_unless_it_makes_no_sense(
+    retry_after: str, least: float, most: float
+) -> None:
+    act = replies(status=429, headers={"Retry-After": retry_after})
+    unhurried = Unhurried()
+    with FakeRuns(act, replies(b"{}")) as service, connected(service) as transport:
+        transport.request(get(retry=QUICK, cancellation=unhurried))
+
+    (waited,) = unhurried.waits
+    assert least <= waited <= most
 
 
 def test_a_retry_after_of_more_than_120_seconds_is_raised_at_once() -> None:

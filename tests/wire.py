@@ -16,10 +16,11 @@ from pathlib import Path
 import trustme
 
 from rxruns.testing import Asked
-from rxruns.testing._loopback import HANG, Loopback
+from rxruns.testing._loopback import Loopback
 from rxruns.testing._wire import Wire, head
+from tests.conftest import HANG
 
-__all__ = ["HANG", "KEY", "NDJSON", "Act", "Asked", "FakeAuthority", "FakeRuns", "Wire"]
+__all__ = ["KEY", "NDJSON", "Act", "Asked", "FakeAuthority", "FakeRuns", "Wire"]
 
 NDJSON = "application/x-ndjson"
 KEY = "mr_sk_fake_key_of_the_tests"

@@ -8,7 +8,6 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -16,9 +15,7 @@ import pytest
 from jsonschema import Draft7Validator, Draft202012Validator, FormatChecker
 
 from rxruns.devserver import DevServer
-
-CONTRACT = Path(__file__).resolve().parents[3] / "shared" / "contract"
-HANG = 20.0
+from tests.conftest import HANG
 
 
 @dataclass
@@ -136,25 +133,17 @@ def api(serve: Callable[..., Api]) -> Api:
 
 
 @pytest.fixture(scope="session")
-def check_event() -> Callable[[dict[str, Any]], None]:
+def check_event(event_json_schema: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
     """Check an event against the contract's schema."""
-    path = CONTRACT / "run_event.schema.json"
-    if not path.exists():
-        pytest.skip("the contract is not here")
-    schema = json.loads(path.read_text())
-    return Draft7Validator(schema, format_checker=FormatChecker()).validate
+    return Draft7Validator(event_json_schema, format_checker=FormatChecker()).validate
 
 
 @pytest.fixture(scope="session")
-def check_answer() -> Callable[[str, Any], None]:
+def check_answer(openapi: dict[str, Any]) -> Callable[[str, Any], None]:
     """Check an answer against a component of the contract's OpenAPI description."""
-    path = CONTRACT / "runs.openapi.json"
-    if not path.exists():
-        pytest.skip("the contract is not here")
-    document = json.loads(path.read_text())
 
     def check(name: str, answer: Any) -> None:
-        schema = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
+        schema = {"$ref": f"#/components/schemas/{name}", "components": openapi["components"]}
         Draft202012Validator(schema, format_checker=FormatChecker()).validate(answer)
 
     return check

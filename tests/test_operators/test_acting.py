@@ -25,9 +25,9 @@ from rxruns.models import (
     RunsToolResultsResponse,
 )
 from rxruns.tools import Tools
-from tests.conftest import eventually
+from tests.conftest import HANG, eventually
 from tests.making import CALL_ID, OTHER_RUN, RUN, delta, run_completed, run_started
-from tests.observing import HANG, Seen, uncaught
+from tests.observing import Seen, uncaught
 from tests.waiting import call, tool_result, user_ask, waiting
 
 pytestmark = pytest.mark.usefixtures("no_leaks")

@@ -15,9 +15,9 @@ from reactivex.testing import ReactiveTest, TestScheduler
 from rxruns import block_on
 from rxruns import operators as ops
 from rxruns.errors import InvalidArgumentError, StreamBackpressureError
-from tests.conftest import eventually
+from tests.conftest import HANG, eventually
 from tests.making import RUN, delta
-from tests.observing import HANG, uncaught
+from tests.observing import uncaught
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 FAULT = RuntimeError("the line is dead")

@@ -17,10 +17,9 @@ from rxruns._decoding import encode_event, event_decoder
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import RunEvent
 from rxruns.operators import _record
-from tests.conftest import eventually, open_descriptors
+from tests.conftest import HANG, eventually, open_descriptors
 from tests.making import OTHER_RUN, delta, node_started, run_started, unknown
 
-HANG = 20.0
 EVENTS: list[RunEvent] = [
     run_started(1),
     node_started(seq=2),

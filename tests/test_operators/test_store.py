@@ -12,9 +12,9 @@ from rxruns import operators as ops
 from rxruns.cursors import CursorStore, MemoryCursors
 from rxruns.events import RunEvent
 from rxruns.testing import subscription_times
+from tests.conftest import HANG
 from tests.making import OTHER_RUN, RUN, delta, node_started, run_started
 
-HANG = 20.0
 EVENTS = [run_started(1), node_started(seq=2), delta(seq=3)]
 
 

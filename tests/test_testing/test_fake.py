@@ -33,7 +33,8 @@ from rxruns.testing import (
     waits_for,
 )
 from rxruns.tools import Tools
-from tests.observing import HANG, Seen, uncaught
+from tests.conftest import HANG, eventually
+from tests.observing import Seen, uncaught
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -144,10 +145,12 @@ def test_tools_are_called_while_the_story_waits_for_their_results() -> None:
         heard = Seen()
         source = run_events(log.run_id, client=client, resume=QUICK)
         with source.pipe(ops.execute_tools(tools, client=client)).subscribe(heard):
-            results = next(one for one in service.wait_requests(3) if one.method == "POST").json["results"]
+            assert eventually(lambda: any(asked.method == "POST" for asked in service.requests))
             answered.set()
             heard.wait_end()
 
+    (posted,) = (asked for asked in service.requests if asked.method == "POST")
+    results = posted.json["results"]
     assert [("call_1", "3")] == [(item["tool_call"]["id"], item["output"]) for item in results]
     assert list(end) == heard.events
 
