@@ -8,7 +8,7 @@ that msgspec refuses: that one is decoded alone, and the loop goes on behind it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, filterfalse
+from itertools import filterfalse
 from operator import length_hint
 
 import msgspec
@@ -36,7 +36,7 @@ _WITH_OUTPUT: frozenset[type] = frozenset((RunCompleted, NodeOutput))
 
 
 class EventLines:
-    """Iterate the events of lines. Blank lines and keep-alives have none.
+    """Iterate the events of lines, those that came together at once. Blank lines and keep-alives have none.
 
     Args:
         lines: where they come from.
@@ -45,7 +45,7 @@ class EventLines:
         include_output: as in :func:`~rxruns._decoding.event_decoder`.
 
     >>> lines = Lines([b'{"type":"keepalive"}\\n[]\\n'])
-    >>> list(EventLines(lines, lambda error: print(error)))
+    >>> [list(events) for events in EventLines(lines, lambda error: print(error))]
     not a JSON object
     []
     """
@@ -62,7 +62,7 @@ class EventLines:
         self._first = 1
         self._decoded = 0
         self._rest: Iterator[RunEvent] = iter(())
-        self._iterator = chain.from_iterable(map(self._give, self._decode()))
+        self._iterator = map(self._give, self._decode())
 
     @property
     def line(self) -> bytes:
@@ -74,18 +74,19 @@ class EventLines:
         """Of that line, from 1."""
         return self._first + self._place
 
-    def __iter__(self) -> Iterator[RunEvent]:
+    def __iter__(self) -> Iterator[Iterator[RunEvent]]:
         return self._iterator
 
-    def decode_tail(self) -> RunEvent | None:
-        """The event of the bytes after the last newline, when all whole lines were given.
+    def decode_tail(self) -> Iterator[RunEvent]:
+        """The event of the bytes after the last newline, if there is one, when all whole lines were given.
 
         Raises:
             RecordError: they are no valid event, and no record at all if they were cut.
         """
         tail = self._lines.tail
         self._batch, self._first, self._decoded = [tail], self._lines.number + 1, 1
-        return self._decode_alone(tail)
+        event = self._decode_alone(tail)
+        return iter(()) if event is None else self._give((event,))
 
     @property
     def _place(self) -> int:

@@ -38,8 +38,8 @@ MAX_NESTING = 100
 SHALLOW = 300
 """Bytes of a valid event that can not be nested too deep: the envelope alone takes 100, each level 2."""
 
-_SHALLOW_OBJECTS = 5 * MAX_NESTING
-"""Bytes of objects, without an array, that can not be nested too deep: ``{"":}`` for each level."""
+_SHALLOW_OBJECTS = 5 * (MAX_NESTING - 1)
+"""Bytes of objects, with one array at most, that can not be nested too deep: ``{"":}`` for each level."""
 
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
@@ -151,8 +151,10 @@ def _decode_record(line: bytes) -> dict[str, Any]:
 
 def refuse_deep_nesting(line: bytes) -> None:
     """Refuse a line whose objects and arrays are nested too deep. Up to `SHALLOW` bytes can not be."""
-    if len(line) <= _SHALLOW_OBJECTS and b"[" not in line:  # a search is faster than a count
-        return
+    if len(line) <= _SHALLOW_OBJECTS:  # searches are faster than counts, and `find` than `in`
+        first = line.find(b"[")
+        if first < 0 or line.find(b"[", first + 1) < 0:
+            return
     if line.count(b"{") + line.count(b"[") > MAX_NESTING and _is_deep(line):
         raise RecordError(f"objects and arrays are nested more than {MAX_NESTING} deep")
 

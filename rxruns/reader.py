@@ -255,24 +255,27 @@ class EventReader:
         lines = Lines(stream.chunks(), self._client.max_line_bytes, self._refuse_overlong)
         self._events = EventLines(lines, self._refuse, include_output=self._options.include_output)
         run, cancellation, on_next = self._run_id.int, self._cancellation, self._observer.on_next
-        for event in chain(self._events, self._last_event(lines)):
-            seq = event.seq
-            plain = seq == self._cursor + 1 and event.run_id.int == run and not self._skipped
-            if not plain and not self._is_due(event):
-                continue
-            if cancellation.cancelled:
-                raise Cancelled
-            try:
-                on_next(event)
-            except Cancelled:  # let go of while it waited for its turn among merged runs
-                raise
-            except BaseException as error:
-                raise _SubscriberError(error) from None
-            self._cursor = seq
-            if not self._progressed:
-                self._note_progress()
-            if type(event) in _TERMINAL or (self._remaining is not None and self._is_enough(self._remaining)):
-                return True
+        for events in chain(self._events, self._last_event(lines)):
+            for event in events:
+                seq = event.seq
+                plain = seq == self._cursor + 1 and event.run_id.int == run and not self._skipped
+                if not plain and not self._is_due(event):
+                    continue
+                if cancellation.cancelled:
+                    raise Cancelled
+                try:
+                    on_next(event)
+                except Cancelled:  # let go of while it waited for its turn among merged runs
+                    raise
+                except BaseException as error:
+                    raise _SubscriberError(error) from None
+                self._cursor = seq
+                if not self._progressed:
+                    self._note_progress()
+                if type(event) in _TERMINAL or (
+                    self._remaining is not None and self._is_enough(self._remaining)
+                ):
+                    return True
         return self._end_of_body(page)
 
     def _is_due(self, event: RunEvent) -> bool:
@@ -308,19 +311,16 @@ class EventReader:
             return True
         raise _Fault(self._interrupted("the stream ended before the run did"), silent=not self._progressed)
 
-    def _last_event(self, lines: Lines) -> Iterator[RunEvent]:
+    def _last_event(self, lines: Lines) -> Iterator[Iterator[RunEvent]]:
         """A last line without a newline counts if it is a whole record; else it is fetched again."""
         if not lines.tail:
             return
         try:
-            event = self._events.decode_tail()
+            yield self._events.decode_tail()
         except RecordError as error:
             if not error.is_record:
                 raise _Fault(self._interrupted("the stream ended in the middle of a line")) from error
             self._refuse(error)
-        else:
-            if event is not None:
-                yield event
 
     # ---- bad lines ----
 

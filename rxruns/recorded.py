@@ -7,9 +7,9 @@ import logging
 import math
 import os
 import zlib
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
 from datetime import datetime, timedelta
-from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -81,11 +81,11 @@ def recorded_events(
 
 
 class _RecordedLog:
-    """The events of one file, for one iteration. Any thread may close it; iteration then ends.
+    """The events of one file, read once. Any thread may close it; nothing is given after that batch.
 
     Attributes:
-        error: what ended the iteration early. It never raises: so an error of the code that got the events
-            is not taken for its own.
+        error: what ended the reading early. It is not raised: so an error of the code that gets the events
+            is not taken for it.
     """
 
     def __init__(self, path: Path, on_invalid: OnInvalid) -> None:
@@ -93,41 +93,51 @@ class _RecordedLog:
         self._on_invalid: OnInvalid = on_invalid
         self.closed = False
         self.error: Exception | None = None
+        # Of the event before, and of the other runs; ids as numbers, because hashing a UUID takes longer.
+        self._run = self._last = 0
+        self._last_seqs: dict[int, int] = {}
         try:
             self._file = _open(self._path)
         except OSError as error:
             raise InvalidArgumentError(f"the log can not be read: {error}", field="path") from error
+        self._batches = self._decode()
 
     def close(self) -> None:
         self.closed = True
         self._file.close()
 
-    def __iter__(self) -> Iterator[RunEvent]:
-        run = last = 0  # of the event before; ids as numbers, because hashing a UUID takes longer
-        last_seqs = {run: last}
+    def read(self, give: Callable[[RunEvent], object]) -> bool:
+        """Give the next events, some at once, each that did not come before. False: there are no more."""
         try:
-            with self._file:
-                for event in self._events():
-                    if self.closed:
-                        return
-                    if event.run_id.int != run:
-                        last_seqs[run] = last
-                        run = event.run_id.int
-                        last = last_seqs.get(run, 0)
-                    seq = event.seq
-                    if seq > last:
-                        last = seq
-                        yield event
+            if self.closed:
+                self._batches.close()
+            events = next(self._batches, None)
         except Exception as error:
             self.error = error
+            return False
+        if events is None:
+            return False
+        run, last = self._run, self._last
+        for event in events:
+            if event.run_id.int != run:
+                self._last_seqs[run] = last
+                run = event.run_id.int
+                last = self._last_seqs.get(run, 0)
+            seq = event.seq
+            if seq > last:
+                last = seq
+                give(event)
+        self._run, self._last = run, last
+        return True
 
-    def _events(self) -> Iterator[RunEvent]:
+    def _decode(self) -> Generator[Iterator[RunEvent], None, None]:
         def refuse(error: RecordError) -> None:
             self._refuse(error, events.line, events.number)
 
-        lines = Lines(self._chunks(), _MAX_LINE_BYTES, self._refuse_overlong)
-        events = EventLines(lines, refuse)
-        return chain(events, self._last_event(events))
+        events = EventLines(Lines(self._chunks(), _MAX_LINE_BYTES, self._refuse_overlong), refuse)
+        with self._file:
+            yield from events
+            yield self._last_event(events)
 
     def _chunks(self) -> Iterator[bytes]:
         while not self.closed:
@@ -147,17 +157,15 @@ class _RecordedLog:
             yield chunk
 
     def _last_event(self, events: EventLines) -> Iterator[RunEvent]:
-        """That of bytes which no newline ends, unless they were cut. Asked for after the whole lines."""
+        """That of bytes which no newline ends, unless they were cut."""
         try:
-            event = events.decode_tail()
+            return events.decode_tail()
         except RecordError as error:
             if error.is_record:
                 self._refuse(error, events.line, events.number)
             else:
                 logger.warning("%s: the last line, %d, was cut and is left out", self._path, events.number)
-        else:
-            if event is not None:
-                yield event
+            return iter(())
 
     def _refuse(self, error: RecordError, line: bytes, number: int) -> None:
         refused = StreamProtocolError(str(error), raw_data=excerpt(line), line_number=number)
@@ -177,8 +185,9 @@ def _emit_all(
     log: _RecordedLog, observer: abc.ObserverBase[RunEvent], scheduler: abc.SchedulerBase
 ) -> abc.DisposableBase:
     def emit(_: abc.SchedulerBase, state: object = None) -> None:
-        for event in log:
-            observer.on_next(event)
+        on_next = observer.on_next  # nothing comes out of it when it was disposed
+        while log.read(on_next):
+            pass
         _end(log, observer)
 
     return scheduler.schedule(emit)
@@ -188,7 +197,7 @@ def _emit_paced(
     log: _RecordedLog, speed: float, observer: abc.ObserverBase[RunEvent], scheduler: abc.SchedulerBase
 ) -> abc.DisposableBase:
     """Emit each event when it is due: its time since the first one's, divided by the speed."""
-    events = iter(log)
+    pending: deque[RunEvent] = deque()
     timer = SerialDisposable()
 
     def wait(due: datetime, event: RunEvent | None) -> None:
@@ -204,7 +213,10 @@ def _emit_paced(
         nonlocal first
         if event is not None and not log.closed:
             observer.on_next(event)
-        for event in events:
+        while pending or log.read(pending.append):
+            if not pending:  # what came was there before
+                continue
+            event = pending.popleft()
             first = first or event.ts
             due = started + max(timedelta(0), (event.ts - first) / speed)
             if due > scheduler.now:

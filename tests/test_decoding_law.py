@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import chain
 from typing import Any, Union
 from uuid import UUID
 
@@ -323,7 +324,7 @@ def test_lines_that_came_together_mean_what_each_means_alone(
     events = EventLines(
         rows, lambda error: actual.append(f"{events.number} {error}"), include_output=include_output
     )
-    for event in events:
+    for event in chain.from_iterable(events):
         assert events.line == together[events.number - 1]
         actual.append(f"{events.number} {event!r}")
     assert expected == actual
