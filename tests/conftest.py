@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import soak
+from tests.browser import Open, chromium, executable, opening
 
 ROOT = Path(__file__).resolve().parent.parent
 CONTRACT = ROOT.parent / "shared" / "contract"
@@ -51,6 +52,23 @@ def openapi(contract: Path) -> dict[str, Any]:
     """The service's OpenAPI description."""
     description: dict[str, Any] = json.loads((contract / "runs.openapi.json").read_text("utf-8"))
     return description
+
+
+@pytest.fixture(scope="module")  # no longer: its event loop is in the way of asyncio's tests
+def browser() -> Iterator[Any]:
+    """A headless Chromium; the test is skipped where there is none."""
+    path = executable()
+    if path is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    with chromium(path) as browser:
+        yield browser
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Open]:
+    """Opens HTML, and closes all of it in the end."""
+    with opening(browser) as open_page:
+        yield open_page
 
 
 def open_descriptors() -> set[str]:

@@ -23,6 +23,7 @@ from tests.browser import chromium, executable  # noqa: E402
 NOW = sample.BEGAN + timedelta(seconds=49)
 WIDE, PHONE = {"width": 1120, "height": 1010}, {"width": 390, "height": 1180}
 EVENTS, NODE = {"width": 1120, "height": 460}, {"width": 1120, "height": 620}
+USAGE = {"width": 1120, "height": 496}
 
 
 def main() -> None:
@@ -49,6 +50,7 @@ def main() -> None:
             is_mobile=True,
             has_touch=True,
         )
+        shoot(browser, file, "page-usage.png", read_usage, color_scheme="light", viewport=USAGE)
         shoot(browser, file, "page-events.png", choose_node, color_scheme="light", viewport=EVENTS)
         shoot(browser, file, "page-node.png", open_node, color_scheme="dark", viewport=NODE)
 
@@ -59,6 +61,14 @@ def choose_node(page: Any) -> None:
     page.locator("#list").focus()
     page.keyboard.press("ArrowDown")
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
+
+
+def read_usage(page: Any) -> None:
+    """Tokens and cost over time, the sums at one moment."""
+    page.evaluate("scrollTo(0, byId('usage').offsetTop - 8)")
+    page.locator("#curves").focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowLeft")
 
 
 def open_node(page: Any) -> None:

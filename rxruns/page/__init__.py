@@ -1,8 +1,8 @@
 """A run as a page: one HTML file that needs no network and no server.
 
-It has the timeline of the nodes, what went wrong, what waits, nodes and costs as tables, and all events to
-filter and search. What a run says is never trusted: its text is data in the page, shown as text alone, and a
-Content-Security-Policy forbids everything but the page's own script and style.
+It has the timeline of the nodes, what went wrong, what waits, tokens and cost over time, nodes and costs as
+tables, and all events to filter and search. What a run says is never trusted: its text is data in the page,
+shown as text alone, and a Content-Security-Policy forbids everything but the page's own script and style.
 
 >>> from datetime import datetime, timezone
 >>> from uuid import UUID
@@ -24,10 +24,11 @@ from pathlib import Path
 from rxruns._tracks import RunTracks
 from rxruns._writing import write_whole
 from rxruns.costs import Prices
-from rxruns.events import RunEvent
+from rxruns.events import NodeLLMCall, RunEvent
 from rxruns.page._columns import Columns
 from rxruns.page._content import content
 from rxruns.page._document import document
+from rxruns.page._usage import Usage
 from rxruns.state import RunState
 
 __all__ = ["RunPage", "write_page"]
@@ -45,6 +46,7 @@ class RunPage:
     def __init__(self, prices: Prices | None = None) -> None:
         self._run = RunTracks(prices)
         self._columns = Columns()
+        self._usage = Usage(prices)
 
     @property
     def state(self) -> RunState:
@@ -57,8 +59,11 @@ class RunPage:
         Raises:
             InvalidArgumentError: for an event of another run.
         """
-        if self._run.add(event):
-            self._columns.append(event, self._run.began or event.ts)
+        if not self._run.add(event):
+            return
+        self._columns.append(event, self._run.began or event.ts)
+        if isinstance(event, NodeLLMCall):
+            self._usage.append(event)
 
     def html(
         self, *, now: datetime | None = None, refresh: float | None = None, note: str | None = None
@@ -77,7 +82,7 @@ class RunPage:
         is_open = run.state.final_status is None
         until = max(now, last) if is_open and now is not None else last
         told = content(run.state, run.nodes, self._columns.nodes, began, until)
-        told |= {"refresh": refresh if is_open else None, "note": note}
+        told |= {"usage": self._usage.content(began), "refresh": refresh if is_open else None, "note": note}
         return document(told, self._columns.content())
 
     def write(

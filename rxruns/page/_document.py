@@ -14,7 +14,17 @@ import msgspec
 
 from rxruns._display import status_label
 
-_SCRIPTS = ("format.js", "rows.js", "timeline.js", "nodes.js", "events.js", "main.js")
+_SCRIPTS = (
+    "format.js",
+    "rows.js",
+    "folding.js",
+    "gestures.js",
+    "timeline.js",
+    "usage.js",
+    "nodes.js",
+    "events.js",
+    "main.js",
+)
 _ESCAPES = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"})
 """Inside a script element nothing may look like markup: not its end, not a comment that hides it."""
 

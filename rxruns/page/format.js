@@ -40,6 +40,14 @@ const count = (number) => number.toLocaleString("en-US");
 /** "1 node", "2 nodes". */
 const counted = (number, what) => `${count(number)} ${what}${number === 1 ? "" : "s"}`;
 
+/** US dollars: cents where there are dollars, millionths of a dollar below; `short` leaves zeros at the end out. */
+function money(usd, short = false) {
+  if (usd > 0 && usd < 1e-6) return "< $0.000001";
+  const digits = usd === 0 || usd >= 1 ? 2 : 6;
+  const least = short ? 2 : digits;
+  return usd.toLocaleString("en-US", { style: "currency", currency: "USD", minimumFractionDigits: least, maximumFractionDigits: digits, roundingMode: "halfEven" });
+}
+
 /** Milliseconds as people say them. */
 function duration(ms) {
   if (ms === null || ms === undefined) return "";

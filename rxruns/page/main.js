@@ -3,7 +3,7 @@
 const content = JSON.parse(byId("content").textContent);
 completeNodes(content);
 
-const view = { events: null, list: null, table: null, timeline: null };
+const view = { events: null, list: null, table: null, timeline: null, curves: null, folding: null };
 
 function openNode(node) {
   const text = view.events ? view.events.text(node.place) : "";
@@ -89,12 +89,23 @@ function showLegend() {
   byId("legend").replaceChildren(bar("succeeded", "succeeded"), bar("failed", "failed"), bar("canceled", "canceled"), bar("running", "still open", "open"), waiting);
 }
 
+/** Show the children of a group apart, or as one row again; of all groups where none is named. */
+function fold(group) {
+  if (group) view.folding.toggle(group.id);
+  else view.folding.toggleAll();
+  hideTip();
+  filterNodes();
+}
+
 function filterNodes(place) {
   const search = byId("node-search").value.trim().toLowerCase();
   const status = byId("node-status").value;
   const nodes = content.nodes.filter((node) => (status === "-1" || node.status === status) && node.id.toLowerCase().includes(search));
-  view.timeline.show(nodes, place);
+  const isChosen = search !== "" || status !== "-1";
+  view.timeline.show(isChosen ? flatRows(nodes) : view.folding.rows(nodes), place);
   view.table.show(nodes);
+  byId("fold").hidden = isChosen || !view.folding.names.size;
+  byId("fold").textContent = view.folding.isFolded ? "Unfold all" : "Fold all";
   byId("no-nodes").hidden = nodes.length > 0;
   byId("no-nodes").textContent = content.nodes.length ? "No node fits." : "No node has started.";
 }
@@ -112,7 +123,8 @@ function keep() {
     join: byId("join").checked,
     sort: view.table.sort,
     look: from > first || to < last ? [from, to] : null,
-    bars: { top: rows.box.scrollTop, active: rows.active },
+    unfolded: [...view.folding.unfolded],
+    bars: { top: rows.box.scrollTop, active: view.timeline.active },
     list: view.list ? { top: view.list.rows.box.scrollTop, active: view.list.rows.active } : {},
     at: scrollY,
     focus: document.activeElement?.id ?? "",
@@ -181,11 +193,14 @@ function start() {
   fillSelect(byId("node-status"), "all statuses", [...new Set(content.nodes.map((node) => node.status))].map((status) => [status, status]));
   for (const id of ["node-search", "node-status"]) if (before.fields) byId(id).value = before.fields[id];
   if (!byId("node-status").value) byId("node-status").value = -1;
-  view.timeline = new Timeline(content, openNode);
+  view.folding = new Folding(content.nodes, before.unfolded);
+  view.timeline = new Timeline(content, openNode, fold);
+  view.curves = new Curves(content, view.timeline);
   view.table = new NodeTable(openNode, says);
   view.table.sort = before.sort ?? view.table.sort;
   filterNodes(before.bars);
   if (before.look) view.timeline.look(...before.look);
+  byId("fold").addEventListener("click", () => fold());
   byId("node-search").addEventListener("input", () => filterNodes());
   byId("node-status").addEventListener("change", () => filterNodes());
   addEventListener("keydown", (event) => {

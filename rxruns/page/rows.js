@@ -1,5 +1,5 @@
 // A list of any length of which only what can be seen is in the document. One row is active; the keyboard
-// moves it: arrows, Page Up and Down, Home, End; Enter or a click opens it.
+// moves it: arrows, Page Up and Down, Home, End; Enter, Space or a click opens it.
 
 class Rows {
   /** `draw(row, index)` fills an empty row; `open(index)` is called for the chosen one. */
@@ -59,7 +59,7 @@ class Rows {
   row(index, height) {
     const row = element("div", {
       class: index === this.active ? "row active" : "row",
-      role: "option",
+      role: this.box.role === "tree" ? "treeitem" : "option",
       id: `${this.box.id}-${index}`,
       "aria-selected": index === this.active,
       "aria-posinset": index + 1,
@@ -104,7 +104,7 @@ class Rows {
       End: this.count - 1,
     }[event.key];
     if (to !== undefined) this.activate(Math.max(0, Math.min(to, this.count - 1)));
-    else if (event.key === "Enter" && at >= 0) this.open(at);
+    else if ((event.key === "Enter" || event.key === " ") && at >= 0) this.open(at);
     else return;
     event.preventDefault();
   }

@@ -1,10 +1,12 @@
-// The nodes over time: a row for each node, a bar for each attempt, stripes where it waited.
+// The nodes over time: a row for each node, a bar for each attempt, stripes where it waited; a group of nodes has a
+// bar in layers, as thick as it has nodes of a status.
 
 const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 15e3, 3e4, 6e4, 12e4, 3e5, 6e5, 9e5, 18e5, 36e5, 72e5, 216e5, 432e5, 864e5];
 const SHORTEST = 1;
+const AXES = ["axis", "usage-axis"];
 
 class Timeline {
-  constructor(content, open) {
+  constructor(content, open, toggle) {
     const run = content.run;
     this.now = run.now;
     const starts = content.nodes.flatMap((node) => node.attempts.map((attempt) => attempt.start ?? attempt.seen));
@@ -13,20 +15,27 @@ class Timeline {
     this.last = Math.max(ends.reduce((one, other) => Math.max(one, other), run.now), this.first + SHORTEST);
     this.from = this.first;
     this.to = this.last;
-    this.nodes = [];
+    this.shown = [];
+    this.looked = () => {}; // told when another stretch of time is seen
     this.rows = new Rows(byId("bars"), {
-      draw: (row, index) => this.draw(row, this.nodes[index]),
-      open: (index) => open(this.nodes[index]),
+      draw: (row, index) => this.draw(row, this.shown[index]),
+      open: (index) => (this.shown[index].node.children ? toggle : open)(this.shown[index].node),
       moved: (index) => this.tipOfRow(index),
     });
     this.listen();
   }
 
-  show(nodes, place) {
-    this.nodes = nodes;
-    this.rows.box.hidden = nodes.length === 0;
-    this.rows.show(nodes.length, place);
+  /** Show these rows; the active one stays the same node. */
+  show(shown, { top = this.rows.box.scrollTop, active = this.active } = {}) {
+    this.shown = shown;
+    this.rows.box.hidden = shown.length === 0;
+    this.rows.show(shown.length, { top, active: shown.findIndex(({ node }) => keyOf(node) === active) });
     this.axis();
+  }
+
+  get active() {
+    const row = this.shown[this.rows.active];
+    return row ? keyOf(row.node) : "";
   }
 
   end(attempt) {
@@ -69,23 +78,29 @@ class Timeline {
 
   axis() {
     const { ticks, step } = this.ticks();
-    const marks = ticks.map((at) => {
+    const mark = (at) => {
       const place = this.place(at);
       const edge = place < 3 ? "tick first" : place > 97 ? "tick last" : "tick";
       return placed(element("span", { class: edge }, offset(at, step)), place);
-    });
-    byId("axis").replaceChildren(...marks);
+    };
+    for (const id of AXES) byId(id).replaceChildren(...ticks.map(mark));
+    this.looked();
   }
 
-  draw(row, node) {
+  draw(row, { node, level, place, size, isOpen }) {
     const track = element("div", { class: "track" });
     for (const at of this.ticks().ticks) track.append(placed(element("div", { class: "line" }), this.place(at)));
-    node.attempts.forEach((attempt, index) => track.append(...this.bar(attempt, index === node.attempts.length - 1)));
+    if (node.children) track.append(...this.layers(node));
+    else node.attempts.forEach((attempt, index) => track.append(...this.bar(attempt, index === node.attempts.length - 1)));
     // The end of a name stays: children of a fan-out differ there.
     const name = visible(node.id);
-    const cut = name.length > 14 ? name.length - 8 : name.length;
-    row.append(element("div", { class: "name" }, element("span", { class: "clip" }, name.slice(0, cut)), element("span", {}, name.slice(cut))), track);
-    row.setAttribute("aria-label", described(node, this));
+    const kept = node.children ? `\u00a0×${count(node.children.length)}` : name.length > 14 ? name.slice(-8) : "";
+    const cut = node.children ? name : name.slice(0, name.length - kept.length);
+    const fold = node.children ? [element("span", { class: "fold", "aria-hidden": "true" }, isOpen ? "▾" : "▸")] : [];
+    row.append(element("div", { class: `name level-${level}` }, ...fold, element("span", { class: "clip" }, cut), element("span", {}, kept)), track);
+    const told = { "aria-label": described(node, this), "aria-level": level, "aria-posinset": place + 1, "aria-setsize": size };
+    if (node.children) told["aria-expanded"] = isOpen;
+    for (const [name, value] of Object.entries(told)) row.setAttribute(name, value);
     row.addEventListener("mousemove", (event) => showTip(tipText(node, this), event.clientX, event.clientY));
     row.addEventListener("mouseleave", hideTip);
   }
@@ -113,13 +128,37 @@ class Timeline {
     return isLast && end <= 100 ? [bar, this.length(attempt, left, right, width < 20)] : [bar];
   }
 
+  /** A group's span in layers, the worst on top. */
+  layers({ counts, children, attempts: [span] }) {
+    if (!span) return [];
+    const start = this.place(span.start);
+    const end = this.place(this.end(span));
+    if (end < 0 || start > 100) return [];
+    const left = Math.max(start, -1);
+    const right = Math.min(end, 101);
+    const bar = placed(element("div", { class: span.end === null ? "span group open" : "span group" }), left);
+    bar.style.width = `${right - left}%`;
+    for (const [status, number] of counts) {
+      const layer = element("div", { class: `layer ${status in MARKS ? status : ""}` });
+      layer.style.flexGrow = number / children.length;
+      bar.append(layer);
+    }
+    const took = span.end === null ? "" : ` · ${duration(span.end - span.start)}`;
+    return end <= 100 ? [bar, this.beside(countsText(counts) + took, left, right)] : [bar];
+  }
+
   /** How long it took, beside its bar; the sign too, where the bar has no room for it. */
   length(attempt, left, right, withSign) {
     const took = attempt.start === null || attempt.end === null ? "" : duration(attempt.end - attempt.start);
     const open = attempt.end === null ? statusText(attempt.status) : "";
-    const text = `${withSign && !open ? MARKS[attempt.status] ?? "?" : ""} ${took || open}`.trim();
-    if (right < 86) return placed(element("span", { class: "length" }, text), right);
-    if (left > 14) return placed(element("span", { class: "length left" }, text), left);
+    return this.beside(`${withSign && !open ? MARKS[attempt.status] ?? "?" : ""} ${took || open}`.trim(), left, right);
+  }
+
+  /** A text on that side of a bar where there is room, or else over its end. */
+  beside(text, left, right) {
+    const room = (100 * (14 + 7.5 * text.length)) / byId("axis").clientWidth;
+    if (right + room < 100) return placed(element("span", { class: "length" }, text), right);
+    if (left > room) return placed(element("span", { class: "length left" }, text), left);
     return placed(element("span", { class: "length over" }, text), right);
   }
 
@@ -127,12 +166,13 @@ class Timeline {
     const row = byId(`bars-${index}`);
     if (!row || !this.rows.box.matches(":focus-visible")) return;
     const { left, bottom } = row.getBoundingClientRect();
-    showTip(tipText(this.nodes[index], this), left + 24, bottom - 6);
+    showTip(tipText(this.shown[index].node, this), left + 24, bottom - 6);
   }
 
   listen() {
     const box = this.rows.box;
-    const keys = { "+": () => this.zoom(0.5), "=": () => this.zoom(0.5), "-": () => this.zoom(2), 0: () => this.look(this.first, this.last), ArrowLeft: () => this.move(-0.2), ArrowRight: () => this.move(0.2) };
+    this.zooms = { "+": () => this.zoom(0.5), "=": () => this.zoom(0.5), "-": () => this.zoom(2), 0: () => this.look(this.first, this.last) };
+    const keys = { ...this.zooms, ArrowLeft: () => this.move(-0.2), ArrowRight: () => this.move(0.2) };
     box.addEventListener("keydown", (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey || !keys[event.key]) return;
       keys[event.key]();
@@ -142,49 +182,18 @@ class Timeline {
     byId("zoom-in").addEventListener("click", keys["+"]);
     byId("zoom-out").addEventListener("click", keys["-"]);
     byId("zoom-fit").addEventListener("click", keys[0]);
-    byId("timeline").addEventListener("wheel", (event) => {
-      if (!event.ctrlKey && !event.metaKey) return;
-      event.preventDefault();
-      this.zoom(event.deltaY > 0 ? 1.25 : 0.8, Math.min(1, Math.max(0, this.share(event.clientX))));
-    }, { passive: false });
     new ResizeObserver(() => this.look(this.from, this.to)).observe(byId("timeline"));
-    this.drag();
+    this.gestures = new Gestures(this, [byId("timeline"), byId("curves")]);
   }
 
   share(x) {
     const { left, width } = byId("axis").getBoundingClientRect();
     return (x - left) / width;
   }
-
-  /** A stretch that is marked with the mouse is zoomed into; a mere click opens the node. */
-  drag() {
-    const area = byId("timeline");
-    let began = null;
-    let mark = null;
-    const limited = (event) => Math.min(1, Math.max(0, this.share(event.clientX)));
-    area.addEventListener("pointerdown", (event) => {
-      if (event.pointerType === "mouse" && event.button === 0 && event.target.closest(".track")) began = limited(event);
-    });
-    addEventListener("pointermove", (event) => {
-      if (began === null || (!mark && Math.abs(limited(event) - began) < 0.01)) return;
-      event.preventDefault();
-      mark ??= byId("axis").appendChild(element("div", { class: "marked" }));
-      mark.style.left = `${Math.min(began, limited(event)) * 100}%`;
-      mark.style.width = `${Math.abs(limited(event) - began) * 100}%`;
-    });
-    addEventListener("pointerup", (event) => {
-      if (mark) {
-        const [one, other] = [began, limited(event)].sort((a, b) => a - b);
-        const length = this.to - this.from;
-        this.look(this.from + one * length, this.from + other * length);
-        addEventListener("click", (click) => click.stopPropagation(), { capture: true, once: true });
-        setTimeout(() => dispatchEvent(new Event("click")), 0); // where no click followed
-      }
-      mark?.remove();
-      began = mark = null;
-    });
-  }
 }
+
+/** What a row is known by, a group apart from a node of its name. */
+const keyOf = (node) => (node.children ? `${node.id}[*]` : node.id);
 
 function placed(made, percent) {
   made.style.left = `${percent}%`;
@@ -193,6 +202,7 @@ function placed(made, percent) {
 
 /** What a bar says when it is pointed at. */
 function tipText(node, timeline) {
+  if (node.children) return groupText(node);
   const lines = [visible(node.id)];
   for (const attempt of node.attempts.slice(-4)) {
     const start = attempt.start ?? attempt.seen;
