@@ -9,6 +9,8 @@ import pydoc
 import sys
 
 from docutils import nodes
+from msgspec import inspect
+from msgspec.inspect import type_info
 from operators import OURS
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -16,11 +18,16 @@ from sphinx.environment import BuildEnvironment
 from sphinx.ext.napoleon import GoogleDocstring
 from sphinx.util.nodes import make_refnode
 
+from rxruns.events import Payload, RunEvent
+from rxruns.models import Model
+from rxruns.workflow.nodes import Part
+
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.connect("missing-reference", resolve)
     app.connect("autodoc-process-signature", without_bounds)
+    app.connect("autodoc-process-docstring", add_bounds)
     # Else what stands before the first colon of an attribute's docstring were its type; ours are sentences.
     GoogleDocstring._parse_attribute_docstring = GoogleDocstring._consume_to_end
     return {"parallel_read_safe": True}
@@ -101,3 +108,33 @@ class Plain(ast.NodeTransformer):
         if ast.unparse(node.value).endswith("Annotated") and isinstance(node.slice, ast.Tuple):
             return node.slice.elts[0]
         return node
+
+
+def add_bounds(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
+    """Say below the docstring of what travels how its own fields are checked."""
+    if not (isinstance(value, type) and issubclass(value, RunEvent | Payload | Model | Part)):
+        return
+    own = value.__dict__.get("__annotations__", {})
+    fields = {field.encode_name: bounds(field.type) for field in type_info(value).fields if field.name in own}
+    told = [f"``{field}`` is {bound}" for field, bound in fields.items() if bound]
+    if told:
+        lines += ["", f"Checked: {'; '.join(told)}.", ""]
+
+
+def bounds(kind: inspect.Type) -> str:
+    """What a value of the type has to be beside its type, in words; nothing where it may be any."""
+    match kind:
+        case inspect.UnionType(types=types):
+            return "".join(dict.fromkeys(map(bounds, types)))
+        case inspect.Metadata(type=inner, extra_json_schema=extra):
+            return (extra or {}).get("description") or bounds(inner)
+        case inspect.IntType(ge=least) if least is not None:
+            return f"at least {least}"
+        case inspect.StrType(min_length=1):
+            return "not empty"
+        case inspect.StrType(pattern=str(pattern)):
+            return f"what ``{pattern}`` matches"
+        case inspect.DateTimeType(tz=True):
+            return "with an offset from UTC"
+        case _:
+            return ""

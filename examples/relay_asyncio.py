@@ -1,7 +1,8 @@
 """Relay the events of a run to browsers, as server-sent events from an asyncio web application.
 
 ``EventSource`` reconnects by itself and names the last event that it saw, so none is lost on that way either.
-Serve it with any ASGI server; a visitor who leaves frees thread and socket.
+Serve it with any ASGI server; a visitor who leaves frees thread and socket. Needs Starlette, which the extra
+``dev`` has: ``pip install starlette``.
 """
 
 import asyncio

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from types import TracebackType
 from typing import Generic, TypeVar
 from uuid import UUID
 from weakref import finalize
@@ -164,12 +163,7 @@ class AsyncIteration(AsyncIterator[_T], Generic[_T]):
     async def __aenter__(self) -> AsyncIteration[_T]:
         return self
 
-    async def __aexit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         self._values.close()
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 from uuid import UUID
 
 from rxruns._arguments import (
     MAX_PAGE,
-    check_after_seq,
     check_base_url,
     check_callback,
     check_headers,
@@ -59,15 +57,7 @@ from rxruns.models import (
 )
 from rxruns.stream import RunEventStream
 
-__all__ = [
-    "DEFAULT_BASE_URL",
-    "MAX_PAGE",
-    "RequestMetrics",
-    "RunsClient",
-    "check_after_seq",
-    "check_limit",
-    "check_run_id",
-]
+__all__ = ["DEFAULT_BASE_URL", "RequestMetrics", "RunsClient"]
 
 DEFAULT_BASE_URL = "https://api.modelrelay.ai/api/v1"
 
@@ -172,12 +162,7 @@ class RunsClient:
     def __enter__(self) -> RunsClient:
         return self
 
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -251,7 +236,7 @@ class RunsClient:
 
     def start(self, body: bytes, *, cancellation: Cancellation | None = None) -> RunsCreateResponse:
         """Send what :func:`create_body` made; for the reader, under its own cancellation."""
-        return self._post(RunsCreateResponse, "/runs", body, cancellation)
+        return self._call(RunsCreateResponse, "POST", "/runs", body, cancellation=cancellation)
 
     def get(self, run_id: UUID | str, *, include: Iterable[str] = ()) -> RunsGetResponse:
         """The run as the service derives it, with its costs: ``GET /runs/{id}``.
@@ -260,17 +245,13 @@ class RunsClient:
             include: ``"steps"`` and/or ``"tool_calls"``.
         """
         names = check_include(include)
-        return self._get(
-            RunsGetResponse, f"/runs/{check_run_id(run_id)}", {"include": names} if names else {}
-        )
+        path = f"/runs/{check_run_id(run_id)}"
+        return self._call(RunsGetResponse, "GET", path, params={"include": names} if names else None)
 
     def get_once(self, run_id: UUID, *, cancellation: Cancellation) -> RunsGetResponse:
         """:meth:`get` with one attempt, under the caller's own cancellation."""
         path = f"/runs/{check_run_id(run_id)}"
-        ask = Ask(
-            "GET", path, self.timeout, headers={"Accept": "application/json"}, cancellation=cancellation
-        )
-        return loaded(RunsGetResponse, self._transport.request(ask))
+        return self._call(RunsGetResponse, "GET", path, cancellation=cancellation, retrying=False)
 
     def pending_tools(
         self, run_id: UUID | str, *, cancellation: Cancellation | None = None
@@ -280,7 +261,7 @@ class RunsClient:
         `cancellation` is for ``ops.execute_tools``.
         """
         path = f"/runs/{check_run_id(run_id)}/pending-tools"
-        return self._get(RunsPendingToolsResponse, path, cancellation=cancellation)
+        return self._call(RunsPendingToolsResponse, "GET", path, cancellation=cancellation)
 
     def submit_tool_results(
         self,
@@ -295,7 +276,8 @@ class RunsClient:
             APIError: with status 409 when the step or the request id is not the one that waits.
         """
         path = f"/runs/{check_run_id(run_id)}/tool-results"
-        return self._post(RunsToolResultsResponse, path, tool_results_body(request), cancellation)
+        body = tool_results_body(request)
+        return self._call(RunsToolResultsResponse, "POST", path, body, cancellation=cancellation)
 
     def compile(self, spec: Spec) -> WorkflowsCompileResponse:
         """Check a workflow spec and get its plan: ``POST /workflows/compile``.
@@ -303,7 +285,7 @@ class RunsClient:
         Raises:
             WorkflowValidationError: the service refused the spec.
         """
-        return self._post(WorkflowsCompileResponse, "/workflows/compile", compile_body(spec))
+        return self._call(WorkflowsCompileResponse, "POST", "/workflows/compile", compile_body(spec))
 
     # ---- events ----
 
@@ -427,38 +409,28 @@ class RunsClient:
 
     # ---- sending ----
 
-    def _get(
+    def _call(
         self,
         response: type[T],
+        method: Literal["GET", "POST"],
         path: str,
+        body: bytes | None = None,
+        *,
         params: Mapping[str, str] | None = None,
         cancellation: Cancellation | None = None,
+        retrying: bool = True,
     ) -> T:
+        headers = {"Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
         ask = Ask(
-            "GET",
+            method,
             path,
             self.timeout,
             params=params or {},
-            headers={"Accept": "application/json"},
-            retry=self._retry,
-            cancellation=cancellation or Cancellation(),
-        )
-        return loaded(response, self._transport.request(ask))
-
-    def _post(
-        self,
-        response: type[T],
-        path: str,
-        body: bytes,
-        cancellation: Cancellation | None = None,
-    ) -> T:
-        ask = Ask(
-            "POST",
-            path,
-            self.timeout,
-            headers={"Accept": "application/json", "Content-Type": "application/json"},
+            headers=headers,
             body=body,
-            retry=self._retry,
+            retry=self._retry if retrying else None,
             cancellation=cancellation or Cancellation(),
         )
         return loaded(response, self._transport.request(ask))

@@ -17,7 +17,6 @@ import sqlite3
 import threading
 import time
 import weakref
-from types import TracebackType
 from typing import Any, Protocol, Self
 from uuid import UUID
 
@@ -122,9 +121,7 @@ class SqliteCursors:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:

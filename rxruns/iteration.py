@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from queue import SimpleQueue
-from types import TracebackType
 from typing import Generic, TypeVar
 from weakref import finalize
 
@@ -69,10 +68,5 @@ class Iteration(Iterator[_T], Generic[_T]):
     def __enter__(self) -> Iteration[_T]:
         return self
 
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()

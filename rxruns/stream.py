@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from types import TracebackType
 from uuid import UUID
 
 from rxruns._decoding import RecordError, event_decoder, excerpt
@@ -64,12 +63,7 @@ class RunEventStream(Iterator[RunEvent]):
     def __enter__(self) -> RunEventStream:
         return self
 
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def cancel(self) -> None:

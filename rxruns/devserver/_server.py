@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID, uuid4
 
 from rxruns._arguments import check_kind, check_path
@@ -16,10 +16,6 @@ from rxruns.devserver._runs import Run, Runs
 from rxruns.devserver._service import Service
 from rxruns.devserver.faults import Faults
 from rxruns.errors import InvalidArgumentError
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
 
 __all__ = ["DevServer", "ScriptedRun"]
 
@@ -86,9 +82,7 @@ class DevServer:
     def __enter__(self) -> DevServer:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

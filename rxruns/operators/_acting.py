@@ -11,9 +11,10 @@ from uuid import UUID
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
+from rxruns._arguments import check_run_id
 from rxruns._retry import timeout as check_timeout
 from rxruns._transport import Cancellation
-from rxruns.client import RunsClient, check_run_id
+from rxruns.client import RunsClient
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import NodeEvent, RunEvent, TerminalEvent
 from rxruns.models import RunsPendingToolsNode
