@@ -9,6 +9,7 @@ import os
 import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -186,8 +187,9 @@ def _emit_all(
 ) -> abc.DisposableBase:
     def emit(_: abc.SchedulerBase, state: object = None) -> None:
         on_next = observer.on_next  # nothing comes out of it when it was disposed
-        while log.read(on_next):
-            pass
+        with _closing_on_error(log):
+            while log.read(on_next):
+                pass
         _end(log, observer)
 
     return scheduler.schedule(emit)
@@ -211,22 +213,33 @@ def _emit_paced(
 
     def emit(_: abc.SchedulerBase, event: RunEvent | None = None) -> None:
         nonlocal first
-        if event is not None and not log.closed:
-            observer.on_next(event)
-        while pending or log.read(pending.append):
-            if not pending:  # what came was there before
-                continue
-            event = pending.popleft()
-            first = first or event.ts
-            due = started + max(timedelta(0), (event.ts - first) / speed)
-            if due > scheduler.now:
-                wait(due, event)
-                return
-            observer.on_next(event)
+        with _closing_on_error(log):
+            if event is not None and not log.closed:
+                observer.on_next(event)
+            while pending or log.read(pending.append):
+                if not pending:  # what came was there before
+                    continue
+                event = pending.popleft()
+                first = first or event.ts
+                due = started + max(timedelta(0), (event.ts - first) / speed)
+                if due > scheduler.now:
+                    wait(due, event)
+                    return
+                observer.on_next(event)
         _end(log, observer)
 
     wait(started, None)
     return timer
+
+
+@contextmanager
+def _closing_on_error(log: _RecordedLog) -> Iterator[None]:
+    """What the subscriber raises goes on, from a log that is closed."""
+    try:
+        yield
+    except BaseException:
+        log.close()
+        raise
 
 
 def _end(log: _RecordedLog, observer: abc.ObserverBase[RunEvent]) -> None:

@@ -341,14 +341,17 @@ def test_a_file_that_breaks_while_it_is_read_is_an_error(
     assert error is type(read(log).error)
 
 
-def test_a_subscriber_that_raises_gets_its_exception_and_the_file_is_closed(log: Path) -> None:
+@pytest.mark.parametrize("speed", [None, 1e9])
+def test_a_subscriber_that_raises_gets_its_exception_and_the_file_is_closed(
+    log: Path, speed: float | None
+) -> None:
     write(log, *A_RUN)
 
     def refuse(event: RunEvent) -> None:
         raise KeyError("mine")
 
-    with pytest.raises(KeyError, match="mine"):
-        recorded_events(log).subscribe(refuse, scheduler=ImmediateScheduler())
+    with pytest.raises(KeyError, match="mine"):  # and no warning of a file that was not closed
+        recorded_events(log, speed=speed).subscribe(refuse, scheduler=ImmediateScheduler())
 
 
 # ---- speed ----
