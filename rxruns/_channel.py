@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from rxruns.errors import InvalidArgumentError
+from rxruns._retry import whole_number
 
-__all__ = ["Channel", "End", "check_capacity"]
+__all__ = ["Channel", "End"]
 
 _T = TypeVar("_T")
 
@@ -33,7 +33,7 @@ class Channel(Generic[_T]):
     """
 
     def __init__(self, capacity: int, wake: Callable[[], object]) -> None:
-        check_capacity(capacity)
+        whole_number("capacity", capacity, at_least=1)
         self._capacity = capacity
         self._wake = wake
         self._values: deque[_T] = deque()
@@ -121,11 +121,3 @@ class Channel(Generic[_T]):
     def _leave_idle(self) -> bool:
         idle, self._idle = self._idle, False
         return idle
-
-
-def check_capacity(capacity: int) -> None:
-    """Refuse what is no whole number from 1."""
-    if isinstance(capacity, bool) or not isinstance(capacity, int) or capacity < 1:
-        raise InvalidArgumentError(
-            f"capacity has to be a whole number from 1, not {capacity!r}", field="capacity"
-        )

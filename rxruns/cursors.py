@@ -20,7 +20,7 @@ import weakref
 from typing import Any, Protocol, Self
 from uuid import UUID
 
-from rxruns._arguments import check_path
+from rxruns._arguments import check_path, check_run_id
 from rxruns.errors import InvalidArgumentError
 
 __all__ = ["CursorStore", "MemoryCursors", "SqliteCursors"]
@@ -185,14 +185,7 @@ def _use_write_ahead_log(connection: sqlite3.Connection, busy_timeout: float) ->
 
 
 def _key(run_id: UUID | str) -> str:
-    if isinstance(run_id, UUID):
-        return str(run_id)
-    try:
-        return str(UUID(run_id))
-    except (ValueError, AttributeError, TypeError):
-        raise InvalidArgumentError(
-            f"run_id has to be a UUID or its text, not {run_id!r}", field="run_id"
-        ) from None
+    return str(run_id if isinstance(run_id, UUID) else check_run_id(run_id))
 
 
 def _checked(seq: int) -> int:

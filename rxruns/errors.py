@@ -76,7 +76,7 @@ class InvalidArgumentError(RunsError, ValueError):
 
 
 class APIError(RunsError):
-    """The service answered with an error status.
+    """The service answered with an error status, or with a body that is no valid answer.
 
     Attributes:
         status: HTTP status; the body's ``error.status`` wins where present.

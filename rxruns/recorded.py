@@ -233,7 +233,7 @@ def _emit_paced(
 
 
 @contextmanager
-def _closing_on_error(log: _RecordedLog) -> Iterator[None]:
+def _closing_on_error(log: _RecordedLog) -> Generator[None, None, None]:
     """What the subscriber raises goes on, from a log that is closed."""
     try:
         yield

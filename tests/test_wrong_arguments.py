@@ -7,11 +7,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import reactivex
 
 from rxruns import RunsClient, aio, block_on, iterate, merge_runs, ops, recorded_events, run_events, start_run
-from rxruns.cursors import SqliteCursors
-from rxruns.devserver import DevServer
+from rxruns.cursors import MemoryCursors, SqliteCursors
+from rxruns.devserver import DevServer, Faults
 from rxruns.errors import InvalidArgumentError
+from rxruns.workflow import WorkflowSpec
 
 RUN = UUID(int=1)
 KEY = "mr_sk_test"
@@ -42,6 +44,11 @@ KEY = "mr_sk_test"
         ("session", lambda wrong: RunsClient(api_key=KEY, session=wrong)),
         ("include", lambda wrong: RunsClient(api_key=KEY).get(RUN, include=wrong)),
         ("faults", lambda wrong: DevServer(faults=wrong)),
+        ("script", lambda wrong: Faults([wrong])),
+        ("otherwise", lambda wrong: Faults(otherwise=wrong)),
+        ("spec", WorkflowSpec.from_dict),
+        ("run_id", MemoryCursors().get),
+        ("capacity", lambda wrong: iterate(reactivex.never(), capacity=str(wrong))),  # type: ignore[arg-type]
         ("directory", lambda wrong: DevServer(directory=wrong)),
         ("port", lambda wrong: DevServer(port=-wrong)),
         ("delay", lambda wrong: DevServer(delay=str(wrong))),  # type: ignore[arg-type]

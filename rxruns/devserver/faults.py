@@ -112,13 +112,13 @@ class Faults:
 
 
 def _checked(entry: Entry, name: str) -> tuple[Fault, ...]:
-    faults = () if entry is None else (entry,) if isinstance(entry, Fault) else tuple(entry)
+    faults = entry if isinstance(entry, Sequence) else () if entry is None else (entry,)
     for fault in faults:
         if not isinstance(fault, Fault):
             raise InvalidArgumentError(
-                f"{name} takes faults, tuples of them or None, not {fault!r}", field=name
+                f"{name} has {fault!r}: give faults such as CutAt(500), tuples of them, or None", field=name
             )
-    return faults
+    return tuple(faults)
 
 
 @dataclass(frozen=True)

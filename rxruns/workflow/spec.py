@@ -85,6 +85,8 @@ the nodes are draft
         Traceback (most recent call last):
         rxruns.errors.InvalidArgumentError: nodes[0].type: Invalid value 'lmm'
         """
+        if not isinstance(record, Mapping):
+            raise InvalidArgumentError(f"spec: expected an object, got {record!r}", field="spec")
         fields = dict(record)
         if (kind := fields.pop("kind", None)) != "workflow":
             raise InvalidArgumentError(f"kind: expected 'workflow', got {kind!r}", field="kind")
