@@ -28,7 +28,6 @@ from rxruns.source import run_events
 __all__ = ["AsyncIteration", "events", "iterate", "last"]
 
 _T = TypeVar("_T")
-_RESUME = ResumePolicy()
 _TURN = 0.01
 """Seconds that a loop over values which are there already may keep others waiting."""
 
@@ -41,7 +40,7 @@ def events(
     limit: int | None = None,
     wait: bool = True,
     include_output: bool = False,
-    resume: ResumePolicy | None = _RESUME,
+    resume: ResumePolicy | None = ResumePolicy(),
     on_invalid: OnInvalid = "raise",
     on_lifecycle: OnLifecycle | None = None,
     capacity: int = 256,

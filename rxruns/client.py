@@ -65,7 +65,6 @@ NDJSON = "application/x-ndjson"
 
 logger: logging.Logger = logging.getLogger("rxruns")
 T = TypeVar("T")
-_RETRY = RetryPolicy()
 
 
 class RunsClient:
@@ -102,7 +101,7 @@ class RunsClient:
         headers: Mapping[str, str] | None = None,
         connect_timeout: float | None = 5.0,
         timeout: float | None = 60.0,
-        retry: RetryPolicy = _RETRY,
+        retry: RetryPolicy = RetryPolicy(),
         session: Session | None = None,
         on_request: Callable[[RequestMetrics], object] | None = None,
         max_line_bytes: int = MAX_LINE_BYTES,

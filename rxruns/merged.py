@@ -28,7 +28,6 @@ RunIds = Iterable[UUID | str] | Observable[UUID] | Observable[str]
 AfterSeq = int | Callable[[UUID], int]
 OnRunError = Literal["raise", "emit"]
 
-_RESUME = ResumePolicy()
 _T = TypeVar("_T")
 
 
@@ -43,7 +42,7 @@ def merge_runs(
     limit: int | None = None,
     wait: bool = True,
     include_output: bool = False,
-    resume: ResumePolicy | None = _RESUME,
+    resume: ResumePolicy | None = ResumePolicy(),
     on_invalid: OnInvalid = "raise",
     on_lifecycle: OnLifecycle | None = None,
 ) -> Observable[RunEvent]: ...
@@ -58,7 +57,7 @@ def merge_runs(
     limit: int | None = None,
     wait: bool = True,
     include_output: bool = False,
-    resume: ResumePolicy | None = _RESUME,
+    resume: ResumePolicy | None = ResumePolicy(),
     on_invalid: OnInvalid = "raise",
     on_lifecycle: OnLifecycle | None = None,
 ) -> Observable[RunEvent | RunNotFollowed]: ...
@@ -72,7 +71,7 @@ def merge_runs(
     limit: int | None = None,
     wait: bool = True,
     include_output: bool = False,
-    resume: ResumePolicy | None = _RESUME,
+    resume: ResumePolicy | None = ResumePolicy(),
     on_invalid: OnInvalid = "raise",
     on_lifecycle: OnLifecycle | None = None,
 ) -> Observable[Any]:

@@ -29,7 +29,6 @@ from rxruns.reader import EventReader, FollowOptions, OnInvalid, OnLifecycle
 __all__ = ["block_on", "follow", "run_events", "start_run"]
 
 T = TypeVar("T")
-_RESUME = ResumePolicy()
 
 
 def run_events(
@@ -40,7 +39,7 @@ def run_events(
     limit: int | None = None,
     wait: bool = True,
     include_output: bool = False,
-    resume: ResumePolicy | None = _RESUME,
+    resume: ResumePolicy | None = ResumePolicy(),
     on_invalid: OnInvalid = "raise",
     on_lifecycle: OnLifecycle | None = None,
 ) -> Observable[RunEvent]:
@@ -107,7 +106,7 @@ def start_run(
     limit: int | None = None,
     wait: bool = True,
     include_output: bool = False,
-    resume: ResumePolicy | None = _RESUME,
+    resume: ResumePolicy | None = ResumePolicy(),
     on_invalid: OnInvalid = "raise",
     on_lifecycle: OnLifecycle | None = None,
 ) -> Observable[RunEvent]:

@@ -252,7 +252,6 @@ class Shown:
 ECHO = f"you sent {KEY} and Bearer {TOKEN}".encode()
 ECHOED = b'{"error": {"code": "NO", "message": "%b", "fields": {"key": "%b"}}}' % (ECHO, ECHO)
 JSON = "application/json"
-QUOTING = {"X-Request-Id": ECHO.decode(), "X-ModelRelay-Request-Id": ECHO.decode()}
 SCENES: dict[str, Fault] = {
     "all is well": WrongContentType("application/x-ndjson"),
     "401": Status(401),
