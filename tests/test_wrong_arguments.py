@@ -19,6 +19,11 @@ RUN = UUID(int=1)
 KEY = "mr_sk_test"
 
 
+def scripted(run_id: Any) -> object:
+    with DevServer() as server:
+        return server.script(run_id)
+
+
 @pytest.mark.parametrize(
     "field, call",
     [
@@ -46,6 +51,7 @@ KEY = "mr_sk_test"
         ("faults", lambda wrong: DevServer(faults=wrong)),
         ("script", lambda wrong: Faults([wrong])),
         ("otherwise", lambda wrong: Faults(otherwise=wrong)),
+        ("run_id", scripted),
         ("spec", WorkflowSpec.from_dict),
         ("run_id", MemoryCursors().get),
         ("capacity", lambda wrong: iterate(reactivex.never(), capacity=str(wrong))),  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from rxruns._arguments import check_kind, check_path
+from rxruns._arguments import check_kind, check_path, check_run_id
 from rxruns.client import RunsClient
 from rxruns.devserver._engine import Settings
 from rxruns.devserver._http import BASE_PATH, Listener, Request
@@ -170,7 +170,7 @@ class DevServer:
 
     def cancel(self, run_id: UUID | str, message: str = "canceled by its owner") -> bool:
         """Cancel a run that is executed here; False when it had ended before."""
-        run = self._service.runs.get(_uuid(run_id))
+        run = self._service.runs.get(check_run_id(run_id))
         return run.execution is not None and run.execution.cancel(message)
 
     def script(self, run_id: UUID | str | None = None) -> ScriptedRun:
@@ -181,7 +181,7 @@ class DevServer:
         ...     run.append({"type": "run_started", "plan_hash": "0" * 64})["seq"]
         1
         """
-        return ScriptedRun(self._service.runs.add(uuid4() if run_id is None else _uuid(run_id)))
+        return ScriptedRun(self._service.runs.add(uuid4() if run_id is None else check_run_id(run_id)))
 
     def add_run(
         self,
@@ -266,10 +266,3 @@ class ScriptedRun:
         if status is not None:
             self.set_status(status)
         self._run.log.end()
-
-
-def _uuid(run_id: UUID | str) -> UUID:
-    try:
-        return run_id if isinstance(run_id, UUID) else UUID(run_id)
-    except ValueError:
-        raise InvalidArgumentError(f"{run_id!r} is no UUID", field="run_id") from None
