@@ -15,11 +15,12 @@ from uuid import UUID
 import pytest
 import yaml
 
-from rxruns import block_on, ops, run_events
+from rxruns import RunsClient, block_on, ops, run_events
 from rxruns.cli import run
 from rxruns.cli._lines import line
 from rxruns.cli._panel import Panel
 from rxruns.devserver import DevServer, Faults, faults
+from rxruns.errors import TransportError
 from tests.observing import PLAN, run_of
 from tests.waiting import tool_call, tool_result, user_answer, user_ask, waiting
 
@@ -147,6 +148,43 @@ def test_a_run_that_goes_on_past_the_timeout_is_3(rxruns: Rxruns, service: DevSe
 
     assert 3 == code
     assert f"run {script.run_id}: stopped following after 0.2 s, it was running; go on with --after 3" in err
+
+
+@pytest.mark.parametrize("command", ["watch", "events"])
+@pytest.mark.parametrize(
+    ("ends", "told", "expected"),
+    [
+        ("run_completed", "succeeded", 0),
+        ("run_failed", "failed", 1),
+        ("run_canceled", "been canceled", 1),
+    ],
+)
+def test_after_the_last_event_of_a_run_the_service_says_how_it_ended(
+    rxruns: Rxruns, service: DevServer, command: str, ends: str, told: str, expected: int
+) -> None:
+    run_id = started(service, ends=ends)
+    code, out, err = rxruns(command, run_id, "--after", 6)
+
+    says = f"rxruns: run {run_id}: no event came after seq 6; the service says that it had {told}"
+    assert (expected, says) == (code, err.splitlines()[-1])
+    assert "connecting" not in out
+    code, _, err = rxruns(command, run_id, "--after", 6, "--tail", 3)
+    assert (expected, says) == (code, err.splitlines()[-1])
+
+
+@pytest.mark.parametrize("command", ["watch", "events"])
+def test_a_run_of_which_the_service_says_nothing_is_3(
+    rxruns: Rxruns, service: DevServer, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def get(client: RunsClient, run_id: UUID) -> None:
+        raise TransportError(f"GET /runs/{run_id}: connection reset")
+
+    monkeypatch.setattr(RunsClient, "get", get)
+    run_id = started(service)
+    code, _, err = rxruns(command, run_id, "--after", 6)
+
+    says = f"rxruns: run {run_id}: GET /runs/{run_id}: connection reset"
+    assert (3, says) == (code, err.splitlines()[-1])
 
 
 def test_no_follow_ends_with_what_is_there(rxruns: Rxruns, service: DevServer) -> None:

@@ -10,7 +10,7 @@ import reactivex
 
 from rxruns import operators as ops
 from rxruns._decoding import encode_event
-from rxruns.cli._following import report, timeout_option
+from rxruns.cli._following import report, settle, timeout_option
 from rxruns.cli._output import Lines
 from rxruns.cli._panel import Exit, Panel
 from rxruns.cli._printable import printable_json
@@ -63,6 +63,10 @@ def events(
     read = selection.read(service, source)
     if record is not None:
         read = read.pipe(ops.record(record))
+    if isinstance(source, UUID) and selection.follows:
+        read = read.pipe(
+            ops.tap(on_completed=lambda: settle(panels[source], service.client, selection.after))
+        )
     if timeout is not None:
         read = read.pipe(ops.take_until(reactivex.timer(timeout)))
     block_on(selection.chosen(read.pipe(ops.tap(note))).pipe(ops.tap(write)))

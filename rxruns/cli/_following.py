@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import click
 import reactivex
@@ -12,11 +12,12 @@ from rxruns import operators as ops
 from rxruns.cli._panel import Exit, Panel
 from rxruns.cli._printable import printable
 from rxruns.cli._view import RunView
+from rxruns.client import RunsClient
 from rxruns.errors import RunsError
 from rxruns.events import RunEvent
 from rxruns.source import block_on
 
-__all__ = ["follow", "report", "timeout_option"]
+__all__ = ["follow", "report", "settle", "timeout_option"]
 
 timeout_option = click.option(
     "--timeout",
@@ -26,26 +27,48 @@ timeout_option = click.option(
 )
 
 
-def follow(view: RunView, runs: Mapping[Panel, Observable[RunEvent]], timeout: float | None = None) -> None:
+def follow(
+    view: RunView,
+    runs: Mapping[Panel, Observable[RunEvent]],
+    timeout: float | None = None,
+    ended: Callable[[Panel], None] = lambda panel: None,
+) -> None:
     """Show each run to its end. One that can not be followed ends alone.
 
     Args:
         timeout: seconds after which nothing more is shown; None for no limit.
+        ended: is told of each run whose events are complete, on the thread that brought them.
 
     Raises:
         Exception: what is no fault of a run, such as a closed pipe.
     """
-    ends = reactivex.merge(*(_shown(view, panel, events) for panel, events in runs.items()))
+    ends = reactivex.merge(*(_shown(view, panel, events, ended) for panel, events in runs.items()))
     block_on(ends if timeout is None else ends.pipe(ops.take_until(reactivex.timer(timeout))))
 
 
+def settle(panel: Panel, client: RunsClient, after: int) -> None:
+    """Ask the service how a run ended whose events are complete without its end: that came earlier, say.
+
+    A stream completes so on the service's word that the run has ended, which is all that is known of it.
+    """
+    if panel.is_partial or panel.state.final_status is not None or panel.run_id is None:
+        return
+    try:
+        panel.settle(client.get(panel.run_id).status, after)
+    except RunsError as error:
+        panel.error = error
+
+
 def report(panels: Iterable[Panel], timeout: float | None = None) -> Exit:
-    """The worst exit code; why a run was not followed to its end is said on standard error."""
+    """The worst exit code; why a run was not followed to its end, or that it had ended before, is said on
+    standard error.
+    """
     known = list(panels) or [Panel()]
     for panel in known:
-        if panel.exit_code == Exit.NOT_FOLLOWED:
+        why = _why(panel, timeout) if panel.exit_code == Exit.NOT_FOLLOWED else panel.settled
+        if why:
             run = "no run" if panel.run_id is None else f"run {panel.run_id}"
-            click.echo(printable(f"rxruns: {run}: {_why(panel, timeout)}"), err=True)
+            click.echo(printable(f"rxruns: {run}: {why}"), err=True)
     return max(panel.exit_code for panel in known)
 
 
@@ -59,7 +82,9 @@ def _why(panel: Panel, timeout: float | None) -> str:
     return f"the events end before the run, with seq {panel.last_seq}" if panel.last_seq else "no event came"
 
 
-def _shown(view: RunView, panel: Panel, events: Observable[RunEvent]) -> Observable[RunEvent]:
+def _shown(
+    view: RunView, panel: Panel, events: Observable[RunEvent], ended: Callable[[Panel], None]
+) -> Observable[RunEvent]:
     """The end of these events, and nothing before it: each operator that an event passes costs."""
     update = view.updating(panel)
 
@@ -82,6 +107,10 @@ def _shown(view: RunView, panel: Panel, events: Observable[RunEvent]) -> Observa
             panel.error = error
             observer.on_completed()
 
-        return events.subscribe(on_next, on_error, observer.on_completed, scheduler=scheduler)
+        def on_completed() -> None:
+            ended(panel)
+            observer.on_completed()
+
+        return events.subscribe(on_next, on_error, on_completed, scheduler=scheduler)
 
     return Observable(subscribe)

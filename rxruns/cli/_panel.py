@@ -8,6 +8,8 @@ from enum import IntEnum
 from typing import NamedTuple
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from rxruns.costs import CostTotals, Prices
 from rxruns.events import NodeEvent, NodeLLMCall, NodeOutputDelta, NodeStarted, RunEvent
 from rxruns.lifecycle import Connected, LifecycleEvent, Reconnecting
@@ -22,6 +24,13 @@ processor's nearest cache, and cost as much as all the rest of the view."""
 
 KEEP = 240
 """Characters that are kept of a piece: more than a terminal is wide."""
+
+
+_ENDED = {
+    RunStatus.SUCCEEDED: "succeeded",
+    RunStatus.FAILED: "failed",
+    RunStatus.CANCELED: "been canceled",
+}
 
 
 class Exit(IntEnum):
@@ -73,6 +82,7 @@ class Panel:
         self.trouble = ""
         self.error: Exception | None = None
         self.is_partial = False
+        self.settled = ""
 
     def update(self, event: RunEvent) -> None:
         """Take an event in."""
@@ -95,6 +105,19 @@ class Panel:
             self.trouble = ""
         if isinstance(value, Connected):
             self._run_id = value.run_id
+
+    def settle(self, status: str, after: int) -> None:
+        """Take in the service's word that the run has ended, where its last event did not come.
+
+        Args:
+            status: what the service says; one that is no end changes nothing.
+            after: the ``seq`` after which events were asked for.
+        """
+        if status not in _ENDED:
+            return
+        seq = self.last_seq or after
+        self.state = replace(self.state, final_status=status)
+        self.settled = f"no event came after seq {seq}; the service says that it had {_ENDED[status]}"
 
     def _fold(self, event: RunEvent) -> None:
         self.state = self.state.step(event)
@@ -119,10 +142,11 @@ class Panel:
 
     @property
     def status(self) -> str:
-        """The run's; ``"connecting"`` before its first event, ``"lost"`` if it could not be followed."""
+        """The run's; ``"connecting"`` while nothing is known, ``"lost"`` if it could not be followed."""
         if self.error is not None:
             return "lost"
-        return self.state.status if self.last is not None else "connecting"
+        is_known = self.last is not None or self.state.final_status is not None
+        return self.state.status if is_known else "connecting"
 
     @property
     def exit_code(self) -> Exit:

@@ -8,7 +8,7 @@ from uuid import UUID
 import click
 from reactivex import Observable
 
-from rxruns.cli._following import follow, report, timeout_option
+from rxruns.cli._following import follow, report, settle, timeout_option
 from rxruns.cli._panel import Exit, Panel
 from rxruns.cli._prices import with_prices
 from rxruns.cli._selecting import Selection, with_selection
@@ -54,7 +54,7 @@ def watch(
             on_lifecycle = noting(panel, client, selection) if view.is_live else panel.note
             events = selection.read(service, run_id, on_lifecycle)
             runs[panel] = selection.chosen(events, keep_run=True)
-        follow(view, runs, timeout)
+        follow(view, runs, timeout, lambda panel: settle(panel, client, selection.after))
     return report(view.panels, timeout)
 
 
