@@ -77,7 +77,11 @@ class Track:
 
 
 class RunTracks:
-    """A run's state, the track of each of its nodes, and when its first and last events were recorded."""
+    """A run's state, the track of each of its nodes, and when its first and last events were recorded.
+
+    All of it, for what is drawn afterwards or every few seconds; a view that is redrawn while a run goes on
+    keeps less, to be faster.
+    """
 
     def __init__(self, prices: Prices | None = None) -> None:
         self.state = RunState(costs=CostTotals(prices))

@@ -107,7 +107,7 @@ def test_watch_prints_what_happens_and_how_it_ended(rxruns: Rxruns, service: Dev
     code, out, err = rxruns("watch", run_id)
 
     said = "draft started\ndraft succeeded: piece 0 piece 1 \nrun completed\n"
-    assert (0, f"{said}run {run_id} succeeded  0.0 s, 0 calls, 0 + 0 tokens\n", "") == (code, out, err)
+    assert (0, f"{said}run {run_id} succeeded  0 ms, 0 calls, 0 + 0 tokens\n", "") == (code, out, err)
 
 
 @pytest.mark.parametrize("ends", ["run_failed", "run_canceled"])
@@ -315,10 +315,10 @@ def test_cost_counts_each_run_once(rxruns: Rxruns, service: DevServer, tmp_path:
     assert 0 == code
     assert [
         "run model requests input output tokens cost",
-        f"{first} anthropic/claude-sonnet-4-5 1 1,000 200 1,200 $0.0060",
-        f"{second} anthropic/claude-sonnet-4-5 1 0 0 0 $0.0000",
+        f"{first} anthropic/claude-sonnet-4-5 1 1,000 200 1,200 $0.006000",
+        f"{second} anthropic/claude-sonnet-4-5 1 0 0 0 $0.00",
         f"{empty} no calls",
-        "total 3 runs 2 1,000 200 1,200 $0.0060",
+        "total 3 runs 2 1,000 200 1,200 $0.006000",
     ] == [" ".join(line.split()) for line in out.splitlines()]
 
 

@@ -22,7 +22,7 @@ from uuid import UUID
 import pytest
 from reactivex.scheduler import HistoricalScheduler
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 
 from rxruns.cli import _told_warnings
 from rxruns.cli._panel import KEEP, PIECES, Panel
@@ -123,10 +123,10 @@ def test_a_run_at_work_is_a_table() -> None:
         terminal.panel.planned = ("draft", "edit")
 
         assert [
-            f"run {SHORT}  ▶ running    ────────────  0/2 nodes  10.0 s  1,234 tokens  $0.0033",
-            "  node   status            time     tokens       cost  text",
-            "  draft  ▶ running        9.5 s      1,234    $0.0033  Once upon a time",
-            "  edit   · pending",
+            f"run {SHORT}  ► running    ────────────  0/2 nodes  10.0 s  1,234 tokens  $0.003340",
+            "  node   status              time     tokens         cost  text",
+            "  draft  ► running          9.5 s      1,234    $0.003340  Once upon a time",
+            "  edit   ○ pending",
         ] == terminal.show(*RUNNING, until=10.05)
 
 
@@ -158,9 +158,9 @@ def test_why_a_node_and_its_run_failed_is_said() -> None:
             until=0.2,
         )
 
-    assert lines[0].startswith(f"run {SHORT}  ✘ failed     ━━━━━━━━━━━━  1/1 nodes  5.0 s")
+    assert lines[0].startswith(f"run {SHORT}  ✗ failed     ━━━━━━━━━━━━  1/1 nodes  5.0 s")
     assert "  the model is �[5mdown" == lines[1]
-    assert "✘ failed" in lines[3] and lines[3].endswith("the model is �[5mdown")
+    assert "✗ failed" in lines[3] and lines[3].endswith("the model is �[5mdown")
 
 
 def test_a_second_attempt_begins_with_nothing_said() -> None:
@@ -186,18 +186,35 @@ def test_warnings_stand_above_the_table() -> None:
         terminal.show(*RUNNING, until=0.2)
         logging.getLogger("rxruns").warning("reconnecting\x1b[2J")
         terminal.show(until=0.4)
-        assert "▶ running" in terminal.lines()[0]
+        assert "► running" in terminal.lines()[0]
         logging.getLogger("rxruns").warning("again")
         before, _, after = terminal.file.getvalue().rpartition("rxruns: again")
-        assert (True, True) == ("▶ running" in before, "▶ running" in after)
+        assert (True, True) == ("► running" in before, "► running" in after)
 
 
 def test_a_run_that_is_lost_says_why() -> None:
     with Terminal() as terminal:
         terminal.panel.error = RunsError("no more")
         lines = terminal.show(*RUNNING, until=0.2)
-    assert "✘ lost" in lines[0]
+    assert "✗ lost" in lines[0]
     assert "  no more" == lines[1]
+
+
+CLEARED = "\x1b[H\x1b[2J"
+
+
+def test_the_screen_is_cleared_once_where_a_new_size_would_have_wrapped_it() -> None:
+    with Terminal() as terminal:
+        terminal.show(*RUNNING, until=0.2)
+        assert CLEARED not in terminal.file.getvalue()
+        terminal.console.size = ConsoleDimensions(60, 10)
+        lines = terminal.show(until=0.35)
+        assert 1 == terminal.file.getvalue().count(CLEARED)
+        assert [] == [line for line in lines if cell_len(line) > 60]
+        terminal.show(until=0.6)
+        assert CLEARED not in terminal.file.getvalue()
+        terminal.console.size = ConsoleDimensions(1, 1)
+        assert [] == [line for line in terminal.show(until=0.8) if cell_len(line) > 1]
 
 
 def test_the_end_of_a_long_text_is_shown() -> None:
@@ -363,7 +380,7 @@ def test_watch_in_a_terminal_is_a_table_that_ctrl_c_leaves_there(service: DevSer
         script.append(event)
     process, ours = in_terminal(service, "watch", script.run_id)
     with process:
-        assert "▶ running" in read_until(ours, "piece 0 piece 1")
+        assert "► running" in read_until(ours, "piece 0 piece 1")
         process.send_signal(signal.SIGINT)
         shown = read_until(ours)
         assert 130 == process.wait(60)
@@ -371,6 +388,24 @@ def test_watch_in_a_terminal_is_a_table_that_ctrl_c_leaves_there(service: DevSer
     assert "piece 0 piece 1" in shown
     assert shown.rstrip().endswith("\x1b[?25h"), "the cursor is back"
     assert "Traceback" not in shown
+
+
+def test_a_window_of_another_size_is_drawn_anew(service: DevServer) -> None:
+    script = service.script()
+    for event in run_of(2)[:4]:
+        script.append(event)
+    process, ours = in_terminal(service, "watch", script.run_id)
+    with process:
+        try:
+            assert str(script.run_id) not in read_until(ours, "piece 0 piece 1")
+            for width, height, shown in ((150, 30, str(script.run_id)), (20, 3, "► run…")):
+                fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+                assert CLEARED in read_until(ours, shown)
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert "Traceback" not in read_until(ours)
+        assert 130 == process.wait(60)
+    os.close(ours)
 
 
 def test_no_colour_in_a_terminal_is_plain(service: DevServer) -> None:

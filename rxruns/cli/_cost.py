@@ -17,12 +17,12 @@ from rich.table import Table
 from rich.text import Text
 
 from rxruns import operators as ops
+from rxruns._display import money
 from rxruns.cli._output import Lines
 from rxruns.cli._panel import Exit
 from rxruns.cli._prices import with_prices
 from rxruns.cli._printable import printable, printable_json
 from rxruns.cli._sources import Service, Source, source_argument, with_service
-from rxruns.cli._table import money
 from rxruns.costs import CostLineItem, CostTotals, Prices
 from rxruns.errors import RunsError
 from rxruns.events import RunEvent

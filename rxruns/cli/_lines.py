@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from rxruns._display import duration, money
 from rxruns.cli._panel import Panel
 from rxruns.cli._printable import printable
-from rxruns.cli._table import duration, money, totals
+from rxruns.cli._table import totals
 from rxruns.events import (
     NodeEvent,
     NodeFailed,

@@ -59,7 +59,8 @@ class Panel:
     """One run. The thread that reads the run calls :meth:`update` and :meth:`note`, another one reads.
 
     Folding a piece of text into a :class:`RunState` costs more than reading it from the network, and four in
-    five events are such pieces. Nobody sees more of them than fits in a line, so that is what is kept.
+    five events are such pieces. Nobody sees more of them than fits in a line, so that is what is kept. A page
+    shows all text and each attempt: :class:`rxruns._tracks.RunTracks` folds every event, at its own pace.
 
     Args:
         run_id: the run, if it is known before its first event.

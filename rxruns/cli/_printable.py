@@ -40,6 +40,10 @@ _SHOWN, _ESCAPED = _Shown(), _Escaped()
 def printable(text: str) -> str:
     """The text on one line, with what a terminal could obey replaced: C0 and C1 controls, bidi overrides.
 
+    ``_display.visible`` shows what stood there; in a terminal each column counts instead. So lines of a text
+    are parted by a blank and not by a sign, what joins emoji is replaced (terminals do not agree how wide the
+    joined one is), and marks do not stack over the lines around.
+
     >>> printable("a\\x1b[31mb\\r\\nc\\u202ed")
     'a�[31mb c�d'
     """

@@ -9,30 +9,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import TypeVar
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
+from rxruns._display import MARKS, duration, money
 from rxruns.cli._panel import Panel, Row
 from rxruns.cli._printable import printable
 from rxruns.costs import CostTotals
 from rxruns.models import NodeStatus
 
-__all__ = ["duration", "money", "tables", "totals"]
+__all__ = ["tables", "totals"]
 
 T = TypeVar("T")
 
-_MARKS = {
-    "pending": "·",
-    "running": "▶",
-    "waiting": "‖",
-    "succeeded": "✔",
-    "failed": "✘",
-    "canceled": "⊘",
-    "lost": "✘",
-}
+_MARKS = MARKS | {"connecting": "·", "lost": MARKS["failed"]}
 _STYLES = {
     "pending": "dim",
     "running": "cyan",
@@ -46,7 +38,7 @@ _FIRST = ("lost", "failed", "waiting", "running", "connecting", "canceled", "pen
 _OPEN = (NodeStatus.PENDING, NodeStatus.RUNNING, NodeStatus.WAITING)
 
 _STATUS = 11
-_NUMBERS = {"time": (9, 60), "tokens": (9, 80), "cost": (9, 100)}
+_NUMBERS = {"time": (11, 60), "tokens": (9, 80), "cost": (11, 100)}
 """How wide a column is, and how wide a terminal has to be to have it."""
 
 _BAR = 12
@@ -148,7 +140,7 @@ def _nodes(rows: Sequence[Row], width: int, lines: int | None) -> Iterator[Text]
 
 def _figures(row: Row) -> dict[str, str]:
     return {
-        "time": "" if row.seconds is None else duration(row.seconds),
+        "time": duration(row.seconds),
         "tokens": f"{row.tokens:,}" if row.tokens else "",
         "cost": money(row.costs.usd) if row.costs is not None and row.costs.requests else "",
     }
@@ -159,7 +151,7 @@ def _numbers(cells: dict[str, str]) -> str:
 
 
 def _status(status: str) -> Text:
-    shown = set_cell_size(f"{_MARKS.get(status, '·')} {printable(status)}", _STATUS)
+    shown = set_cell_size(f"{_MARKS.get(status, '?')} {printable(status)}", _STATUS)
     return Text(shown, style=_STYLES.get(status, ""))
 
 
@@ -182,25 +174,3 @@ def totals(costs: CostTotals) -> str:
     """Tokens and money in a few words."""
     tokens = f"{costs.total_tokens:,} tokens"
     return f"{tokens}  {money(costs.usd)}" if costs.requests else tokens
-
-
-def money(usd: Decimal | None) -> str:
-    """US dollars; a sum that is not known is a question mark.
-
-    >>> from decimal import Decimal
-    >>> money(Decimal("0.0012345")), money(Decimal(1234)), money(None)
-    ('$0.0012', '$1,234.0000', '$?')
-    """
-    return "$?" if usd is None else f"${usd:,.4f}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people.
-
-    >>> duration(7.25), duration(75), duration(3700)
-    ('7.2 s', '1:15 min', '1:01:40 h')
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes}:{rest:02d} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d} h"

@@ -13,6 +13,7 @@ from reactivex import abc
 from reactivex.disposable import SerialDisposable
 from reactivex.scheduler import EventLoopScheduler
 from rich.console import Console, RenderableType
+from rich.control import Control
 from rich.live import Live
 
 from rxruns.cli import _lines
@@ -75,6 +76,7 @@ class RunView:
         self._timer = SerialDisposable()
         self._now: datetime | None = None
         self._is_closing = False
+        self._size = self._console.size
         self._live = Live(console=self._console, auto_refresh=False, get_renderable=self._renderable)
         self._lines: Lines | None = None
 
@@ -133,9 +135,16 @@ class RunView:
     def _redraw(self, scheduler: abc.SchedulerBase, state: object = None) -> None:
         """Draw, and again after a while. On the scheduler's thread, but for the first time."""
         before = self._cpu()
+        self._clear_after_resize()
         self._live.refresh()
         due = timedelta(seconds=pause(self._cpu() - before))
         self._timer.disposable = scheduler.schedule_relative(due, self._redraw)
+
+    def _clear_after_resize(self) -> None:
+        """A terminal of another width wraps what was drawn, so nobody knows where its first line is."""
+        if self._console.size != self._size:
+            self._size = self._console.size
+            self._console.control(Control.home(), Control.clear())
 
     def _renderable(self) -> RenderableType:
         if self._scheduler is not None and not self._is_replay:
