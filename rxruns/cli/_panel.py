@@ -26,7 +26,7 @@ KEEP = 240
 """Characters that are kept of a piece: more than a terminal is wide."""
 
 
-_ENDED = {
+_ENDED: dict[str, str] = {
     RunStatus.SUCCEEDED: "succeeded",
     RunStatus.FAILED: "failed",
     RunStatus.CANCELED: "been canceled",
