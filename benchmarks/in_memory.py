@@ -37,7 +37,10 @@ def measure(mix: str, events: int, rounds: int) -> dict[str, dict[str, list[Samp
             given = log[::SLOW] if name == "Schema.load" else log
             dropped[name] = _dropping(decode, given)
             kept[name] = _keeping(decode, given)
-        samples = {"dropped": side_by_side(dropped, rounds), "kept": side_by_side(kept, rounds)}
+        samples = {
+            "dropped": side_by_side(dropped, rounds, warm=True),
+            "kept": side_by_side(kept, rounds, warm=True),
+        }
     for by_name in samples.values():
         slow = by_name["Schema.load"]
         by_name["Schema.load"] = [Sample(sample.cpu * SLOW, sample.wall * SLOW) for sample in slow]

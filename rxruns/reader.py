@@ -256,10 +256,10 @@ class EventReader:
         self._events = EventLines(lines, self._refuse, include_output=self._options.include_output)
         run, cancellation, on_next = self._run_id.int, self._cancellation, self._observer.on_next
         for events in chain(self._events, self._last_event(lines)):
+            due = self._due  # bad lines, which move it, come between those that came together
             for event in events:
-                seq = event.seq
-                plain = seq == self._cursor + 1 and event.run_id.int == run and not self._skipped
-                if not plain and not self._is_due(event):
+                if (event.seq != due or event.run_id.int != run) and not self._is_due(event):
+                    due = self._due
                     continue
                 if cancellation.cancelled:
                     raise Cancelled
@@ -269,7 +269,8 @@ class EventReader:
                     raise
                 except BaseException as error:
                     raise _SubscriberError(error) from None
-                self._cursor = seq
+                self._cursor = seq = event.seq
+                due = seq + 1
                 if not self._progressed:
                     self._note_progress()
                 if type(event) in _TERMINAL or (
@@ -277,6 +278,11 @@ class EventReader:
                 ):
                     return True
         return self._end_of_body(page)
+
+    @property
+    def _due(self) -> int:
+        """``seq`` of the event that is plainly the next one; 0 if none is, because lines were skipped."""
+        return 0 if self._skipped else self._cursor + 1
 
     def _is_due(self, event: RunEvent) -> bool:
         """Whether an event is to be handed over although it is not plainly the next one."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import http.client
 
 _LONGEST_LINE = 64 * 2**10
+_LARGE = 2**10
+"""Bytes of a chunk from which to look at it takes less than to copy it."""
 
 
 class Chunks:
@@ -38,7 +40,8 @@ class Chunks:
         """
         unread = self._unread + received if self._unread else received
         size, at = len(unread), 0
-        content: list[bytes] = []
+        content: list[bytes | memoryview] = []
+        view = memoryview(unread)
         while not self.ended:
             if not self._left:
                 end = unread.find(b"\n", at)
@@ -50,10 +53,10 @@ class Chunks:
                 end = at + self._left - 2
                 if unread[end : end + 2] != b"\r\n":
                     raise http.client.HTTPException("a chunk is longer than it says")
-                content.append(unread[at:end])
+                content.append(view[at:end] if self._left > _LARGE else unread[at:end])
                 at, self._left = end + 2, 0
             else:
-                piece = unread[at : at + self._left - 2]
+                piece = view[at : at + self._left - 2]
                 content.append(piece)
                 at += len(piece)
                 self._left -= len(piece)
