@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from rxruns._decoding import RecordError, event_decoder, excerpt
-from rxruns._framing import MAX_LINE_BYTES
+from rxruns._framing import MAX_LINE_BYTES, without_newline
 from rxruns.dask._blocks import Block, blocks, line_boundary
 from rxruns.dask._files import LogPart, open_part
 from rxruns.dask._search import Search, all_lines, candidates
@@ -118,7 +118,7 @@ class _PartEvents:
 
     def __init__(self, part: LogPart, file: Any, types: tuple[type[RunEvent], ...], tolerant: bool) -> None:
         self._part, self._file, self._types, self._tolerant = part, file, types, tolerant
-        self._search: Search = candidates(types) if types else all_lines
+        self._search: Search = candidates(types) if types else all_lines()
         self._decode = event_decoder()
         self.invalid: list[StreamProtocolError] = []
         self.cut: list[str] = []
@@ -157,7 +157,7 @@ class _PartEvents:
                 return
             except RecordError as error:
                 index = len(found.lines) - length_hint(rest) - 1
-                self._refuse(error, found.lines[index], block.offset + found.start(index))
+                self._refuse(error, without_newline(found.lines[index]), block.offset + found.start(index))
 
     def _last_event(self, block: Block) -> Iterator[RunEvent]:
         """That of bytes which no newline ends, unless they were cut."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from heapq import merge
+from io import BytesIO
 from typing import NamedTuple
 
 from rxruns.events import RunEvent
@@ -23,29 +24,39 @@ _ESCAPED_LETTER = re.compile(rb"\\u00(?:5[fF]|6[1-9a-fA-F]|7[0-9aA])")
 
 
 class Lines(NamedTuple):
-    """Lines of a block without their newlines, and where each begins in it; None: they are all its lines."""
+    """Lines of a block, some with their newlines, and where each begins; None: they are all its lines."""
 
     lines: list[bytes]
     starts: list[int] | None = None
 
     def start(self, index: int) -> int:
         """Where a line begins in its block."""
-        return sum(map(len, self.lines[:index])) + index if self.starts is None else self.starts[index]
+        return sum(map(len, self.lines[:index])) if self.starts is None else self.starts[index]
 
 
 Search = Callable[[bytearray, int], Lines]
 
 
-def all_lines(data: bytearray, end: int) -> Lines:
-    """Every line before `end`.
+def all_lines() -> Search:
+    """A function that finds every line.
 
-    >>> all_lines(bytearray(b'{}\\n[]\\n'), 6).start(1)
+    It keeps the memory that it copies a block to: in a worker of Dask, whose allocator gives back what is
+    free, fresh memory for each block would take an eighth of the time.
+
+    >>> all_lines()(bytearray(b'{}\n[]\n'), 6).start(1)
     3
     """
-    lines = bytes(memoryview(data)[:end]).split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    return Lines(lines)
+    copy = BytesIO()
+
+    def search(data: bytearray, end: int) -> Lines:
+        copy.seek(0)
+        with memoryview(data) as view, view[:end] as block:
+            copy.write(block)
+        copy.truncate()
+        copy.seek(0)
+        return Lines(copy.readlines())
+
+    return search
 
 
 def candidates(types: Iterable[type[RunEvent]]) -> Search:
