@@ -381,7 +381,7 @@ class EventReader:
             alive = status in _ALIVE
             self._ended = status in _ENDED
         if self._ended and fault.silent:
-            self._reconnect(fault.cause, 0.0)
+            self._reconnect(fault.cause, 0.0, quiet=True)  # no outage: it is looked whether anything is left
             return False
         self._rounds += 1
         if not alive:

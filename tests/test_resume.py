@@ -126,6 +126,16 @@ def test_R05_a_run_without_a_terminal_event_completes_on_the_word_of_the_service
     assert statuses(server) == 1
 
 
+def test_R05_following_from_the_end_of_an_ended_run_is_no_outage_to_warn_of(
+    server: DevServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = server.add_run(events=run_of(2))
+    with caplog.at_level(logging.WARNING, "rxruns"):
+        seen = follow(server, run.run_id, after_seq=6)
+    assert ([], True) == (seen.seqs, seen.completed)
+    assert [] == caplog.messages
+
+
 def test_R05_what_comes_at_the_last_look_is_delivered(server: DevServer) -> None:
     run = server.add_run(events=run_of(2), status="succeeded")
     server.use_faults(Faults([CloseAfter(5), CloseAfter(0), None]))

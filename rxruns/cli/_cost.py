@@ -43,10 +43,11 @@ COLUMNS = ("requests", "input_tokens", "output_tokens", "total_tokens")
 
 
 @click.command(
+    short_help="Count what runs cost so far.",
     epilog="""\b
 Example: rxruns cost 7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11 run.ndjson --prices prices.json
          rxruns cost *.ndjson --prices list --json | jq .total.usd
-"""
+""",
 )
 @source_argument("sources", nargs=-1)
 @with_prices

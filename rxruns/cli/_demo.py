@@ -51,7 +51,10 @@ def trip() -> WorkflowSpec:
     )
 
 
-@click.command(epilog="Example: rxruns demo --delay 0    (as fast as it goes)")
+@click.command(
+    short_help="Follow a run of the embedded service: try it all.",
+    epilog="Example: rxruns demo --delay 0    (as fast as it goes)",
+)
 @click.option("--delay", default=0.04, show_default=True, help="Seconds between two tokens.")
 @click.option("--seed", default=7, show_default=True, help="Of the simulated model's texts.")
 def demo(delay: float, seed: int) -> Exit:

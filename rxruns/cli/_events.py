@@ -23,10 +23,11 @@ __all__ = ["events"]
 
 
 @click.command(
+    short_help="Write events to standard output, as NDJSON.",
     epilog="""\b
 Example: rxruns events 7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11 --record run.ndjson
          rxruns events run.ndjson --type node_failed | jq -r .error.message
-"""
+""",
 )
 @source_argument()
 @with_selection

@@ -43,11 +43,12 @@ def _output(context: click.Context, parameter: click.Parameter, path: Path) -> P
 
 
 @click.command(
+    short_help="Draw a run: a page, or a picture.",
     epilog="""\b
 Example: rxruns timeline run.ndjson -o run.html
          rxruns timeline 7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11 -o run.html --refresh 2
          rxruns timeline run.ndjson -o run.png --prices list
-"""
+""",
 )
 @source_argument()
 @click.option(

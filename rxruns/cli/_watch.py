@@ -24,10 +24,11 @@ __all__ = ["noting", "watch"]
 
 
 @click.command(
+    short_help="Show runs while they go on.",
     epilog="""\b
 Example: rxruns watch 7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11 --prices prices.json
          rxruns watch RUN_ID RUN_ID --timeout 60 || echo "failed, or still going on"
-"""
+""",
 )
 @click.argument("run_ids", metavar="RUN_ID...", nargs=-1, required=True, type=click.UUID)
 @with_selection

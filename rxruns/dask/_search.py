@@ -43,7 +43,7 @@ def all_lines() -> Search:
     It keeps the memory that it copies a block to: in a worker of Dask, whose allocator gives back what is
     free, fresh memory for each block would take an eighth of the time.
 
-    >>> all_lines()(bytearray(b'{}\n[]\n'), 6).start(1)
+    >>> all_lines()(bytearray(b'{}\\n[]\\n'), 6).start(1)
     3
     """
     copy = BytesIO()
