@@ -10,7 +10,7 @@ from rxruns.client import RunsClient
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import RunEvent
 from rxruns.testing import events
-from rxruns.testing._loopback import Loopback
+from rxruns.testing._loopback import HANG, Loopback
 from rxruns.testing._steps import Answer, Call, Step, refuses
 from rxruns.testing._unscripted import call_of, unscripted
 from rxruns.testing._wire import Asked, Wire
@@ -66,6 +66,7 @@ class FakeRuns(Loopback):
         self.api_key: str = "mr_sk_fake"
         self._story = [step for step in story if step.to == "events"]
         self._told = [step for step in story if step.to != "events"]
+        self._told_to: Answer | None = None  # whose steps come next, while its stream is open
         self._sent: list[RunEvent] = []
         told = [part.run_id for step in story for part in step.parts if isinstance(part, RunEvent)]
         self._run_ids = [*told, events.RUN_ID]
@@ -98,19 +99,34 @@ class FakeRuns(Loopback):
         call = call_of(asked)
         if call != "events":
             return self._other(call, asked).play(answer) == "keep"
-        while step := self._next(answer):
-            then = step.play(answer)
-            if then != "go on":
-                return then == "keep"
+        try:
+            while step := self._next(answer):
+                then = step.play(answer)
+                if then != "go on":
+                    return then == "keep"
+        finally:
+            self._tell_to(None, instead_of=answer)
         answer.end()
         return True
 
     def _next(self, answer: Answer) -> Step | None:
-        """The next step of this answer; None when it is whole."""
+        """The next step of this answer; None when it is whole.
+
+        Who asks again before the steps of the stream that it left are over waits: they are that stream's.
+        """
         with self._changed:
-            if self._story and not (answer.is_open and self._story[0].is_whole):
-                return self._story.pop(0)
-        return None if answer.is_open else _OVER
+            self._changed.wait_for(lambda: self._told_to in (None, answer), HANG)
+            if not self._story or (answer.is_open and self._story[0].is_whole):
+                return None if answer.is_open else _OVER
+            step = self._story.pop(0)
+            self._tell_to(None if step.is_last else answer, instead_of=answer)
+            return step
+
+    def _tell_to(self, answer: Answer | None, *, instead_of: Answer) -> None:
+        with self._changed:
+            if self._told_to in (None, instead_of):
+                self._told_to = answer
+                self._changed.notify_all()
 
     def _other(self, call: Call | None, asked: Asked) -> Step:
         with self._changed:

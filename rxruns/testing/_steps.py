@@ -62,6 +62,7 @@ class Step:
         story: how it was told.
         play: does it.
         to: the call that it answers.
+        is_last: the steps after it are for the next request.
         is_whole: it is an answer by itself, so it ends a stream that is open and waits for the next request.
         parts: what it sends of a stream.
     """
@@ -69,6 +70,7 @@ class Step:
     story: str
     play: Callable[[Answer], Then] = field(repr=False)
     to: Call = "events"
+    is_last: bool = False
     is_whole: bool = False
     parts: tuple[Part, ...] = field(default=(), repr=False)
 
@@ -106,12 +108,12 @@ def ends() -> Step:
         answer.end()
         return "keep"
 
-    return Step("ends()", play)
+    return Step("ends()", play, is_last=True)
 
 
 def drops() -> Step:
     """The connection is closed where the stream stands, or before there is one."""
-    return Step("drops()", lambda answer: "close")
+    return Step("drops()", lambda answer: "close", is_last=True)
 
 
 def resets() -> Step:
@@ -121,7 +123,7 @@ def resets() -> Step:
         answer.wire.reset()
         return "close"
 
-    return Step("resets()", play)
+    return Step("resets()", play, is_last=True)
 
 
 def hangs() -> Step:
@@ -131,7 +133,7 @@ def hangs() -> Step:
         answer.wire.wait_gone()
         return "close"
 
-    return Step("hangs()", play)
+    return Step("hangs()", play, is_last=True)
 
 
 def waits_for(event: threading.Event, timeout: float = HANG) -> Step:
@@ -185,4 +187,4 @@ def _whole(story: str, body: object, status: int, headers: dict[str, str], to: A
         answer.reply(status, body, headers)
         return "keep"
 
-    return Step(story, play, to=to, is_whole=True)
+    return Step(story, play, to=to, is_last=True, is_whole=True)

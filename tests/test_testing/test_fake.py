@@ -95,6 +95,18 @@ def test_a_story_waits_for_its_test() -> None:
     assert list(LOG) == heard.events
 
 
+def test_steps_of_a_stream_that_the_client_left_are_not_told_to_the_next_one() -> None:
+    go_on = threading.Event()
+    story = sends(LOG[0], LOG[2:]), waits_for(go_on), hangs(), sends(LOG[1:])  # the client leaves at the gap
+    with FakeRuns(*story) as service, service.client() as client:
+        came = Seen()
+        with run_events(LOG.run_id, client=client, resume=QUICK).subscribe(came):
+            service.wait_requests(2)
+            go_on.set()
+            came.wait_end()
+    assert list(LOG) == came.events
+
+
 def test_a_refusal_is_an_error_of_the_service() -> None:
     story = refuses(404, "NOT_FOUND", "no such run")
     with FakeRuns(story) as service, pytest.raises(APIError, match="no such run") as caught:
