@@ -57,9 +57,7 @@ class Pulling(Generic[_T]):
             subscribe_on_thread(self._source, filling, self._subscription)
         taken = self._channel.take()
         if isinstance(taken, End):
-            if isinstance(
-                taken.error, StopIteration
-            ):  # as of a generator: else the loop would end in silence
+            if isinstance(taken.error, StopIteration):  # a generator's: the loop would end in silence
                 raise RuntimeError("the source raised StopIteration") from taken.error
             raise taken.error or StopIteration
         return taken

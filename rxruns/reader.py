@@ -269,8 +269,8 @@ class EventReader:
                     raise
                 except BaseException as error:
                     raise _SubscriberError(error) from None
-                self._cursor = seq = event.seq
-                due = seq + 1
+                self._cursor = event.seq
+                due = self._cursor + 1
                 if not self._progressed:
                     self._note_progress()
                 if type(event) in _TERMINAL or (

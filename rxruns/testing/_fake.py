@@ -66,7 +66,7 @@ class FakeRuns(Loopback):
         self.api_key: str = "mr_sk_fake"
         self._story = [step for step in story if step.to == "events"]
         self._told = [step for step in story if step.to != "events"]
-        self._told_to: Answer | None = None  # whose steps come next, while its stream is open
+        self._turn: Answer | None = None  # whose steps come next, while its stream is open
         self._sent: list[RunEvent] = []
         told = [part.run_id for step in story for part in step.parts if isinstance(part, RunEvent)]
         self._run_ids = [*told, events.RUN_ID]
@@ -105,7 +105,7 @@ class FakeRuns(Loopback):
                 if then != "go on":
                     return then == "keep"
         finally:
-            self._tell_to(None, instead_of=answer)
+            self._pass_turn(None, instead_of=answer)
         answer.end()
         return True
 
@@ -115,17 +115,17 @@ class FakeRuns(Loopback):
         Who asks again before the steps of the stream that it left are over waits: they are that stream's.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._told_to in (None, answer), HANG)
+            self._changed.wait_for(lambda: self._turn in (None, answer), HANG)
             if not self._story or (answer.is_open and self._story[0].is_whole):
                 return None if answer.is_open else _OVER
             step = self._story.pop(0)
-            self._tell_to(None if step.is_last else answer, instead_of=answer)
+            self._pass_turn(None if step.is_last else answer, instead_of=answer)
             return step
 
-    def _tell_to(self, answer: Answer | None, *, instead_of: Answer) -> None:
+    def _pass_turn(self, answer: Answer | None, *, instead_of: Answer) -> None:
         with self._changed:
-            if self._told_to in (None, instead_of):
-                self._told_to = answer
+            if self._turn in (None, instead_of):
+                self._turn = answer
                 self._changed.notify_all()
 
     def _other(self, call: Call | None, asked: Asked) -> Step:
