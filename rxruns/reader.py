@@ -255,10 +255,12 @@ class EventReader:
         lines = Lines(stream.chunks(), self._client.max_line_bytes, self._refuse_overlong)
         self._events = EventLines(lines, self._refuse, include_output=self._options.include_output)
         run, cancellation, on_next = self._run_id.int, self._cancellation, self._observer.on_next
+        is_limited = self._remaining is not None
         for events in chain(self._events, self._last_event(lines)):
             due = self._due  # bad lines, which move it, come between those that came together
             for event in events:
-                if (event.seq != due or event.run_id.int != run) and not self._is_due(event):
+                seq = event.seq
+                if (seq != due or event.run_id.int != run) and not self._is_due(event):
                     due = self._due
                     continue
                 if cancellation.cancelled:
@@ -269,20 +271,16 @@ class EventReader:
                     raise
                 except BaseException as error:
                     raise _SubscriberError(error) from None
-                self._cursor = event.seq
-                due = self._cursor + 1
-                if not self._progressed:
-                    self._note_progress()
-                if type(event) in _TERMINAL or (
-                    self._remaining is not None and self._is_enough(self._remaining)
-                ):
+                self._cursor = seq
+                due = seq + 1
+                if type(event) in _TERMINAL or (is_limited and self._is_enough()):
                     return True
         return self._end_of_body(page)
 
     @property
     def _due(self) -> int:
-        """``seq`` of the event that is plainly the next one; 0 if none is, because lines were skipped."""
-        return 0 if self._skipped else self._cursor + 1
+        """``seq`` of the event that is plainly the next one; 0 if the next has to be looked at."""
+        return self._cursor + 1 if self._progressed and not self._skipped else 0
 
     def _is_due(self, event: RunEvent) -> bool:
         """Whether an event is to be handed over although it is not plainly the next one."""
@@ -295,12 +293,15 @@ class EventReader:
         if event.seq > due + self._skipped:
             raise _Gap(expected=due, received=event.seq)
         self._skipped = 0
+        if not self._progressed:
+            self._note_progress()
         return True
 
-    def _is_enough(self, remaining: int) -> bool:
+    def _is_enough(self) -> bool:
         """Count an event where there is a limit."""
+        assert self._remaining is not None
         self._came += 1
-        self._remaining = remaining - 1
+        self._remaining -= 1
         return self._remaining == 0
 
     def _note_progress(self) -> None:
