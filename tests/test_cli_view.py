@@ -15,6 +15,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -333,10 +334,11 @@ def service() -> Iterator[DevServer]:
         yield server
 
 
+@contextmanager
 def in_terminal(
     service: DevServer, *arguments: object, **variables: str
-) -> tuple[subprocess.Popen[bytes], int]:
-    """The command in a pseudo-terminal of 100 columns and 30 lines, and our end of that."""
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """The command in a pseudo-terminal of 100 columns and 30 lines, and our end of that; killed in the end."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
     environment = os.environ | {
@@ -356,7 +358,12 @@ def in_terminal(
         start_new_session=True,
     )
     os.close(theirs)
-    return process, ours
+    try:
+        yield process, ours
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
 
 
 def read_until(descriptor: int, said: str = "") -> str:
@@ -378,13 +385,11 @@ def test_watch_in_a_terminal_is_a_table_that_ctrl_c_leaves_there(service: DevSer
     script = service.script()
     for event in run_of(2)[:4]:
         script.append(event)
-    process, ours = in_terminal(service, "watch", script.run_id)
-    with process:
+    with in_terminal(service, "watch", script.run_id) as (process, ours):
         assert "► running" in read_until(ours, "piece 0 piece 1")
         process.send_signal(signal.SIGINT)
         shown = read_until(ours)
         assert 130 == process.wait(60)
-    os.close(ours)
     assert "piece 0 piece 1" in shown
     assert shown.rstrip().endswith("\x1b[?25h"), "the cursor is back"
     assert "Traceback" not in shown
@@ -394,38 +399,30 @@ def test_a_window_of_another_size_is_drawn_anew(service: DevServer) -> None:
     script = service.script()
     for event in run_of(2)[:4]:
         script.append(event)
-    process, ours = in_terminal(service, "watch", script.run_id)
-    with process:
-        try:
-            assert str(script.run_id) not in read_until(ours, "piece 0 piece 1")
-            for width, height, shown in ((150, 30, str(script.run_id)), (20, 3, "► run…")):
-                fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
-                assert CLEARED in read_until(ours, shown)
-        finally:
-            process.send_signal(signal.SIGINT)
+    with in_terminal(service, "watch", script.run_id) as (process, ours):
+        assert str(script.run_id) not in read_until(ours, "piece 0 piece 1")
+        for width, height, shown in ((150, 30, str(script.run_id)), (20, 3, "► run…")):
+            fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+            assert CLEARED in read_until(ours, shown)
+        process.send_signal(signal.SIGINT)
         assert "Traceback" not in read_until(ours)
         assert 130 == process.wait(60)
-    os.close(ours)
 
 
 def test_no_colour_in_a_terminal_is_plain(service: DevServer) -> None:
     run_id = service.add_run(events=run_of(1)).run_id
-    process, ours = in_terminal(service, "watch", run_id, NO_COLOR="1")
-    with process:
+    with in_terminal(service, "watch", run_id, NO_COLOR="1") as (process, ours):
         shown = read_until(ours)
-    os.close(ours)
-    assert 0 == process.returncode
+        assert 0 == process.wait(60)
     assert "\x1b" not in shown
     assert "draft succeeded: piece 0" in shown
 
 
 def test_a_key_that_is_typed_is_not_echoed(service: DevServer) -> None:
     run_id = service.add_run(events=run_of(1)).run_id
-    process, ours = in_terminal(service, "cost", run_id, "--key-file", "-")
-    with process:
+    with in_terminal(service, "cost", run_id, "--key-file", "-") as (process, ours):
         shown = read_until(ours, "API key: ")
         os.write(ours, f"{service.api_key}\n".encode())
         shown += read_until(ours)
-    os.close(ours)
-    assert 0 == process.returncode
+        assert 0 == process.wait(60)
     assert service.api_key not in shown

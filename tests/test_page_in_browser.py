@@ -538,6 +538,59 @@ def test_the_page_reloads_until_the_run_has_ended(open_page: Open, tmp_path: Pat
     assert opened.page.evaluate("content.refresh") is None
 
 
+# The event at the top of the list, and how many pixels of it are above the edge.
+TOP = """() => {
+    const [list, ...rows] = document.querySelectorAll("#list, #list .row");
+    const edge = list.getBoundingClientRect().top + list.clientTop;
+    const row = rows.find((row) => row.getBoundingClientRect().bottom > edge);
+    return [row.querySelector(".seq").textContent, row.getBoundingClientRect().top - edge]; }"""
+
+
+@pytest.mark.parametrize("join", [True, False])
+def test_the_event_that_was_looked_at_stays_so_after_a_reload(
+    open_page: Open, tmp_path: Path, join: bool
+) -> None:
+    path, log = tmp_path / "run.html", many(900)
+    log[100:700:7] = [node_failed(f"node[{seq % 3}]", seq) for seq in range(101, 701, 7)]
+    path.write_text(page_of(log[200:600], refresh=3600), "utf-8")
+    opened = open_page(path, viewport=DESKTOP)
+    opened.page.set_checked("#join", join)
+    opened.press("#list", *["PageDown"] * 6, "ArrowUp")
+    opened.page.evaluate("byId('list').scrollTop -= 70")
+    looked_at, top = opened.texts("#list .row.active .seq"), opened.page.evaluate(TOP)
+    assert [1, True] == [len(looked_at), int(top[0]) > 230]
+
+    # More has come, and this time it was written by somebody who read the run from its first event on.
+    path.write_text(page_of(log), "utf-8")
+    opened.page.evaluate("keep()")  # as before each reload of its own
+    opened.page.reload()
+    opened.page.wait_for_selector("html[data-ready]")
+
+    assert looked_at == opened.texts("#list .row.active .seq")
+    assert top == opened.page.evaluate(TOP)
+    assert "list" == opened.page.evaluate("document.activeElement.id")
+
+
+def test_an_event_that_was_chosen_among_few_is_shown_among_all(open_page: Open) -> None:
+    events = [*many(400)[:-1], node_failed("node[1]", 400), *many(900)[400:]]
+    opened = open_page(page_of(events), viewport=DESKTOP)
+    opened.page.select_option("#type", label="node_failed")
+    opened.press("#list", "ArrowDown")
+    opened.page.select_option("#type", label="all types")
+    opened.page.uncheck("#join")
+
+    assert ["400"] == opened.texts("#list .row.active .seq")
+    assert opened.page.evaluate(
+        """() => {
+        const [row, list] = [".active", ""].map((one) =>
+            document.querySelector(`#list ${one}`.trim()).getBoundingClientRect());
+        return row.top > list.top && row.bottom < list.bottom; }"""
+    )
+    opened.page.select_option("#type", label="node_started")
+    assert [] == opened.texts("#list .row.active")
+    assert ["1", 0] == opened.page.evaluate(TOP)
+
+
 def test_reloading_can_be_paused(open_page: Open, tmp_path: Path) -> None:
     path = tmp_path / "run.html"
     page = RunPage()

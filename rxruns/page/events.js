@@ -171,7 +171,12 @@ class EventList {
     this.run = run;
     this.fits = [];
     this.joins = [];
-    this.rows = new Rows(byId("list"), { draw: (row, index) => this.draw(row, this.joins[index]), open: (index) => this.open(this.joins[index]) });
+    this.rows = new Rows(byId("list"), {
+      draw: (row, index) => this.draw(row, this.joins[index]),
+      open: (index) => this.open(this.joins[index]),
+      key: (index) => events.columns.seq[this.fits[this.joins[index][0]]],
+      find: (seq) => this.find(seq),
+    });
     const { types } = events.columns;
     fillSelect(byId("type"), "all types", types.map((name, index) => [index, name]));
     fillSelect(byId("node"), "all nodes", events.nodes.map((node, index) => [index, node.id]));
@@ -182,7 +187,14 @@ class EventList {
     });
   }
 
-  filter(place) {
+  /** The row with that event, -1 for none. */
+  find(seq) {
+    const place = this.fits.findIndex((index) => this.events.columns.seq[index] === seq);
+    return place < 0 ? -1 : this.joins.findIndex(([, to]) => place < to);
+  }
+
+  /** Show what was chosen; an event that is active stays so, and in sight. */
+  filter(place = { active: this.rows.place.active }) {
     const wanted = { search: byId("search").value.trim(), type: Number(byId("type").value), node: Number(byId("node").value) };
     this.fits = this.events.fitting(wanted);
     this.joins = this.events.joined(this.fits, byId("join").checked);

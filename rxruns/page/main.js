@@ -124,8 +124,8 @@ function keep() {
     sort: view.table.sort,
     look: from > first || to < last ? [from, to] : null,
     unfolded: [...view.folding.unfolded],
-    bars: { top: rows.box.scrollTop, active: view.timeline.active },
-    list: view.list ? { top: view.list.rows.box.scrollTop, active: view.list.rows.active } : {},
+    bars: rows.place,
+    list: view.list?.rows.place,
     at: scrollY,
     focus: document.activeElement?.id ?? "",
   };

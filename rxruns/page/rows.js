@@ -2,28 +2,48 @@
 // moves it: arrows, Page Up and Down, Home, End; Enter, Space or a click opens it.
 
 class Rows {
-  /** `draw(row, index)` fills an empty row; `open(index)` is called for the chosen one. */
-  constructor(box, { draw, open, moved = () => {} }) {
+  /**
+   * `draw(row, index)` fills an empty row; `open(index)` is called for the chosen one. What is in a row is known by its
+   * `key(index)`, wherever `find(key)` finds it the next time, -1 for nowhere.
+   */
+  constructor(box, { draw, open, key, find, moved = () => {} }) {
     this.box = box;
     this.draw = draw;
     this.open = open;
+    this.key = key;
+    this.find = find;
     this.moved = moved;
     this.count = 0;
     this.active = -1;
     this.space = element("div", { class: "space", role: "presentation" });
     box.append(this.space);
     box.addEventListener("scroll", () => this.later());
-    box.addEventListener("keydown", (event) => this.key(event));
+    box.addEventListener("keydown", (event) => this.press(event));
     new ResizeObserver(() => this.later()).observe(box);
   }
 
-  /** Show that many rows, from the first on, or where one was. */
-  show(count, { top = 0, active = -1 } = {}) {
+  /** Where the reader is: what is active, what is on top, and how many pixels of that are out of sight. */
+  get place() {
+    const { scrollTop } = this.box;
+    const top = Math.floor(scrollTop / this.height) || 0;
+    return { active: this.keyAt(this.active), top: this.keyAt(top), above: scrollTop - top * this.height };
+  }
+
+  keyAt(index) {
+    return index >= 0 && index < this.count ? this.key(index) : null;
+  }
+
+  /** Show that many rows, from the first on, or from a place on as far as its rows are among them. */
+  show(count, { active = null, top = null, above = 0 } = {}) {
+    const found = (key) => (key === null ? -1 : this.find(key));
     this.count = count;
-    this.active = Math.min(active, count - 1);
+    this.active = found(active);
     this.height = this.measured();
     this.space.style.height = `${count * this.height}px`;
-    this.box.scrollTop = top;
+    const first = found(top);
+    // The active row with some rows above it, where what was on top is gone.
+    const from = first >= 0 ? first * this.height + above : this.active * this.height - this.box.clientHeight / 3;
+    this.box.scrollTop = from;
     this.render();
   }
 
@@ -91,7 +111,7 @@ class Rows {
     this.moved(index);
   }
 
-  key(event) {
+  press(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || !this.count) return;
     const page = Math.max(1, Math.floor(this.box.clientHeight / this.height) - 1);
     const at = this.active;

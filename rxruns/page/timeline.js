@@ -20,22 +20,19 @@ class Timeline {
     this.rows = new Rows(byId("bars"), {
       draw: (row, index) => this.draw(row, this.shown[index]),
       open: (index) => (this.shown[index].node.children ? toggle : open)(this.shown[index].node),
+      key: (index) => keyOf(this.shown[index].node),
+      find: (key) => this.shown.findIndex(({ node }) => keyOf(node) === key),
       moved: (index) => this.tipOfRow(index),
     });
     this.listen();
   }
 
-  /** Show these rows; the active one stays the same node. */
-  show(shown, { top = this.rows.box.scrollTop, active = this.active } = {}) {
+  /** Show these rows; what is on top and active stays so. */
+  show(shown, place = this.rows.place) {
     this.shown = shown;
     this.rows.box.hidden = shown.length === 0;
-    this.rows.show(shown.length, { top, active: shown.findIndex(({ node }) => keyOf(node) === active) });
+    this.rows.show(shown.length, place);
     this.axis();
-  }
-
-  get active() {
-    const row = this.shown[this.rows.active];
-    return row ? keyOf(row.node) : "";
   }
 
   end(attempt) {
