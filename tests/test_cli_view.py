@@ -338,7 +338,7 @@ def service() -> Iterator[DevServer]:
 def in_terminal(
     service: DevServer, *arguments: object, **variables: str
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """The command in a pseudo-terminal of 100 columns and 30 lines, and our end of that; killed in the end."""
+    """The command in a pseudo-terminal of 100 columns and 30 lines, killed in the end, and our end."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
     environment = os.environ | {

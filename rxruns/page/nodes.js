@@ -139,7 +139,7 @@ function nodeParts(node, run, text, showEvents) {
     element("thead", {}, element("tr", {}, ...head.map((name) => element("th", { scope: "col" }, name)))),
     element("tbody", {}, ...rows.map((row) => element("tr", {}, ...row.map((cell) => element("td", {}, cell))))),
   );
-  const parts = [element("div", { class: "wide" }, table)];
+  const parts = [element("div", { class: "wide", tabindex: 0, role: "group", "aria-label": "Attempts" }, table)];
   const part = (title, ...body) => parts.push(element("h3", {}, title), ...body);
   for (const attempt of node.attempts) {
     if (attempt.error) part(`Error of attempt ${attempt.number}${attempt.error.code ? `: ${visible(attempt.error.code)}` : ""}`, textBlock(attempt.error.message));

@@ -176,6 +176,7 @@ class Timeline {
       event.preventDefault();
     });
     box.addEventListener("blur", hideTip);
+    addEventListener("keydown", (event) => event.key === "Escape" && hideTip());
     byId("zoom-in").addEventListener("click", keys["+"]);
     byId("zoom-out").addEventListener("click", keys["-"]);
     byId("zoom-fit").addEventListener("click", keys[0]);
