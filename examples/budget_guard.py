@@ -3,7 +3,7 @@
 import reactivex
 from reactivex import Observable
 
-from rxruns import Price, RunsClient, block_on, ops, start_run
+from rxruns import RunsClient, block_on, ops, start_run
 from rxruns.devserver import PRICES, DevServer
 from rxruns.errors import BudgetError
 from rxruns.events import RunEvent
@@ -11,7 +11,6 @@ from rxruns.workflow import workflow
 
 BUDGET = "0.05"
 TOPICS = ["tides", "comets", "moss", "glass", "salt", "wool", "ice", "rust"]
-prices = {model: Price(*usd) for model, usd in PRICES.items()}
 spec = (
     workflow("article", model="claude-sonnet-4-5")
     .input("topic")
@@ -32,7 +31,7 @@ def main(client: RunsClient) -> None:
     try:
         block_on(
             runs.pipe(
-                ops.budget(BUDGET, prices),
+                ops.budget(BUDGET, PRICES),
                 ops.filter(lambda event: event.type == "run_completed"),
                 ops.tap(show),
             )

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from rxruns import CostTotals, Price, RunsClient, block_on, merge_runs, ops
+from rxruns import CostTotals, RunsClient, block_on, merge_runs, ops
 from rxruns.devserver import PRICES, DevServer
 from rxruns.workflow import chain, llm
 
@@ -10,12 +10,11 @@ spec = chain(
     [llm("draft", user="[[tokens: 900]]"), llm("polish", user="Polish: {{draft}}", model="gpt-4o")],
     model="claude-sonnet-4-5",
 )
-prices = {model: Price(*usd) for model, usd in PRICES.items()}
 
 
 def main(client: RunsClient) -> None:
     run_ids = [client.create(spec).run_id for _ in range(5)]
-    totals = block_on(merge_runs(run_ids, client=client).pipe(ops.cost_totals(prices))) or CostTotals()
+    totals = block_on(merge_runs(run_ids, client=client).pipe(ops.cost_totals(PRICES))) or CostTotals()
     for item in totals.line_items:
         print(f"{item.provider}/{item.model}: {item.requests} calls, {item.total_tokens} tokens, ${item.usd}")
     assert totals.usd is not None, f"no price for {totals.unpriced}"

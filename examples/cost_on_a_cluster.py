@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 from distributed import Client
 
-from rxruns import CostTotals, Price, RunsClient, block_on, merge_runs, ops
+from rxruns import CostTotals, RunsClient, block_on, merge_runs, ops
 from rxruns.dask import fold_logs, fold_runs
 from rxruns.devserver import PRICES, DevServer
 from rxruns.workflow import chain, llm
@@ -19,7 +19,6 @@ spec = chain(
     [llm("draft", user="[[tokens: 300]]"), llm("polish", user="Polish: {{draft}}", model="gpt-4o")],
     model="claude-sonnet-4-5",
 )
-prices = {model: Price(*usd) for model, usd in PRICES.items()}
 
 
 def main(client: RunsClient, directory: str) -> None:
@@ -27,7 +26,7 @@ def main(client: RunsClient, directory: str) -> None:
 
     # Without the address of a scheduler this starts a LocalCluster.
     with Client(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0"):
-        folded = fold_runs(run_ids, CostTotals(prices))
+        folded = fold_runs(run_ids, CostTotals(PRICES))
         show("from the service", folded.value)
         for run_id, error in folded.errors.items():
             print(f"{run_id} could not be read: {error}")
@@ -35,7 +34,7 @@ def main(client: RunsClient, directory: str) -> None:
         for part in range(4):
             path = Path(directory, f"runs-{part}.ndjson")
             block_on(merge_runs(run_ids[part::4], client=client).pipe(ops.record(path)))
-        show("from four logs", fold_logs(f"{directory}/*.ndjson", CostTotals(prices)))
+        show("from four logs", fold_logs(f"{directory}/*.ndjson", CostTotals(PRICES)))
 
 
 def show(source: str, totals: CostTotals) -> None:

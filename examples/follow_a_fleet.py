@@ -9,12 +9,11 @@ import sys
 from collections.abc import Iterable, Iterator
 from uuid import UUID
 
-from rxruns import CostTotals, Price, RunNotFollowed, RunsClient, block_on, merge_runs, ops
+from rxruns import CostTotals, RunNotFollowed, RunsClient, block_on, merge_runs, ops
 from rxruns.devserver import PRICES, DevServer
 from rxruns.events import RunEvent
 from rxruns.workflow import chain, llm
 
-prices = {model: Price(*usd) for model, usd in PRICES.items()}
 spec = chain(
     [llm("draft", user="[[tokens: 900]]"), llm("polish", user="Polish: {{draft}}", model="gpt-4o")],
     model="claude-sonnet-4-5",
@@ -33,7 +32,7 @@ def tell_costs(totals: CostTotals) -> None:
 
 def follow(run_ids: Iterable[UUID | str], client: RunsClient, seconds: float = 60.0) -> None:
     values = merge_runs(run_ids, max_concurrent=200, on_run_error="emit", client=client)
-    totals = values.pipe(ops.tap(tell_failure), ops.of_type(RunEvent), ops.cost_totals(prices))
+    totals = values.pipe(ops.tap(tell_failure), ops.of_type(RunEvent), ops.cost_totals(PRICES))
     try:
         block_on(totals.pipe(ops.sample(seconds), ops.tap(tell_costs)))
     except KeyboardInterrupt:

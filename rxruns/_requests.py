@@ -60,7 +60,7 @@ def create_body(spec_or_plan_hash: Spec | str, options: CreateOptions) -> bytes:
     """The body of ``POST /runs``. It always has an idempotency key."""
     session_id, values = options.get("session_id"), options.get("input")
     sent = {
-        "input": None if values is None else _plain("input", values),
+        "input": None if values is None else _input(spec_or_plan_hash, values),
         "model_override": filled("model_override", options.get("model_override")),
         "model_overrides": _overrides(options.get("model_overrides")),
         "session_id": None if session_id is None else str(check_id(session_id, "session_id")),
@@ -128,6 +128,18 @@ def loaded(response: type[T], answer: Answer) -> T:
 
 def _spec(spec: Spec) -> dict[str, Any]:
     return _plain("spec", spec.to_dict() if isinstance(spec, WorkflowSpec) else spec)
+
+
+def _input(spec: Spec | str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs of a run, each of which the spec has, if it is checked and says which it has."""
+    given = _plain("input", values)
+    declared = [item.name for item in spec.inputs] if isinstance(spec, WorkflowSpec) else []
+    for name in given:
+        if declared and name not in declared:
+            raise InvalidArgumentError(
+                f"input: the spec has no input {name!r}; it has {', '.join(declared)}", field="input"
+            )
+    return given
 
 
 def _plain(name: str, value: Mapping[str, Any]) -> dict[str, Any]:

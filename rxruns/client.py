@@ -187,7 +187,8 @@ class RunsClient:
             spec: from :mod:`rxruns.workflow`; or a plain mapping, which is sent as it is:
                 ``WorkflowSpec.from_dict`` makes a checked spec of one.
             session_id: the session that the run belongs to.
-            input: the workflow's inputs, by name.
+            input: the workflow's inputs, by name. A :class:`~rxruns.workflow.WorkflowSpec` that declares
+                inputs takes no others.
             model_override: a model for all nodes; blank counts as not given.
             model_overrides: models by node.
             stream: whether all llm nodes send deltas; None leaves it to the spec.

@@ -14,8 +14,10 @@ import click
 import pytest
 
 import rxruns.__main__
+from rxruns import ResumePolicy
 from rxruns.cli import COMMANDS, cli, run
-from rxruns.devserver import DevServer
+from rxruns.devserver import DevServer, Faults
+from rxruns.devserver.faults import Status
 from rxruns.errors import InvalidArgumentError, TransportError
 
 PYTHON = [sys.executable, "-W", "error", "-m", "rxruns"]
@@ -87,10 +89,30 @@ def test_serve_never_shows_a_key_of_ones_own(monkeypatch: pytest.MonkeyPatch) ->
     assert "mr_sk_very_own" not in told
 
 
-def test_a_port_that_is_taken_is_said() -> None:
+def test_a_port_that_is_taken_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     with DevServer() as server:
         port = server.url.split(":")[2].split("/")[0]
-        assert run(["serve", "--port", port]) == 1
+        assert run(["serve", "--port", port]) == 2
+    said = f"Error: can not listen on 127.0.0.1:{port}: Address already in use; port 0 takes a free one\n"
+    assert capsys.readouterr().err.endswith(said)
+
+
+def test_a_folder_that_can_not_be_used_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["serve", "--port", "0", "--directory", "/dev/null/runs"]) == 2
+    assert capsys.readouterr().err.endswith("Error: Not a directory: /dev/null/runs\n")
+
+
+def test_that_a_run_was_given_up_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ResumePolicy, "delay", lambda *_: 0.0)
+    with DevServer(faults=Faults(otherwise=Status(503))) as server:
+        monkeypatch.setenv("MODELRELAY_API_KEY", server.api_key)
+        monkeypatch.setenv("MODELRELAY_API_BASE_URL", server.url)
+        assert run(["events", str(server.script().run_id)]) == 3
+    reconnecting, gave_up = capsys.readouterr().err.splitlines()
+    assert "reconnecting in 0 s" in reconnecting
+    assert gave_up.startswith("rxruns: gave up after 5 reconnects without an event: ")
 
 
 @pytest.mark.parametrize(

@@ -267,6 +267,22 @@ def test_the_idempotency_key_is_the_same_on_each_attempt_and_new_for_each_call(p
     assert 1 == len({asked.body for asked in service.requests[:3]})
 
 
+def test_an_input_that_a_checked_spec_does_not_have_is_refused(playing: Playing) -> None:
+    draft = workflow.llm("draft", user="About {{topic}}")
+    spec = workflow.chain(draft, model="gpt-5", inputs=["topic", "tone"])
+    service, client = playing(replies(CREATED), replies(CREATED), replies(CREATED))
+
+    refused = r"^input: the spec has no input 'topc'; it has topic, tone$"
+    with pytest.raises(InvalidArgumentError, match=refused) as error:
+        client.create(spec, input={"topic": "tides", "topc": "tides"})
+    assert "input" == error.value.field
+
+    client.create(spec, input={"topic": "tides"})
+    client.create(spec.to_dict(), input={"topc": "tides"})
+    client.create(workflow.chain(workflow.llm("draft", user="Hi"), model="gpt-5"), input={"topc": "tides"})
+    assert 3 == len(service.requests)
+
+
 def test_a_mutable_input_is_encoded_once(playing: Playing) -> None:
     values = {"topic": "first"}
 

@@ -12,6 +12,16 @@ import reactivex
 from rxruns import RunsClient, aio, block_on, iterate, merge_runs, ops, recorded_events, run_events, start_run
 from rxruns.cursors import MemoryCursors, SqliteCursors
 from rxruns.devserver import DevServer, Faults
+from rxruns.devserver.faults import (
+    CloseAfter,
+    CutAt,
+    CutRandomly,
+    Delay,
+    InvalidLine,
+    Replay,
+    Silence,
+    SplitBytes,
+)
 from rxruns.errors import InvalidArgumentError
 from rxruns.workflow import WorkflowSpec
 
@@ -49,7 +59,21 @@ def scripted(run_id: Any) -> object:
         ("session", lambda wrong: RunsClient(api_key=KEY, session=wrong)),
         ("include", lambda wrong: RunsClient(api_key=KEY).get(RUN, include=wrong)),
         ("faults", lambda wrong: DevServer(faults=wrong)),
+        ("script", Faults),
         ("script", lambda wrong: Faults([wrong])),
+        ("rest", lambda wrong: Faults(rest=wrong)),
+        ("at", lambda wrong: CutAt(-wrong)),
+        ("how", lambda wrong: CutAt(0, wrong)),
+        ("most", lambda wrong: CutRandomly(wrong, wrong - 1)),
+        ("how", lambda wrong: CutRandomly(how=[wrong])),
+        ("events", lambda wrong: CloseAfter(-wrong)),
+        ("after_events", lambda wrong: Silence(-wrong)),
+        ("seconds", lambda wrong: Silence(seconds=-wrong)),
+        ("size", lambda wrong: SplitBytes(wrong - 5)),
+        ("events", lambda wrong: Replay(str(wrong))),  # type: ignore[arg-type]
+        ("per_event", lambda wrong: Delay(-wrong)),
+        ("before_status", lambda wrong: Delay(before_status=-wrong)),
+        ("after_events", lambda wrong: InvalidLine(-wrong)),
         ("otherwise", lambda wrong: Faults(otherwise=wrong)),
         ("run_id", scripted),
         ("spec", WorkflowSpec.from_dict),

@@ -101,11 +101,13 @@ def _tell(error: Exception, code: Exit) -> Exit:
 
 
 class _Told(logging.Handler):
-    """Shows what the library warns of, such as reconnects."""
+    """Shows what the library warns of, such as reconnects; that a run was given up, its error says."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        # Not `click.echo`, which writes past what rich puts there to keep a table and lines apart.
-        sys.stderr.write(f"rxruns: {printable(record.getMessage())}\n")
+        said = record.getMessage()
+        if ": gave up after " not in said:
+            # Not `click.echo`, which writes past what rich puts there to keep a table and lines apart.
+            sys.stderr.write(f"rxruns: {printable(said)}\n")
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from rxruns import operators as ops
 from rxruns.cli._following import report
 from rxruns.cli._panel import Exit
 from rxruns.cli._view import RunView
-from rxruns.costs import Price
 from rxruns.devserver import PRICES, DevServer
 from rxruns.source import block_on, start_run
 from rxruns.tools import Tools
@@ -59,8 +58,7 @@ def trip() -> WorkflowSpec:
 @click.option("--seed", default=7, show_default=True, help="Of the simulated model's texts.")
 def demo(delay: float, seed: int) -> Exit:
     """Start the embedded service, create a run, follow it, answer its tool call, show what it cost."""
-    prices = {model: Price(*usd) for model, usd in PRICES.items()}
-    with DevServer(delay=delay, seed=seed) as server, server.client() as client, RunView(prices) as view:
+    with DevServer(delay=delay, seed=seed) as server, server.client() as client, RunView(PRICES) as view:
         events = start_run(trip(), client=client, input={"city": "Lisbon"})
         block_on(events.pipe(ops.execute_tools(tools, client=client), ops.tap(view.update)))
     return report(view.panels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rxruns._display import duration, money
+from rxruns._display import counted, duration, money
 from rxruns.cli._panel import Panel
 from rxruns.cli._printable import printable
 from rxruns.cli._table import totals
@@ -45,7 +45,7 @@ def summary(panel: Panel) -> str:
     seconds = panel.seconds(state.started_at, state.ended_at, None)
     time = "" if seconds is None else f"{duration(seconds)}, "
     return printable(
-        f"run {panel.run_id} {panel.status}  {time}{costs.requests} calls, "
+        f"run {panel.run_id} {panel.status}  {time}{counted(costs.requests, 'call')}, "
         f"{costs.input_tokens} + {costs.output_tokens} tokens{cost}"
     )
 

@@ -30,7 +30,8 @@ def serve(host: str, port: int, directory: Path | None, api_key: str | None, del
     try:
         server = DevServer(host, port, directory, delay=delay, seed=seed, api_key=api_key).start()
     except OSError as error:
-        raise click.ClickException(f"can not listen on {host}:{port}: {error.strerror or error}") from error
+        place = "" if error.filename is None else f": {error.filename}"
+        raise click.UsageError(f"{error.strerror}{place}") from error
     with server:
         click.echo(f"serving on {server.url}    (Ctrl-C stops)")
         click.echo(f"  export MODELRELAY_API_BASE_URL={server.url}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hmac
 import logging
 import random
@@ -75,7 +76,13 @@ class Listener(ThreadingHTTPServer):
 
     def server_bind(self) -> None:
         # Not HTTPServer's own: it looks the host's name up, which can take seconds.
-        TCPServer.server_bind(self)
+        try:
+            TCPServer.server_bind(self)
+        except OSError as error:
+            host, port, *_ = map(str, self.server_address)
+            remedy = "; port 0 takes a free one" if error.errno == errno.EADDRINUSE else ""
+            error.strerror = f"can not listen on {host}:{port}: {error.strerror}{remedy}"
+            raise
         self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
 
     def process_request(self, request: Any, client_address: Any) -> None:

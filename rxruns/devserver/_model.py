@@ -11,6 +11,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from hashlib import sha256
 from typing import Any
 
+from rxruns._prices import Price, Prices
+
 __all__ = [
     "PRICES",
     "USER_ASK",
@@ -28,15 +30,15 @@ __all__ = [
 USER_ASK = "user_ask"
 """The tool that asks a person."""
 
-PRICES: Mapping[tuple[str, str], tuple[Decimal, Decimal]] = {
-    ("anthropic", "claude-haiku-4-5"): (Decimal("1"), Decimal("5")),
-    ("anthropic", "claude-sonnet-4-5"): (Decimal("3"), Decimal("15")),
-    ("openai", "gpt-4o"): (Decimal("2.50"), Decimal("10")),
-    ("openai", "gpt-4o-mini"): (Decimal("0.15"), Decimal("0.60")),
-    ("xai", "grok-4"): (Decimal("3"), Decimal("15")),
-    ("google-ai-studio", "gemini-2.5-flash"): (Decimal("0.30"), Decimal("2.50")),
+PRICES: Prices = {
+    ("anthropic", "claude-haiku-4-5"): Price(1, 5),
+    ("anthropic", "claude-sonnet-4-5"): Price(3, 15),
+    ("openai", "gpt-4o"): Price("2.50", 10),
+    ("openai", "gpt-4o-mini"): Price("0.15", "0.60"),
+    ("xai", "grok-4"): Price(3, 15),
+    ("google-ai-studio", "gemini-2.5-flash"): Price("0.30", "2.50"),
 }
-"""What the simulated models cost: US dollars per million input tokens and output tokens.
+"""What the simulated models cost, for ``ops.cost_totals(PRICES)`` and its like.
 
 Any other model name works as well and costs nothing.
 """
@@ -99,8 +101,9 @@ def cents(provider: str, model: str, input_tokens: int, output_tokens: int) -> i
     >>> cents("openai", "gpt-4o", 2_000, 0)  # 0.5 cents
     1
     """
-    per_input, per_output = PRICES.get((provider, model), (Decimal(0), Decimal(0)))
-    usd = (per_input * input_tokens + per_output * output_tokens) / 1_000_000
+    price = PRICES.get((provider, model), Price(0, 0))
+    micro_usd = price.input_usd_per_million * input_tokens + price.output_usd_per_million * output_tokens
+    usd = micro_usd / 1_000_000
     return int((usd * 100).quantize(Decimal(1), ROUND_HALF_UP))
 
 

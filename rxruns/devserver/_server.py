@@ -41,7 +41,7 @@ class DevServer:
 
     Raises:
         InvalidArgumentError: a number below zero.
-        OSError: the port is taken, or the directory can not be used.
+        OSError: from :meth:`start`: the port is taken, or the directory can not be used.
 
     >>> from urllib.request import Request, urlopen
     >>> with DevServer() as server:

@@ -16,10 +16,12 @@ import random
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 import msgspec
 
+from rxruns._arguments import check_kind
+from rxruns._retry import seconds, timeout, whole_number
 from rxruns.devserver._log import KEEPALIVE
 from rxruns.devserver._wire import Answered, Cut, Ending, Wire
 from rxruns.errors import InvalidArgumentError
@@ -94,6 +96,7 @@ class Faults:
 
     def __post_init__(self) -> None:
         for name in ("script", "rest"):
+            check_kind(name, getattr(self, name), Sequence, "give a list, one entry for each connection")
             entries = tuple(_checked(entry, name) for entry in getattr(self, name))
             object.__setattr__(self, name, entries)
         object.__setattr__(self, "otherwise", _checked(self.otherwise, "otherwise"))
@@ -225,6 +228,10 @@ class Delay(Fault):
     per_event: float = 0.0
     before_status: float = 0.0
 
+    def __post_init__(self) -> None:
+        seconds("per_event", self.per_event)
+        seconds("before_status", self.before_status)
+
     def before(self, wire: Wire) -> None:
         wire.pause(self.before_status)
 
@@ -257,6 +264,10 @@ class CutAt(Fault):
     at: int
     how: Ending = "rst"
 
+    def __post_init__(self) -> None:
+        whole_number("at", self.at, at_least=0)
+        _check_ending(self.how)
+
     def pieces(self, pieces: Iterator[bytes], dice: random.Random, wire: Wire) -> Iterator[bytes]:
         return _cut(pieces, self.at, self.how)
 
@@ -273,6 +284,11 @@ class CutRandomly(Fault):
     most: int = 4_000
     how: Sequence[Ending] = ("rst", "fin", "chunk")
 
+    def __post_init__(self) -> None:
+        whole_number("least", self.least, at_least=0)
+        whole_number("most", self.most, at_least=self.least)
+        _check_ending(*self.how)
+
     def pieces(self, pieces: Iterator[bytes], dice: random.Random, wire: Wire) -> Iterator[bytes]:
         return _cut(pieces, dice.randint(self.least, self.most), dice.choice(list(self.how)))
 
@@ -286,6 +302,9 @@ class CloseAfter(Fault):
     """
 
     events: int = 0
+
+    def __post_init__(self) -> None:
+        whole_number("events", self.events, at_least=0)
 
     def lines(self, lines: Iterator[bytes], dice: random.Random, wire: Wire) -> Iterator[bytes]:
         return _first(lines, self.events)
@@ -301,6 +320,10 @@ class Silence(Fault):
 
     after_events: int = 0
     seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        whole_number("after_events", self.after_events, at_least=0)
+        timeout("seconds", self.seconds)
 
     def lines(self, lines: Iterator[bytes], dice: random.Random, wire: Wire) -> Iterator[bytes]:
         yield from _first(lines, self.after_events)
@@ -318,6 +341,9 @@ class SplitBytes(Fault):
 
     size: int = 1
 
+    def __post_init__(self) -> None:
+        whole_number("size", self.size, at_least=1)
+
     def pieces(self, pieces: Iterator[bytes], dice: random.Random, wire: Wire) -> Iterator[bytes]:
         for piece in pieces:
             for start in range(0, len(piece), self.size):
@@ -333,6 +359,9 @@ class Replay(Fault):
     """
 
     events: int = 1
+
+    def __post_init__(self) -> None:
+        whole_number("events", self.events, at_least=0)
 
     def before(self, wire: Wire) -> None:
         wire.rewind = self.events
@@ -385,10 +414,19 @@ class InvalidLine(Fault):
     after_events: int = 0
     line: bytes = b'{"type": "node_started", "seq":'
 
+    def __post_init__(self) -> None:
+        whole_number("after_events", self.after_events, at_least=0)
+
     def lines(self, lines: Iterator[bytes], dice: random.Random, wire: Wire) -> Iterator[bytes]:
         yield from _first(lines, self.after_events)
         yield self.line + b"\n"
         yield from lines
+
+
+def _check_ending(*hows: str) -> None:
+    for how in hows:
+        if how not in get_args(Ending):
+            raise InvalidArgumentError(f"how is {how!r}: give one of {get_args(Ending)}", field="how")
 
 
 class _Numbered(msgspec.Struct):
