@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
+from types import UnionType
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -42,6 +43,13 @@ def check_id(value: object, field: str) -> UUID:
 def check_run_id(value: object) -> UUID:
     """The run's id, of a UUID or its text."""
     return check_id(value, "run_id")
+
+
+def check_run_ids(value: object) -> None:
+    """Refuse what gives no ids, one id too: its text would be taken letter by letter."""
+    if isinstance(value, str | UUID):
+        raise InvalidArgumentError("run_ids is one id: give [run_id]", field="run_ids")
+    check_kind("run_ids", value, Iterable, "give an iterable of ids")
 
 
 def check_after_seq(value: object) -> None:
@@ -81,8 +89,8 @@ def check_callback(name: str, value: object) -> None:
         raise InvalidArgumentError(f"{name} is {value!r}: give a function, or None", field=name)
 
 
-def check_kind(name: str, value: object, kind: type[Any], remedy: str) -> None:
-    """Refuse what is no instance of a class."""
+def check_kind(name: str, value: object, kind: type[Any] | UnionType, remedy: str) -> None:
+    """Refuse what is no instance of a class, or of one of several."""
     if not isinstance(value, kind):
         raise InvalidArgumentError(f"{name} is {value!r}: {remedy}", field=name)
 
@@ -94,7 +102,7 @@ def check_source(value: object) -> None:
 
 def check_path(name: str, value: str | os.PathLike[str]) -> Path:
     """The path that is meant."""
-    check_kind(name, value, str | os.PathLike, "give a path, as text or a pathlib.Path")  # type: ignore[arg-type]
+    check_kind(name, value, str | os.PathLike, "give a path, as text or a pathlib.Path")
     return Path(value)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from msgspec import Struct
 
-from rxruns._display import html_table, money
+from rxruns._display import counted, html_table, money
 from rxruns._prices import EXACT, ModelKey, Price, Prices, TieredPrice, checked, genai_prices
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import NodeLLMCall, RunEvent, TokenUsage
@@ -210,6 +210,12 @@ class CostTotals:
 
         Requests and tokens have to be equal per line, money within one cent. Money that is not known
         (:attr:`unpriced`) is not compared.
+
+        >>> from rxruns.models import RunCostLineItem, RunCostSummary
+        >>> summary = RunCostSummary(7, (RunCostLineItem("openai", "gpt-5", 1, 1000, 200, 7),))
+        >>> ours = CostTotals(line_items=[CostLineItem("openai", "gpt-5", 1, 1000, 200, usd=Decimal("0.05"))])
+        >>> [str(difference) for difference in ours.differences(summary)]
+        ['openai/gpt-5: usd 0.0500, the service says 0.0700']
         """
         theirs = {(item.provider_id, item.model): item for item in summary.line_items}
         found = [
@@ -245,7 +251,7 @@ class CostTotals:
         ]
         notes = [f"no price for {provider}/{model}" for provider, model in self.unpriced]
         if self.unmetered:
-            notes.append(f"{self.unmetered:,} calls came without usage")
+            notes.append(f"{counted(self.unmetered, 'call')} came without usage")
         header = ("provider", "model", "calls", "input tokens", "output tokens", "cost")
         return html_table(f"{self.total_tokens:,} tokens, cost {money(self.usd)}", header, rows, notes=notes)
 
@@ -265,6 +271,14 @@ def fold(
         events: of one run or of many, in any order.
         prices: by (provider, model). None: those of ``initial``.
         initial: the totals to go on from.
+
+    Raises:
+        InvalidArgumentError: as for :class:`CostTotals`, or ``initial`` is something else.
+
+    >>> from rxruns.testing import events
+    >>> log = events.run().node("draft").llm_call("gpt-5", "openai", input_tokens=1000, output_tokens=200)
+    >>> fold(log, {("openai", "gpt-5"): Price(1, 10)}).usd
+    Decimal('0.003000')
     """
     totals = start(prices, initial)
     for event in events:

@@ -12,7 +12,7 @@ import msgspec
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 
-from rxruns._arguments import check_id
+from rxruns._arguments import check_id, check_run_ids
 from rxruns._lease import ClientLease
 from rxruns._merging import Merging, RunNotFollowed
 from rxruns._retry import ResumePolicy, whole_number
@@ -165,12 +165,7 @@ def _checked(run_ids: RunIds) -> RunIds:
     """What gives the ids. What has a length is looked at now, and kept as it is."""
     if isinstance(run_ids, Observable):
         return run_ids
-    if isinstance(run_ids, str | UUID):
-        raise InvalidArgumentError("run_ids is one id: give [run_id], or use run_events", field="run_ids")
-    if not isinstance(run_ids, Iterable):
-        raise InvalidArgumentError(
-            f"run_ids is {run_ids!r}: give an iterable or an Observable of ids", field="run_ids"
-        )
+    check_run_ids(run_ids)
     if isinstance(run_ids, Collection):
         return [check_id(run_id, f"run_ids[{number}]") for number, run_id in enumerate(run_ids)]
     return run_ids

@@ -69,7 +69,12 @@ class RunsFanoutSubnodeOverride(Model):
 
 
 class RunsModelOverrides(Model):
-    """Models by node id, and those of fan-out subnodes."""
+    """Models by node id, and those of fan-out subnodes.
+
+    >>> subnode = RunsFanoutSubnodeOverride(parent_id="each", subnode_id="one", model="gpt-5")
+    >>> RunsModelOverrides(nodes={"draft": "gpt-5"}, fanout_subnodes=(subnode,)).nodes
+    {'draft': 'gpt-5'}
+    """
 
     nodes: dict[str, str] | None = None
     fanout_subnodes: tuple[RunsFanoutSubnodeOverride, ...] | None = None
@@ -126,7 +131,18 @@ class RunsToolResultItem(Model):
 
 
 class RunsToolResultsRequest(Model):
-    """``POST /runs/{id}/tool-results``; node, step and request id are those of the pending calls."""
+    """``POST /runs/{id}/tool-results``; node, step and request id are those of the pending calls.
+
+    Checked against its schema when it is sent.
+
+    Raises:
+        InvalidArgumentError: at once for a nil ``request_id``.
+
+    >>> call = RunsToolCall(id="call_1", name="get_time")
+    >>> results = (RunsToolResultItem(call, "half past twelve"),)
+    >>> RunsToolResultsRequest("answer", step=0, request_id=UUID(int=5), results=results).results[0].output
+    'half past twelve'
+    """
 
     node_id: Text
     step: Count
@@ -258,7 +274,16 @@ class RunNodeSteps(Model):
 
 
 class RunsGetResponse(Model):
-    """A run as the service derives it from its log."""
+    """A run as the service derives it from its log.
+
+    Attributes:
+        status: as of :class:`RunStatus`, or one of next year.
+        cost_summary: in US cents.
+        nodes: each node's state and output.
+        outputs: the run's results by the names of its spec's outputs, once it has ended.
+        summary: counts, where the service sends them.
+        steps: by node, asked for with ``include=("steps",)``.
+    """
 
     run_id: UUID
     status: str

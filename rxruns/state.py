@@ -108,8 +108,8 @@ class NodeSpan(Struct, frozen=True, kw_only=True):
 
 
 class RunState(Struct, frozen=True, kw_only=True):
-    """What is known of a run after some of its events. At its end, what ``GET /runs/{id}`` says of each such
-    node.
+    """What is known of a run after some of its events. At its end each node that they named is as
+    ``GET /runs/{id}`` has it.
 
     Attributes:
         run_id: the run, None before the first event.

@@ -53,6 +53,9 @@ class Tools(Mapping[str, Callable[..., Any]]):
     A call's arguments, a JSON object, become keyword arguments. Parameters that are annotated are converted
     and checked as :func:`msgspec.convert` does, strictly: ``"5"`` is no ``int``. What a function returns is
     sent as it is if it is text, else as JSON. Calls may come from several threads at once.
+
+    Raises:
+        InvalidArgumentError: as of :meth:`tool`, for one of the functions.
     """
 
     def __init__(self, functions: Mapping[str, Callable[..., Any]] | None = None) -> None:
@@ -146,6 +149,11 @@ def user_answer(asked: UserAsk, given: Answer | str) -> str:
 
     Raises:
         InvalidArgumentError: for a blank answer, or one of one's own where only the options are allowed.
+
+    >>> from rxruns.testing import events
+    >>> asked = events.run().node("plan").asks("Where to?", "Lisbon", "Porto")[-1].user_ask
+    >>> user_answer(asked, "Porto"), user_answer(asked, "Faro")
+    ('{"answer":"Porto","is_freeform":false}', '{"answer":"Faro","is_freeform":true}')
     """
     labels = [option.label for option in asked.options or ()]
     answer = Answer(given, given not in labels) if isinstance(given, str) else given

@@ -44,7 +44,8 @@ def fold_logs(
 
     A fold that declares ``event_types`` (see :mod:`rxruns.folds`) is given those alone. A line that can not
     hold one of them is passed over at the speed of a search: it is not decoded, so **nothing of it is
-    validated**, and its ``seq`` is not compared. All other lines are validated in full.
+    validated**, and its ``seq`` is not compared. All other lines are validated in full. A last line that was
+    cut is left out, and a warning is logged.
 
     Args:
         paths: a path or a URL that fsspec knows (``s3://…``), or several of them; ``*`` and ``**`` match.
@@ -57,7 +58,8 @@ def fold_logs(
         every_line: decode and validate all lines, whatever the fold needs.
         on_invalid: ``"raise"`` ends with the error of a line that is no valid event; a function gets the
             :class:`~rxruns.errors.StreamProtocolError` of each instead, at the end, in the order of the
-            files. The error names the file and the offset of the line in bytes.
+            files. The error names the file and the offset of the line in bytes. Of one task, a thousand are
+            told, and then how many more there are.
         progress: show Dask's progress bar, in a terminal or a notebook.
 
     Raises:

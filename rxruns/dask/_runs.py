@@ -15,13 +15,13 @@ from msgspec import Struct
 from reactivex import Observable
 
 from rxruns import operators as ops
-from rxruns._arguments import check_run_id
+from rxruns._arguments import check_id, check_run_ids
 from rxruns._retry import ResumePolicy, whole_number
 from rxruns.client import RunsClient
 from rxruns.dask._cluster import Cluster, pickled
 from rxruns.errors import APIError, InvalidArgumentError, RunsError, StreamError, TransportError
 from rxruns.folds import Fold, checked_fold
-from rxruns.operators._fold import _changes
+from rxruns.operators._fold import changes
 from rxruns.source import block_on, run_events
 
 __all__ = ["FoldedRuns", "fold_runs"]
@@ -29,7 +29,6 @@ __all__ = ["FoldedRuns", "fold_runs"]
 logger = logging.getLogger("rxruns")
 
 _F = TypeVar("_F", bound=Fold)
-_RESUME = ResumePolicy()
 _AT_ONCE = 8
 """How many runs of a partition are read at once: reading is mostly waiting for the service."""
 
@@ -59,7 +58,7 @@ def fold_runs(
     dask_client: Any = None,
     partition_size: int | None = None,
     wait: bool = True,
-    resume: ResumePolicy | None = _RESUME,
+    resume: ResumePolicy | None = ResumePolicy(),
     progress: bool = False,
 ) -> FoldedRuns[_F]:
     """Read runs on the workers of a Dask cluster, fold the events of each, and combine what they come to.
@@ -100,7 +99,8 @@ def fold_runs(
     """
     cluster = Cluster(dask_client)
     checked_fold(fold)
-    runs = list(dict.fromkeys(map(check_run_id, run_ids)))
+    check_run_ids(run_ids)
+    runs = list(dict.fromkeys(check_id(run_id, f"run_ids[{at}]") for at, run_id in enumerate(run_ids)))
     if partition_size is not None:
         whole_number("partition_size", partition_size, at_least=1)
     _refuse_secrets(connect)
@@ -141,7 +141,7 @@ def read_runs(
             return reactivex.throw(error)
 
         events = run_events(run_id, client=client, wait=wait, resume=resume)
-        value: Observable[_F | RunsError] = events.pipe(_changes(fold), ops.last_or_default(fold))
+        value: Observable[_F | RunsError] = events.pipe(changes(fold), ops.last_or_default(fold))
         return value.pipe(ops.catch(give_up), ops.map(lambda outcome: (run_id, outcome)))
 
     with client:

@@ -11,7 +11,8 @@ from uuid import UUID
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
-from rxruns._arguments import check_run_id
+from rxruns._arguments import check_callback, check_run_id
+from rxruns._lease import ClientLease
 from rxruns._retry import timeout as check_timeout
 from rxruns._transport import Cancellation
 from rxruns.client import RunsClient
@@ -54,7 +55,7 @@ def execute_tools(
         tools: the functions by name. What one raises is its result, ``Error: <message>``; so is an unknown
             name.
         run_id: the run, where it is known: its open calls are then answered before any event comes.
-        client: asks and submits; None makes one from the environment for each subscription.
+        client: asks and submits; None takes one from the environment, closed with the last subscription.
         timeout: seconds that the calls of a node have; then the result of those that are missing is an error.
             A function that is late is not stopped, its result is dropped. None for no limit.
         answer: gets the :class:`~rxruns.events.UserAsk` of a ``user_ask`` call and gives the answer: text, a
@@ -84,7 +85,9 @@ def execute_tools(
     """
     if not isinstance(tools, Mapping):
         raise InvalidArgumentError(f"tools has to be Tools or a mapping, not {tools!r}", field="tools")
+    lease = ClientLease(client)
     check_timeout("timeout", timeout)
+    check_callback("answer", answer)
     run = None if run_id is None else check_run_id(run_id)
     runner = ToolRunner(tools if isinstance(tools, Tools) else Tools(tools), timeout, answer)
 
@@ -92,7 +95,7 @@ def execute_tools(
         def subscribe(
             observer: abc.ObserverBase[_E], scheduler: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
-            acting = _Acting(observer, runner, client or RunsClient.from_env(), owned=client is None)
+            acting = _Acting(observer, runner, lease)
             acting.start(run)
             subscription = source.subscribe(
                 acting.on_next, acting.on_error, acting.on_completed, scheduler=scheduler
@@ -107,13 +110,11 @@ def execute_tools(
 class _Acting:
     """One subscription. A thread asks the service what is open; each waiting node has one that answers."""
 
-    def __init__(
-        self, observer: abc.ObserverBase[Any], runner: ToolRunner, client: RunsClient, *, owned: bool
-    ) -> None:
+    def __init__(self, observer: abc.ObserverBase[Any], runner: ToolRunner, lease: ClientLease) -> None:
         self._observer = observer
         self._runner = runner
-        self._client = client
-        self._owned = owned
+        self._lease = lease
+        self._client = lease.acquire()
         self._runs: dict[UUID, WaitingRun] = {}
         self._to_ask: SimpleQueue[WaitingRun | None] = SimpleQueue()
         self._timers: set[threading.Timer] = set()
@@ -142,8 +143,7 @@ class _Acting:
             one.stop()
         for timer in timers:
             timer.cancel()
-        if self._owned:
-            self._client.close()
+        self._lease.release()
 
     # ---- the source ----
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar, get_args
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignmentDisposable
 
+from rxruns._arguments import check_callback
 from rxruns._channel import Channel, End
 from rxruns._retry import whole_number
 from rxruns.errors import InvalidArgumentError, StreamBackpressureError
@@ -57,7 +58,7 @@ def handoff(
             total is also logged at the end, as a warning.
 
     Raises:
-        InvalidArgumentError: for a capacity below 1 or another overflow.
+        InvalidArgumentError: for a capacity below 1, another overflow, or a callback that is none.
 
     With ``"error"``, ``on_error`` gets :class:`~rxruns.errors.StreamBackpressureError`, after the values that
     had found room; of events it names the last one of those as ``last_seq``.
@@ -73,6 +74,7 @@ def handoff(
         raise InvalidArgumentError(
             f"overflow has to be one of {', '.join(get_args(Overflow))}, not {overflow!r}", field="overflow"
         )
+    check_callback("on_dropped", on_dropped)
 
     def handed(source: Observable[_T]) -> Observable[_T]:
         def subscribe(

@@ -10,7 +10,7 @@ from reactivex import Observable, abc
 from rxruns.costs import CostTotals, Prices, start
 from rxruns.events import RunEvent
 
-__all__ = ["cost_totals"]
+__all__ = ["changes", "cost_totals"]
 
 
 class _Fold(Protocol):
@@ -52,10 +52,10 @@ def cost_totals(
     >>> f"{reactivex.of(call, call).pipe(cost_totals(prices)).run().usd:.4f}"
     '0.0065'
     """
-    return _changes(start(prices, initial))
+    return changes(start(prices, initial))
 
 
-def _changes(initial: _F) -> Callable[[Observable[RunEvent]], Observable[_F]]:
+def changes(initial: _F) -> Callable[[Observable[RunEvent]], Observable[_F]]:
     """Emit the folded value after each event that changes it."""
 
     def folded(source: Observable[RunEvent]) -> Observable[_F]:

@@ -21,7 +21,7 @@ from rxruns.events import (
     RunEvent,
     TerminalEvent,
 )
-from rxruns.operators._fold import _changes
+from rxruns.operators._fold import changes
 from rxruns.state import NodeSpan, NodeText, RunState, Timed
 
 __all__ = ["event_time", "node_spans", "run_state", "text"]
@@ -80,7 +80,7 @@ def run_state(initial: RunState | None = None) -> Callable[[Observable[RunEvent]
     """
     if initial is not None:
         check_kind("initial", initial, RunState, "give a RunState, or None")
-    return _changes(RunState() if initial is None else initial)
+    return changes(RunState() if initial is None else initial)
 
 
 def text() -> Callable[[Observable[RunEvent]], Observable[NodeText]]:

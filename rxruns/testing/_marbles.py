@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from string import ascii_lowercase
@@ -20,6 +21,7 @@ __all__ = ["Played", "drawn", "play", "subscription_times"]
 _Operator = Callable[[Observable[Any]], Observable[Any]]
 _SUBSCRIBED = 200.0
 _HOUR = 3600.0
+_MARBLE = re.compile(r"[^-|#^(),\s]+")
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ def drawn(
         names: of the other values that come out.
 
     Raises:
-        InvalidArgumentError: a value has no name, or there is no room to draw the values of one tick.
+        InvalidArgumentError: the diagram names an event that the log does not have, a value has no name, or
+            there is no room to draw the values of one tick.
 
     >>> from rxruns import ops
     >>> from rxruns.testing import events
@@ -100,6 +103,12 @@ def drawn(
     cast: dict[str | float, Any] = {}
     cast.update(zip(ascii_lowercase, log, strict=False))
     cast.update((names or {}).items())
+    for name in _MARBLE.findall(diagram):
+        if name not in cast:
+            raise InvalidArgumentError(
+                f"diagram has {name!r}, which is none of the {len(log)} events of the log; a is the first",
+                field="diagram",
+            )
     source: Observable[Any] = reactivex.from_marbles(diagram, timespan=1.0, lookup=cast)
     observed = TestScheduler().start(
         lambda: source.pipe(*operators),

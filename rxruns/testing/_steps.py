@@ -83,6 +83,13 @@ def sends(*parts: Part | Iterable[RunEvent]) -> Step:
 
     Args:
         parts: events, logs, or bytes: what no well-meant service sends, or a line cut in two.
+
+    Raises:
+        InvalidArgumentError: a part is none of them.
+
+    >>> from rxruns.testing import events
+    >>> sends(events.run(), b'{"type":')
+    sends(run_compiled, run_started, b'{"type":')
     """
     flat: list[Part] = []
     for part in parts:
@@ -162,6 +169,12 @@ def refuses(
         message: the error's.
         retry_after: seconds, for the header of that name.
         to: the call that is refused.
+
+    Raises:
+        InvalidArgumentError: ``to`` is no such call.
+
+    >>> refuses(429, retry_after=1), refuses(401, "UNAUTHORIZED", to="create")
+    (refuses(429, to='events'), refuses(401, to='create'))
     """
     error = {"message": message, "status": status} | ({"code": code} if code else {})
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
@@ -175,6 +188,12 @@ def replies(body: object, status: int = 200, *, to: Call) -> Step:
         body: the answer's.
         status: of HTTP.
         to: the call that is answered; what a story does not mention, the service answers by itself.
+
+    Raises:
+        InvalidArgumentError: ``to`` is no such call.
+
+    >>> replies({"accepted": 1, "status": "running"}, to="results")
+    replies(200, to='results')
     """
     return _whole(f"replies({status}, to={to!r})", body, status, {}, to)
 

@@ -73,6 +73,8 @@ def llm(
         tool_execution: who runs them; ``"client"`` is you, see ``ops.execute_tools``.
         depends_on: nodes to wait for, beside those that it reads.
 
+    It is checked by the spec that it becomes a part of.
+
     >>> llm("weather", user="How is it in {{city}}?", tools=["get_weather"], tool_execution="client").tools
     ('get_weather',)
     """

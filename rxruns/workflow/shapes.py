@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import structs
 
-from rxruns.workflow._check import refuse
+from rxruns.workflow._check import refuse, typed
 from rxruns.workflow.builder import WorkflowBuilder, workflow
 from rxruns.workflow.nodes import AnyNode, Input, JoinAllNode, JoinAnyNode, JoinCollectNode
 from rxruns.workflow.spec import WorkflowSpec
@@ -36,6 +36,9 @@ def chain(
         model: written into each llm node that has none.
         inputs: what a run takes; text is the name of one.
         outputs: node id by output name; None makes the last node's output the result, under the node's id.
+
+    Raises:
+        InvalidArgumentError: as of :class:`WorkflowSpec`.
 
     >>> from rxruns.workflow import llm
     >>> spec = chain(
@@ -77,6 +80,9 @@ def parallel(
         outputs: node id by output name; None makes the last node's output the result, under the node's id.
         max_parallelism: how many nodes run at once.
 
+    Raises:
+        InvalidArgumentError: as of :class:`WorkflowSpec`, or ``join`` is none of the three.
+
     >>> from rxruns.workflow import llm
     >>> spec = parallel(
     ...     llm("pro", user="Argue for {{claim}}"),
@@ -105,11 +111,9 @@ def _begun(
     max_parallelism: int | None = None,
 ) -> WorkflowBuilder:
     builder = workflow(name, model=model, max_parallelism=max_parallelism)
-    for declared in (inputs,) if isinstance(inputs, str) else inputs:
-        if isinstance(declared, str):
-            builder.input(declared)
-        else:
-            builder.input(**structs.asdict(declared))
+    for place, declared in enumerate((inputs,) if isinstance(inputs, str) else inputs):
+        named = Input(name=declared) if isinstance(declared, str) else declared
+        builder.input(**structs.asdict(typed(named, Input, f"inputs[{place}]")))
     return builder.node(*_flat(nodes))
 
 

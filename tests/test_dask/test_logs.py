@@ -332,6 +332,8 @@ def test_windows_line_ends_and_a_byte_order_mark_are_no_matter(tmp_path: Path) -
     ("options", "field", "words"),
     [
         ({"paths": []}, "paths", "name at least one log"),
+        ({"paths": 5}, "paths", "give a path"),
+        ({"paths": ["a", None]}, "paths[1]", "give a path"),
         ({"paths": "no/such*file"}, "paths", "no file matches"),
         ({"paths": ["no_such_file"]}, "paths", "no_such_file is no file"),
         ({"paths": "nobody://knows"}, "paths", "nobody"),

@@ -291,7 +291,10 @@ def test_credentials_are_not_sent_where_others_can_read_them(
 @pytest.mark.parametrize(
     ("options", "field"),
     [
-        ({"run_ids": ["five"]}, "run_id"),
+        ({"run_ids": ["five"]}, "run_ids[0]"),
+        ({"run_ids": str(MISSING)}, "run_ids"),
+        ({"run_ids": MISSING}, "run_ids"),
+        ({"run_ids": None}, "run_ids"),
         ({"fold": CostTotals}, "fold"),
         ({"partition_size": 0}, "partition_size"),
         ({"dask_client": 5}, "dask_client"),

@@ -9,7 +9,7 @@ from reactivex.testing.marbles import marbles_testing
 from rxruns import operators as ops
 from rxruns.costs import CostTotals, Price, fold
 from rxruns.errors import InvalidArgumentError
-from rxruns.operators._fold import _changes
+from rxruns.operators._fold import changes
 from rxruns.testing import subscription_times
 from tests.making import delta, llm_call, node_started, run_completed, run_started, tokens
 
@@ -72,5 +72,5 @@ def test_a_value_that_refuses_an_event_ends_the_stream() -> None:
             raise FAULT
 
     seen: list[object] = []
-    reactivex.of(node_started(), c).pipe(_changes(Picky())).subscribe(seen.append, seen.append)
+    reactivex.of(node_started(), c).pipe(changes(Picky())).subscribe(seen.append, seen.append)
     assert [FAULT] == seen

@@ -51,6 +51,12 @@ def test_values_that_are_no_events_have_names() -> None:
         drawn("-a-b|", LOG, ops.count())
 
 
+@pytest.mark.parametrize("diagram", ["-a-z-|", "-ab-|", "-(a,7)-|"])
+def test_a_drawing_of_what_the_log_does_not_have_is_refused(diagram: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="diagram has '(z|ab|7)', which is none of the"):
+        drawn(diagram, LOG)
+
+
 def test_a_drawing_without_room_is_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="add ticks"):
         drawn("-ab|", LOG, ops.flat_map(lambda event: reactivex.of(event, event)), names={"ab": LOG[0]})
