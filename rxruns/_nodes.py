@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
@@ -25,7 +27,9 @@ from rxruns.events import (
     NodeWaiting,
     PayloadArtifact,
     RunEvent,
+    ToolCallResult,
     ToolCallWithArguments,
+    UserAnswer,
     UserAsk,
 )
 from rxruns.models import NodeStatus
@@ -87,26 +91,8 @@ class NodeState(Struct, frozen=True, kw_only=True):
 
     def step_to(self, event: RunEvent) -> NodeState:
         """The node after one of its events: this very value if that changes nothing."""
-        if isinstance(event, NodeOutputDelta):  # four in five events: a pattern takes longer
-            piece = event.delta.text_delta
-            return replace(self, said=self.said.plus(piece)) if piece else self
-        match event:
-            case NodeLLMCall(llm_call=payload) | NodeToolCall(tool_call=payload):
-                return replace(self, step=payload.step)
-            case NodeStarted(ts=ts):
-                return NodeState(id=self.id, attempt=self.attempt + 1, started_at=ts, output=self.output)
-            case NodeSucceeded(ts=ts):
-                return self.ended(NodeStatus.SUCCEEDED, ts)
-            case NodeFailed(ts=ts, error=error):
-                return self.ended(NodeStatus.FAILED, ts, error)
-            case NodeOutput(output=output):
-                return replace(self, output=output)
-            case NodeWaiting() | NodeUserAsk():
-                return self._waiting(event)
-            case NodeToolResult(tool_result=result) | NodeUserAnswer(user_answer=result):
-                return self._answered(result.tool_call.id, result.step)
-            case _:
-                return self
+        change = _CHANGES.get(type(event))
+        return self if change is None else change(self, event)
 
     def ended(self, status: str, ts: datetime | None, error: NodeError | None = None) -> NodeState:
         """The node at its end: nothing is pending any more."""
@@ -118,27 +104,58 @@ class NodeState(Struct, frozen=True, kw_only=True):
             return self
         return self.ended(NodeStatus.CANCELED, ts if self.started_at is not None else None)
 
-    def _waiting(self, event: NodeWaiting | NodeUserAsk) -> NodeState:
-        if isinstance(event, NodeUserAsk):
-            asked = (Question(self.id, event.user_ask),) if self.status in _OPEN else ()
-            return replace(self, step=event.user_ask.step, questions=self.questions + asked)
-        waiting = event.waiting
-        pending = tuple(
-            PendingTool(self.id, waiting.step, waiting.request_id, call.tool_call)
-            for call in waiting.pending_tool_calls
-        )
-        return replace(self, status=NodeStatus.WAITING, step=waiting.step, pending_tools=pending)
-
-    def _answered(self, call_id: str, step: int) -> NodeState:
-        """A result came. After the last one the node goes on."""
-        pending = tuple(tool for tool in self.pending_tools if tool.tool_call.id != call_id)
-        questions = tuple(asked for asked in self.questions if asked.user_ask.tool_call.id != call_id)
-        goes_on = self.status == NodeStatus.WAITING and not pending
-        status = NodeStatus.RUNNING if goes_on else self.status
-        return replace(self, status=status, step=step, pending_tools=pending, questions=questions)
-
 
 class Nodes(Growing[str, NodeState]):
     """Nodes by id, in the order of their first events; immutable."""
 
     __slots__ = ()
+
+
+def _started(node: NodeState, event: NodeStarted) -> NodeState:
+    """Its next attempt."""
+    return NodeState(id=node.id, attempt=node.attempt + 1, started_at=event.ts, output=node.output)
+
+
+def _said(node: NodeState, event: NodeOutputDelta) -> NodeState:
+    piece = event.delta.text_delta
+    return replace(node, said=node.said.plus(piece)) if piece else node
+
+
+def _asked(node: NodeState, event: NodeUserAsk) -> NodeState:
+    asked = (Question(node.id, event.user_ask),) if node.status in _OPEN else ()
+    return replace(node, step=event.user_ask.step, questions=node.questions + asked)
+
+
+def _waiting(node: NodeState, event: NodeWaiting) -> NodeState:
+    waiting = event.waiting
+    pending = tuple(
+        PendingTool(node.id, waiting.step, waiting.request_id, call.tool_call)
+        for call in waiting.pending_tool_calls
+    )
+    return replace(node, status=NodeStatus.WAITING, step=waiting.step, pending_tools=pending)
+
+
+def _answered(node: NodeState, result: ToolCallResult | UserAnswer) -> NodeState:
+    """After the last result that it waits for it goes on."""
+    call_id = result.tool_call.id
+    pending = tuple(tool for tool in node.pending_tools if tool.tool_call.id != call_id)
+    questions = tuple(asked for asked in node.questions if asked.user_ask.tool_call.id != call_id)
+    goes_on = node.status == NodeStatus.WAITING and not pending
+    status = NodeStatus.RUNNING if goes_on else node.status
+    return replace(node, status=status, step=result.step, pending_tools=pending, questions=questions)
+
+
+# By type: a question whether an event is of another class takes longer than some of the answers.
+_CHANGES: dict[type[RunEvent], Callable[[NodeState, Any], NodeState]] = {
+    NodeStarted: _started,
+    NodeOutputDelta: _said,
+    NodeLLMCall: lambda node, event: replace(node, step=event.llm_call.step),
+    NodeToolCall: lambda node, event: replace(node, step=event.tool_call.step),
+    NodeToolResult: lambda node, event: _answered(node, event.tool_result),
+    NodeWaiting: _waiting,
+    NodeUserAsk: _asked,
+    NodeUserAnswer: lambda node, event: _answered(node, event.user_answer),
+    NodeOutput: lambda node, event: replace(node, output=event.output),
+    NodeSucceeded: lambda node, event: node.ended(NodeStatus.SUCCEEDED, event.ts),
+    NodeFailed: lambda node, event: node.ended(NodeStatus.FAILED, event.ts, event.error),
+}

@@ -134,7 +134,7 @@ class CostTotals:
         A call without provider or model counts under ``""`` and has no price. One without usage, or with an
         empty one, is unmetered.
         """
-        if not isinstance(event, NodeLLMCall):
+        if type(event) is not NodeLLMCall:
             return self
         call = event.llm_call
         key = (call.provider or "", call.model or "")

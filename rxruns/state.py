@@ -30,7 +30,6 @@ from rxruns.costs import CostTotals
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import (
     NodeError,
-    NodeLLMCall,
     PayloadArtifact,
     PlanEvent,
     RunCompleted,
@@ -169,17 +168,17 @@ class RunState(Struct, frozen=True, kw_only=True):
             )
         if event.seq <= self.last_seq:
             return self
-        if isinstance(event, PlanEvent):
-            return self._planned(event)
         nodes, costs = self.nodes, self.costs
         node_id: str | None = getattr(event, "node_id", None)
-        if node_id is not None:
+        if node_id is None:
+            if isinstance(event, PlanEvent):
+                return self._planned(event)
+        else:
             known = nodes.find(node_id)
             node = (known or NodeState(id=node_id)).step_to(event)
             if node is not known:
                 nodes = nodes.having(node_id, node)
-            if isinstance(event, NodeLLMCall):
-                costs = costs.step(event)
+            costs = costs.step(event)
         return replace(self, run_id=event.run_id, nodes=nodes, costs=costs, last_seq=event.seq)
 
     def _planned(self, event: PlanEvent) -> RunState:

@@ -14,6 +14,8 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -295,13 +297,51 @@ def test_slow_drawing_takes_a_twentieth_of_the_time_at_most() -> None:
     assert 2.0 == pause(0.1)
 
 
-def test_a_panel_keeps_no_more_than_is_shown() -> None:
+def test_a_redraw_that_was_about_to_begin_when_the_view_ended_draws_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    late: list[Any] = []
+    schedule = HistoricalScheduler.schedule_relative
+
+    def note(self: HistoricalScheduler, due: Any, action: Any, state: Any = None) -> Any:
+        late[:] = [action]
+        return schedule(self, due, action, state)
+
+    monkeypatch.setattr(HistoricalScheduler, "schedule_relative", note)
+    with Terminal() as terminal:
+        terminal.show(*RUNNING, until=1)
+    terminal.file.close()
+
+    late.pop()(terminal.clock)  # fails if it writes
+
+    assert terminal.file.closed
+
+
+def test_a_panel_keeps_and_tells_no_more_than_is_shown() -> None:
     panel = Panel()
     panel.update(RUNNING[1])
+    tracemalloc.start()
     for number in range(10_000):
         panel.update(delta(1 + number / 1000, "0123456789" * 100))
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
 
     assert KEEP * PIECES == len(panel.said("draft"))
+    assert kept < 2 * PIECES * 1000
+
+
+def test_a_panel_that_is_looked_at_while_events_come_folds_each_of_them_once() -> None:
+    panel = Panel()
+    events = [RUNNING[0], *(call(1 + number, f"node {number % 7}") for number in range(5000))]
+    reader = threading.Thread(target=lambda: [panel.update(event) for event in events])
+    reader.start()
+    looks = [panel.state.costs.requests]
+    while reader.is_alive():
+        looks.append(panel.state.costs.requests)
+    reader.join()
+
+    assert 5000 == panel.state.costs.requests == sum(panel.costs(f"node {n}").requests for n in range(7))
+    assert sorted(looks) == looks
 
 
 def test_a_node_whose_start_was_not_seen_is_there_with_its_text() -> None:

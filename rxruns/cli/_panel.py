@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from datetime import datetime
 from enum import IntEnum
@@ -11,7 +12,7 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from rxruns.costs import CostTotals, Prices
-from rxruns.events import NodeEvent, NodeLLMCall, NodeOutputDelta, NodeStarted, RunEvent
+from rxruns.events import NodeLLMCall, NodeOutputDelta, NodeStarted, RunEvent
 from rxruns.lifecycle import Connected, LifecycleEvent, Reconnecting
 from rxruns.models import NodeStatus, RunStatus
 from rxruns.state import NodeState, RunState
@@ -23,8 +24,11 @@ PIECES = 32
 processor's nearest cache, and cost as much as all the rest of the view."""
 
 KEEP = 240
-"""Characters that are kept of a piece: more than a terminal is wide."""
+"""Characters that are told of a piece, on average: more than a terminal is wide."""
 
+_AT_ONCE = 32
+"""So many events are folded together: one that comes between pieces of text finds no fold in the processor's
+caches, and takes twice as long."""
 
 _ENDED: dict[str, str] = {
     RunStatus.SUCCEEDED: "succeeded",
@@ -59,8 +63,9 @@ class Panel:
     """One run. The thread that reads the run calls :meth:`update` and :meth:`note`, another one reads.
 
     Folding a piece of text into a :class:`RunState` costs more than reading it from the network, and four in
-    five events are such pieces. Nobody sees more of them than fits in a line, so that is what is kept. A page
-    shows all text and each attempt: :class:`rxruns._tracks.RunTracks` folds every event, at its own pace.
+    five events are such pieces. Nobody sees more of them than fits in a line, so that is what is kept; the
+    others are set aside until somebody looks, or enough have come. A page shows all text and each attempt:
+    :class:`rxruns._tracks.RunTracks` folds every event, at its own pace.
 
     Args:
         run_id: the run, if it is known before its first event.
@@ -76,7 +81,9 @@ class Panel:
         self._said: dict[str, deque[str]] = {}
         self._empty = CostTotals(prices)
         self._costs: dict[str, CostTotals] = {}
-        self.state = RunState(costs=self._empty)
+        self._state = RunState(costs=self._empty)
+        self._unfolded: deque[RunEvent] = deque()
+        self._folding = threading.Lock()
         self.last: RunEvent | None = None
         self.planned: tuple[str, ...] = ()
         self.reconnects = 0
@@ -89,13 +96,16 @@ class Panel:
         """Take an event in."""
         self.last = event
         if type(event) is NodeOutputDelta:
-            said = self._said.get(event.node_id)
-            if said is not None:
+            try:
+                said = self._said[event.node_id]
+            except KeyError:
+                pass  # the first event of its node
+            else:
                 piece = event.delta.text_delta
                 if piece:
-                    said.append(piece if len(piece) < KEEP else piece[-KEEP:])
+                    said.append(piece)
                 return
-        self._fold(event)
+        self._set_aside(event)
 
     def note(self, value: LifecycleEvent) -> None:
         """Take in what happened to the connection."""
@@ -117,19 +127,32 @@ class Panel:
         if status not in _ENDED:
             return
         seq = self.last_seq or after
-        self.state = replace(self.state, final_status=status)
+        self._state = replace(self.state, final_status=status)
         self.settled = f"no event came after seq {seq}; the service says that it had {_ENDED[status]}"
 
-    def _fold(self, event: RunEvent) -> None:
-        self.state = self.state.step(event)
-        if not isinstance(event, NodeEvent):
-            return
-        if event.node_id not in self._said or isinstance(event, NodeStarted):
+    def _set_aside(self, event: RunEvent) -> None:
+        if type(event) is NodeStarted:
             self._said[event.node_id] = deque(maxlen=self._pieces)
-        if isinstance(event, NodeOutputDelta):
-            self._said[event.node_id].append((event.delta.text_delta or "")[-KEEP:])
-        elif isinstance(event, NodeLLMCall):
-            self._costs[event.node_id] = self.costs(event.node_id).step(event)
+        elif type(event) is NodeOutputDelta:
+            self._said[event.node_id] = deque([event.delta.text_delta or ""], maxlen=self._pieces)
+        self._unfolded.append(event)
+        if len(self._unfolded) >= _AT_ONCE:
+            self._fold()
+
+    def _fold(self) -> None:
+        with self._folding:
+            while self._unfolded:
+                event = self._unfolded.popleft()
+                self._state = self._state.step(event)
+                if type(event) is NodeLLMCall:
+                    costs = self._costs.get(event.node_id, self._empty)
+                    self._costs[event.node_id] = costs.step(event)
+
+    @property
+    def state(self) -> RunState:
+        """What is known of the run, its nodes' texts apart."""
+        self._fold()
+        return self._state
 
     @property
     def run_id(self) -> UUID | None:
@@ -160,10 +183,11 @@ class Panel:
     def said(self, node_id: str) -> str:
         """The end of what a node has said since it started."""
         # `join` reads the pieces without a moment for the other thread to add one.
-        return "".join(self._said.get(node_id, ()))
+        return "".join(self._said.get(node_id, ()))[-KEEP * self._pieces :]
 
     def costs(self, node_id: str) -> CostTotals:
         """What the calls of a node took."""
+        self._fold()
         return self._costs.get(node_id, self._empty)
 
     def rows(self, now: datetime | None) -> list[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -74,6 +75,7 @@ class RunView:
         self._own = EventLoopScheduler() if self.is_live and scheduler is None else None
         self._scheduler = scheduler or self._own
         self._timer = SerialDisposable()
+        self._drawing = threading.Lock()
         self._now: datetime | None = None
         self._is_closing = False
         self._size = self._console.size
@@ -92,7 +94,8 @@ class RunView:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._timer.dispose()
-        self._is_closing = True  # all lines, however many
+        with self._drawing:  # a redraw that has begun is finished, and none begins
+            self._is_closing = True  # all lines, however many
         if self._lines is None:
             self._live.stop()
         elif kind is None:
@@ -135,8 +138,11 @@ class RunView:
     def _redraw(self, scheduler: abc.SchedulerBase, state: object = None) -> None:
         """Draw, and again after a while. On the scheduler's thread, but for the first time."""
         before = self._cpu()
-        self._clear_after_resize()
-        self._live.refresh()
+        with self._drawing:
+            if self._is_closing:
+                return
+            self._clear_after_resize()
+            self._live.refresh()
         due = timedelta(seconds=pause(self._cpu() - before))
         self._timer.disposable = scheduler.schedule_relative(due, self._redraw)
 
