@@ -41,7 +41,7 @@ from rxruns.errors import (
     StreamTimeoutError,
     TransportError,
 )
-from rxruns.events import NIL, RunEvent, TerminalEvent
+from rxruns.events import NIL, TERMINAL_EVENTS, RunEvent
 from rxruns.lifecycle import Closed, Connected, LifecycleEvent, Reconnecting, Resumed
 from rxruns.models import RunStatus
 
@@ -53,7 +53,6 @@ OnLifecycle = Callable[[LifecycleEvent], object]
 logger: logging.Logger = logging.getLogger("rxruns")
 T = TypeVar("T")
 
-_TERMINAL = frozenset(TerminalEvent.__subclasses__())
 _ALIVE = (RunStatus.RUNNING, RunStatus.WAITING)
 _ENDED = (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELED)
 
@@ -273,7 +272,7 @@ class EventReader:
                     raise _SubscriberError(error) from None
                 self._cursor = seq
                 due = seq + 1
-                if type(event) in _TERMINAL or (is_limited and self._is_enough()):
+                if type(event) in TERMINAL_EVENTS or (is_limited and self._is_enough()):
                     return True
         return self._end_of_body(page)
 

@@ -9,11 +9,15 @@ from uuid import UUID
 from msgspec import Struct
 from reactivex import Observable, abc
 
-from rxruns.events import NodeFailed, NodeSucceeded, RunEvent, TerminalEvent
+from rxruns.events import TERMINAL_EVENTS, NodeFailed, NodeSucceeded, RunEvent
 
 __all__ = ["NodeEvents", "buffer_nodes", "buffer_until_complete"]
 
 _E = TypeVar("_E", bound=RunEvent)
+
+# Here runs go by the number of their id and ends by their type: to hash a UUID, or to ask whether an event is
+# one of some base, takes longer than all the rest.
+_ENDS_OF_NODES: frozenset[type[RunEvent]] = frozenset((NodeSucceeded, NodeFailed))
 
 
 class NodeEvents(Struct, frozen=True):
@@ -58,12 +62,16 @@ def buffer_until_complete() -> Callable[[Observable[_E]], Observable[list[_E]]]:
         def subscribe(
             observer: abc.ObserverBase[list[_E]], scheduler: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
-            open_runs: dict[UUID, list[_E]] = {}
+            open_runs: dict[int, list[_E]] = {}
 
             def on_next(event: _E) -> None:
-                open_runs.setdefault(event.run_id, []).append(event)
-                if isinstance(event, TerminalEvent):
-                    observer.on_next(open_runs.pop(event.run_id))
+                run = event.run_id.int
+                events = open_runs.get(run)
+                if events is None:
+                    events = open_runs[run] = []
+                events.append(event)
+                if type(event) in TERMINAL_EVENTS:
+                    observer.on_next(open_runs.pop(run))
 
             def on_completed() -> None:
                 for events in open_runs.values():
@@ -105,29 +113,34 @@ def buffer_nodes() -> Callable[[Observable[RunEvent]], Observable[NodeEvents]]:
         def subscribe(
             observer: abc.ObserverBase[NodeEvents], scheduler: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
-            open_runs: dict[UUID, dict[str, list[RunEvent]]] = {}
+            open_runs: dict[int, dict[str, list[RunEvent]]] = {}
 
-            def emit(run_id: UUID, node_id: str, events: list[RunEvent]) -> None:
-                observer.on_next(NodeEvents(run_id, node_id, tuple(events)))
+            def emit(node_id: str, events: list[RunEvent]) -> None:
+                observer.on_next(NodeEvents(events[0].run_id, node_id, tuple(events)))
 
-            def end_run(run_id: UUID) -> None:
-                for node_id, events in open_runs.pop(run_id, {}).items():
-                    emit(run_id, node_id, events)
+            def end_run(run: int) -> None:
+                for node_id, events in open_runs.pop(run, {}).items():
+                    emit(node_id, events)
 
             def on_next(event: RunEvent) -> None:
-                if isinstance(event, TerminalEvent):
-                    end_run(event.run_id)
                 node_id: str | None = getattr(event, "node_id", None)
                 if node_id is None:
+                    if type(event) in TERMINAL_EVENTS:
+                        end_run(event.run_id.int)
                     return
-                nodes = open_runs.setdefault(event.run_id, {})
-                nodes.setdefault(node_id, []).append(event)
-                if isinstance(event, (NodeSucceeded, NodeFailed)):
-                    emit(event.run_id, node_id, nodes.pop(node_id))
+                nodes = open_runs.get(event.run_id.int)
+                if nodes is None:
+                    nodes = open_runs[event.run_id.int] = {}
+                events = nodes.get(node_id)
+                if events is None:
+                    events = nodes[node_id] = []
+                events.append(event)
+                if type(event) in _ENDS_OF_NODES:
+                    emit(node_id, nodes.pop(node_id))
 
             def on_completed() -> None:
-                for run_id in list(open_runs):
-                    end_run(run_id)
+                for run in list(open_runs):
+                    end_run(run)
                 observer.on_completed()
 
             return source.subscribe(on_next, observer.on_error, on_completed, scheduler=scheduler)

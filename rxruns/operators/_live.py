@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TypeVar
-from uuid import UUID
 
 from reactivex import Observable, abc
 from reactivex import operators as rx
@@ -13,13 +12,13 @@ from rxruns._arguments import check_kind
 from rxruns._rope import Rope
 from rxruns._spans import OpenSpans
 from rxruns.events import (
+    TERMINAL_EVENTS,
     NodeEvent,
     NodeFailed,
     NodeOutputDelta,
     NodeStarted,
     NodeSucceeded,
     RunEvent,
-    TerminalEvent,
 )
 from rxruns.operators._fold import changes
 from rxruns.state import NodeSpan, NodeText, RunState, Timed
@@ -40,6 +39,7 @@ def event_time() -> Callable[[Observable[_E]], Observable[Timed[_E]]]:
     ``ops.timestamp`` pairs with the time of arrival, which after a reconnect says nothing about the run.
 
     >>> from datetime import datetime, timezone
+    >>> from uuid import UUID
     >>> import reactivex
     >>> ts = datetime(2026, 1, 31, tzinfo=timezone.utc)
     >>> event = NodeStarted(run_id=UUID(int=1), seq=1, ts=ts, node_id="draft")
@@ -71,6 +71,7 @@ def run_state(initial: RunState | None = None) -> Callable[[Observable[RunEvent]
     ``ops.group_by(lambda event: event.run_id)`` first.
 
     >>> from datetime import datetime, timezone
+    >>> from uuid import UUID
     >>> import reactivex
     >>> node = {"run_id": UUID(int=1), "ts": datetime(2026, 1, 31, tzinfo=timezone.utc), "node_id": "draft"}
     >>> events = reactivex.of(NodeStarted(**node, seq=1), NodeSucceeded(**node, seq=2))
@@ -95,6 +96,7 @@ def text() -> Callable[[Observable[RunEvent]], Observable[NodeText]]:
     whoever prints pieces pays for the pieces alone. Nodes and merged runs stay apart.
 
     >>> from datetime import datetime, timezone
+    >>> from uuid import UUID
     >>> import reactivex
     >>> from rxruns.events import OutputDelta
     >>> node = {"run_id": UUID(int=1), "ts": datetime(2026, 1, 31, tzinfo=timezone.utc), "node_id": "draft"}
@@ -109,21 +111,21 @@ def text() -> Callable[[Observable[RunEvent]], Observable[NodeText]]:
         def subscribe(
             observer: abc.ObserverBase[NodeText], scheduler: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
-            runs: dict[UUID, dict[str, Rope]] = {}
+            runs: dict[int, dict[str, Rope]] = {}
 
             def on_next(event: RunEvent) -> None:
-                if isinstance(event, NodeOutputDelta):
+                if type(event) is NodeOutputDelta:
                     piece = event.delta.text_delta
                     if piece:
-                        nodes = runs.setdefault(event.run_id, {})
+                        nodes = runs.setdefault(event.run_id.int, {})
                         said = nodes.get(event.node_id)
                         said = Rope(piece) if said is None else said.plus(piece)
                         nodes[event.node_id] = said
                         observer.on_next(NodeText(event.run_id, event.node_id, piece, said))
-                elif isinstance(event, (NodeStarted, NodeSucceeded, NodeFailed)):
-                    runs.get(event.run_id, {}).pop(event.node_id, None)
-                elif isinstance(event, TerminalEvent):
-                    runs.pop(event.run_id, None)
+                elif type(event) is NodeStarted or type(event) is NodeSucceeded or type(event) is NodeFailed:
+                    runs.get(event.run_id.int, {}).pop(event.node_id, None)
+                elif type(event) in TERMINAL_EVENTS:
+                    runs.pop(event.run_id.int, None)
 
             return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
 
@@ -148,6 +150,7 @@ def node_spans(open_spans: bool = False) -> Callable[[Observable[RunEvent]], Obs
         open_spans: emit a span also when it begins, without an end: for a display that goes on.
 
     >>> from datetime import datetime, timedelta, timezone
+    >>> from uuid import UUID
     >>> import reactivex
     >>> began = datetime(2026, 1, 31, tzinfo=timezone.utc)
     >>> node = {"run_id": UUID(int=1), "node_id": "draft"}
@@ -162,18 +165,19 @@ def node_spans(open_spans: bool = False) -> Callable[[Observable[RunEvent]], Obs
         def subscribe(
             observer: abc.ObserverBase[NodeSpan], scheduler: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
-            runs: dict[UUID, OpenSpans] = {}
+            runs: dict[int, OpenSpans] = {}
 
             def on_next(event: RunEvent) -> None:
+                run = event.run_id.int
                 if isinstance(event, NodeEvent):
-                    spans = runs.get(event.run_id)
+                    spans = runs.get(run)
                     if spans is None:
-                        spans = runs[event.run_id] = OpenSpans(event.run_id)
+                        spans = runs[run] = OpenSpans(event.run_id)
                     for span in spans.step(event):
                         if open_spans or span.ended_at is not None:
                             observer.on_next(span)
-                elif isinstance(event, TerminalEvent) and event.run_id in runs:
-                    for span in runs.pop(event.run_id).end(event.ts):
+                elif type(event) in TERMINAL_EVENTS and run in runs:
+                    for span in runs.pop(run).end(event.ts):
                         observer.on_next(span)
 
             def on_completed() -> None:

@@ -102,4 +102,18 @@ def of_type(*event_classes: type[Any]) -> Callable[[Observable[Any]], Observable
                 f"{event_class!r} is no class of rxruns.events, such as NodeOutputDelta",
                 field="event_classes",
             )
-    return rx.filter(lambda event: isinstance(event, event_classes))
+    return rx.filter(_of_class(event_classes))
+
+
+def _of_class(classes: tuple[type, ...]) -> Callable[[object], bool]:
+    """`isinstance`, asked once for each class of events: of a struct it takes longer than an operator."""
+    known: dict[type, bool] = {}
+
+    def is_one(event: object) -> bool:
+        kind = type(event)
+        verdict = known.get(kind)
+        if verdict is None:
+            verdict = known[kind] = issubclass(kind, classes)
+        return verdict
+
+    return is_one
