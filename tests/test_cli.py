@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pty
 import re
-import select
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from rxruns.cli import COMMANDS, cli, run
 from rxruns.devserver import DevServer, Faults
 from rxruns.devserver.faults import Status
 from rxruns.errors import InvalidArgumentError, TransportError
+from tests.test_cli_view import read_until
 
 PYTHON = [sys.executable, "-W", "error", "-m", "rxruns"]
 
@@ -42,26 +42,13 @@ def test_on_a_terminal_the_demo_redraws_a_table() -> None:
         [*PYTHON, "demo", "--delay", "0.002"], stdin=inner, stdout=inner, stderr=inner, env=environment
     ) as process:
         os.close(inner)
-        shown = _read_all(outer)
+        shown = read_until(outer)
         assert process.wait(60) == 0
     os.close(outer)
     assert "translation" in shown
     assert "✓ succeeded" in shown
     assert "\x1b[" in shown
     assert "6/6 nodes" in shown[-3000:]
-
-
-def _read_all(descriptor: int) -> str:
-    shown = b""
-    while select.select([descriptor], [], [], 60)[0]:
-        try:
-            piece = os.read(descriptor, 65536)
-        except OSError:  # Linux says so when the other end is closed
-            break
-        if not piece:
-            break
-        shown += piece
-    return shown.decode("utf-8", "replace")
 
 
 def test_serve_serves_until_ctrl_c() -> None:
@@ -103,13 +90,11 @@ def test_a_folder_that_can_not_be_used_is_said(capsys: pytest.CaptureFixture[str
 
 
 def test_that_a_run_was_given_up_is_said_once(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    runs_environment: DevServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(ResumePolicy, "delay", lambda *_: 0.0)
-    with DevServer(faults=Faults(otherwise=Status(503))) as server:
-        monkeypatch.setenv("MODELRELAY_API_KEY", server.api_key)
-        monkeypatch.setenv("MODELRELAY_API_BASE_URL", server.url)
-        assert run(["events", str(server.script().run_id)]) == 3
+    runs_environment.use_faults(Faults(otherwise=Status(503)))
+    assert run(["events", str(runs_environment.script().run_id)]) == 3
     reconnecting, gave_up = capsys.readouterr().err.splitlines()
     assert "reconnecting in 0 s" in reconnecting
     assert gave_up.startswith("rxruns: gave up after 5 reconnects without an event: ")

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -24,14 +24,10 @@ Rxruns = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[DevServer]:
-    """A service that the environment names."""
-    with DevServer(seed=7) as server:
-        monkeypatch.setenv("MODELRELAY_API_KEY", server.api_key)
-        monkeypatch.setenv("MODELRELAY_API_BASE_URL", server.url)
-        for name in ("MODELRELAY_ACCESS_TOKEN", "RXRUNS_PRICES"):
-            monkeypatch.delenv(name, raising=False)
-        yield server
+def service(runs_environment: DevServer, monkeypatch: pytest.MonkeyPatch) -> DevServer:
+    """A service that the environment names, and no prices."""
+    monkeypatch.delenv("RXRUNS_PRICES", raising=False)
+    return runs_environment
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ QUICK = ResumePolicy(base_backoff=0.001, max_backoff=0.01)
 
 _RETRY = RetryPolicy(base_backoff=0.001, max_backoff=0.01)
 _OVER = refuses(
-    410, "SCRIPT_OVER", "the script of FakeRuns is over, and the client asked for events once more"
+    410, "STORY_OVER", "the story of FakeRuns is over, and the client asked for events once more"
 )
 
 

@@ -156,7 +156,7 @@ def waits_for(event: threading.Event, timeout: float = HANG) -> Step:
 def refuses(
     status: int = 503,
     code: str | None = None,
-    message: str = "refused by the script",
+    message: str = "refused by the story",
     *,
     retry_after: int | None = None,
     to: Call = "events",

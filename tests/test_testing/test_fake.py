@@ -71,7 +71,7 @@ def test_a_client_hears_the_whole_run_whatever_the_story_does(story: list[Step],
 
 
 def test_a_story_that_is_over_says_so_instead_of_hanging() -> None:
-    with FakeRuns(sends(LOG[:3])) as service, pytest.raises(APIError, match="the script of FakeRuns is over"):
+    with FakeRuns(sends(LOG[:3])) as service, pytest.raises(APIError, match="the story of FakeRuns is over"):
         seen(service)
 
 
