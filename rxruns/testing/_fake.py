@@ -24,6 +24,9 @@ _RETRY = RetryPolicy(base_backoff=0.001, max_backoff=0.01)
 _OVER = refuses(
     410, "STORY_OVER", "the story of FakeRuns is over, and the client asked for events once more"
 )
+_BUSY = refuses(
+    409, "STREAM_OPEN", "another stream of this FakeRuns has steps to come: use one FakeRuns for each run"
+)
 
 
 class FakeRuns(Loopback):
@@ -112,10 +115,12 @@ class FakeRuns(Loopback):
     def _next(self, answer: Answer) -> Step | None:
         """The next step of this answer; None when it is whole.
 
-        Who asks again before the steps of the stream that it left are over waits: they are that stream's.
+        Who asks again before the steps of the stream that it left are over waits: they are that stream's. A
+        second client beside the first waits in vain, and is told so.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._turn in (None, answer), HANG)
+            if not self._changed.wait_for(lambda: self._turn in (None, answer), HANG):
+                return _BUSY
             if not self._story or (answer.is_open and self._story[0].is_whole):
                 return None if answer.is_open else _OVER
             step = self._story.pop(0)

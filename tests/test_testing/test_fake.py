@@ -22,6 +22,7 @@ from rxruns.testing import (
     FakeRuns,
     RunLog,
     Step,
+    _fake,
     drops,
     ends,
     events,
@@ -105,6 +106,20 @@ def test_steps_of_a_stream_that_the_client_left_are_not_told_to_the_next_one() -
             go_on.set()
             came.wait_end()
     assert list(LOG) == came.events
+
+
+def test_a_second_stream_beside_one_that_goes_on_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_fake, "HANG", 0)
+    go_on = threading.Event()
+    with FakeRuns(sends(LOG[:1]), waits_for(go_on), sends(LOG[1:])) as service, service.client() as client:
+        heard = Seen()
+        with run_events(LOG.run_id, client=client).subscribe(heard):
+            heard.wait_count(1)
+            with pytest.raises(APIError, match="one FakeRuns for each run"):
+                block_on(run_events(LOG.run_id, client=client))
+            go_on.set()
+            heard.wait_end()
+    assert list(LOG) == heard.events
 
 
 def test_a_refusal_is_an_error_of_the_service() -> None:
