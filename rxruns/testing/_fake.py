@@ -21,9 +21,7 @@ QUICK = ResumePolicy(base_backoff=0.001, max_backoff=0.01)
 """Resumes as often as by default, without the seconds between: ``run_events(..., resume=QUICK)``."""
 
 _RETRY = RetryPolicy(base_backoff=0.001, max_backoff=0.01)
-_OVER = refuses(
-    410, "STORY_OVER", "the story of FakeRuns is over, and the client asked for events once more"
-)
+_OVER = refuses(410, "STORY_OVER", "the story of FakeRuns is over, and the client asked for events once more")
 _BUSY = refuses(
     409, "STREAM_OPEN", "another stream of this FakeRuns has steps to come: use one FakeRuns for each run"
 )
@@ -65,7 +63,10 @@ class FakeRuns(Loopback):
         super().__init__(tls)
         for step in story:
             if not isinstance(step, Step):
-                raise InvalidArgumentError(f"story has {step!r}: call the step, as in drops()", field="story")
+                raise InvalidArgumentError(
+                    f"story has {step!r}: give steps one by one, each called, as in sends(log), drops()",
+                    field="story",
+                )
         self.api_key: str = "mr_sk_fake"
         self._story = [step for step in story if step.to == "events"]
         self._told = [step for step in story if step.to != "events"]

@@ -93,7 +93,7 @@ def sends(*parts: Part | Iterable[RunEvent]) -> Step:
     """
     flat: list[Part] = []
     for part in parts:
-        events = part if isinstance(part, Iterable) and not isinstance(part, bytes) else [part]
+        events = part if isinstance(part, Iterable) and not isinstance(part, bytes | str) else [part]
         flat.extend(events)
     wrong = [part for part in flat if not isinstance(part, RunEvent | bytes)]
     if wrong:

@@ -239,14 +239,21 @@ def test_a_step_that_can_not_be_played_is_refused(tell: Callable[[], Step]) -> N
         tell()
 
 
+def test_a_text_is_refused_whole() -> None:
+    with pytest.raises(InvalidArgumentError, match="parts has 'abc': give events, logs or bytes"):
+        sends("abc")  # type: ignore[arg-type]
+
+
 def test_a_service_that_was_not_started_says_so() -> None:
     with pytest.raises(InvalidArgumentError, match=r"use `with FakeRuns\(...\) as service`"):
         FakeRuns(sends(LOG)).client()
 
 
-def test_a_step_that_was_not_called_is_refused() -> None:
-    with pytest.raises(InvalidArgumentError, match=r"call the step, as in drops\(\)"):
-        FakeRuns(sends(LOG), drops)  # type: ignore[arg-type]
+@pytest.mark.parametrize("step", [drops, [drops()], LOG])
+def test_what_is_no_step_is_refused(step: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"give steps one by one, each called") as refused:
+        FakeRuns(sends(LOG), step)
+    assert "story" == refused.value.field
 
 
 def test_waiting_for_what_is_never_asked_fails_the_test() -> None:
