@@ -288,6 +288,57 @@ def test_a_type_that_is_none_is_a_usage_error_with_a_hint(rxruns: Rxruns) -> Non
     assert (2, True) == (code, "the types are run_compiled, run_started" in err)
 
 
+def test_a_node_that_is_not_there_is_said_with_those_that_are(
+    rxruns: Rxruns, service: DevServer, tmp_path: Path
+) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(SPEC)
+    run_id = rxruns("start", spec, "--input", "city=Rome", "--input", "days:=3").out.strip()
+    known = "has no node paln: its nodes are plan\n"
+
+    code, out, err = rxruns("events", run_id, "--node", "paln")
+    assert (0, "", f"rxruns: what was read {known}") == (code, out, err)
+    code, _, err = rxruns("watch", run_id, "--node", "paln")
+    assert (0, f"rxruns: run {run_id} {known}") == (code, err)
+    assert "" == rxruns("watch", run_id, "--node", "plan", "--node", "plan[3]").err
+
+
+def test_a_log_is_not_recorded_into_itself(rxruns: Rxruns, service: DevServer, tmp_path: Path) -> None:
+    log = recorded(service, tmp_path / "log", started(service))
+    before = log.read_bytes()
+
+    code, _, err = rxruns("events", log, "--record", tmp_path / "." / "log")
+    assert 2 == code
+    assert "is the log that is read" in err
+    assert before == log.read_bytes()
+
+
+def test_after_the_end_of_a_log_there_is_nothing(rxruns: Rxruns, service: DevServer, tmp_path: Path) -> None:
+    log = recorded(service, tmp_path / "log", started(service))
+
+    assert (3, f"rxruns: {log}: there is no event in it after seq 99\n") == rxruns(
+        "events", log, "--after", 99
+    )[::2]
+
+
+def test_who_watches_a_file_is_told_how(rxruns: Rxruns, tmp_path: Path) -> None:
+    log = tmp_path / "run.ndjson"
+    log.touch()
+
+    assert (
+        "is no id of a run (a UUID): a recorded log is shown by `rxruns replay`." in rxruns("watch", log).err
+    )
+    assert "'nothing' is no id of a run (a UUID).\n" in rxruns("watch", "nothing").err
+
+
+def test_a_command_that_is_none_is_a_usage_error_with_a_hint(rxruns: Rxruns) -> None:
+    code, _, err = rxruns("wach")
+
+    assert 2 == code
+    assert err.endswith("No such command 'wach': did you mean watch?\n")
+    assert "did you mean" not in rxruns("unheard").err
+
+
 def test_a_stream_that_broke_says_how_to_go_on(rxruns: Rxruns, service: DevServer) -> None:
     run_id = started(service)
     service.use_faults(Faults([faults.InvalidLine(3)]))
@@ -339,6 +390,25 @@ def test_a_source_that_can_not_be_read_leaves_the_others(rxruns: Rxruns, service
     assert 3 == code
     assert f"{run_id}" in out
     assert f"rxruns: {UUID(int=7)}: 404 NOT_FOUND" in err
+
+
+def test_what_comes_before_a_bad_line_is_counted(rxruns: Rxruns, service: DevServer, tmp_path: Path) -> None:
+    log = recorded(service, tmp_path / "log", service.add_run(events=calling()).run_id)
+    *before, last = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join([*before, b"{broken\n", last]))
+    code, out, err = rxruns("cost", log, "--json")
+
+    assert 3 == code
+    assert 1200 == json.loads(out)["total"]["total_tokens"]
+    assert "line 5: not JSON" in err and err.endswith("; what came before is counted\n")
+
+
+def test_a_log_without_events_is_no_run_that_costs_nothing(rxruns: Rxruns, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"")
+
+    assert (3, f"rxruns: {log}: there is no event in it\n") == rxruns("cost", log)[::2]
+    assert (3, "", f"rxruns: {log}: there is no event in it\n") == rxruns("events", log)
 
 
 # ---- start ----
@@ -407,6 +477,15 @@ def test_a_log_of_several_runs_is_replayed(rxruns: Rxruns, service: DevServer, t
     assert ["succeeded", "failed"] == [line.split()[2] for line in out.splitlines()[-2:]]
 
 
+def test_a_log_is_replayed_from_standard_input(service: DevServer, tmp_path: Path) -> None:
+    log = recorded(service, tmp_path / "log", started(service))
+    with log.open("rb") as source, process("replay", "-", stdin=source, stdout=subprocess.PIPE) as replaying:
+        out, err = replaying.communicate(timeout=60)
+
+    assert (0, "") == (replaying.returncode, err)
+    assert " succeeded " in out.splitlines()[-1]
+
+
 # ---- pipes, signals, keys ----
 
 
@@ -432,6 +511,13 @@ def test_a_closed_pipe_ends_quietly(command: str, service: DevServer) -> None:
 
 def test_a_full_disk_is_said_without_a_traceback(service: DevServer) -> None:
     with Path("/dev/full").open("wb") as full, process("events", started(service), stdout=full) as writing:
+        assert writing.stderr is not None
+        assert "rxruns: the output can not be written: No space left on device\n" == writing.stderr.read()
+    assert 3 == writing.returncode
+
+
+def test_a_table_that_can_not_be_written_is_said_in_the_same_words(service: DevServer) -> None:
+    with Path("/dev/full").open("wb") as full, process("cost", started(service), stdout=full) as writing:
         assert writing.stderr is not None
         assert "rxruns: the output can not be written: No space left on device\n" == writing.stderr.read()
     assert 3 == writing.returncode

@@ -65,10 +65,13 @@ def test_a_log_needs_no_key(tmp_path: Path) -> None:
 
 
 def test_what_is_neither_a_run_nor_a_file_is_said(tmp_path: Path) -> None:
-    for wrong in (tmp_path, tmp_path / "none"):
+    for wrong, why in (
+        (tmp_path, "is a folder: name a recorded log in it."),
+        (tmp_path / "none", "is neither the id of a run (a UUID) nor a file that is there."),
+    ):
         refused = counted(wrong)
         assert 2 == refused.exit_code
-        assert "neither the id of a run (a UUID) nor a file" in refused.output
+        assert refused.output.endswith(f"{str(wrong)!r} {why}\n")
 
 
 def test_a_missing_key_is_a_usage_error_that_says_what_to_set() -> None:

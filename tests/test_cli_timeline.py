@@ -156,6 +156,45 @@ def test_of_a_log_with_two_runs_one_is_chosen(rxruns: Rxruns, log: Path, tmp_pat
     assert (0, f"{page}: 1 event, ► running\n") == rxruns("timeline", log, "-o", page, "--run", other)
 
 
+def test_a_run_that_is_not_in_the_log_is_said_with_one_that_is(
+    rxruns: Rxruns, log: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "run.html"
+
+    code, said = rxruns("timeline", log, "-o", page, "--run", UUID(int=5))
+    assert 2 == code
+    assert f"holds no event of run {UUID(int=5)}, but of 7f9c2ba4-" in said
+    assert not page.exists()
+
+
+def test_a_log_without_events_is_not_drawn(rxruns: Rxruns, tmp_path: Path) -> None:
+    page, log = tmp_path / "run.html", tmp_path / "empty.ndjson"
+    log.write_bytes(b"")
+
+    assert (3, f"rxruns: {log}: there is no event in it\n") == rxruns("timeline", log, "-o", page)
+    assert not page.exists()
+
+
+@pytest.mark.parametrize("suffix", [".html", ".svg"])
+def test_a_file_that_can_not_be_written_is_named(
+    rxruns: Rxruns, log: Path, tmp_path: Path, suffix: str
+) -> None:
+    long = tmp_path / ("a" * 250 + suffix)  # as long as it may be, and what is written beside it is longer
+
+    said = f"rxruns: {long} can not be written: File name too long\n"
+    assert (3, said) == rxruns("timeline", log, "-o", long)
+
+
+def test_a_folder_that_nothing_can_be_written_into_is_a_usage_error(
+    rxruns: Rxruns, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write anywhere
+
+    code, said = rxruns("timeline", log, "-o", tmp_path / "run.html")
+    assert 2 == code
+    assert f"nothing can be written into the folder {str(tmp_path)!r}" in said
+
+
 def test_a_log_that_breaks_is_drawn_as_far_as_it_goes(rxruns: Rxruns, log: Path, tmp_path: Path) -> None:
     page = tmp_path / "run.html"
     with log.open("ab") as more:
@@ -246,5 +285,6 @@ def test_ctrl_c_leaves_a_page_that_no_longer_reloads(service: DevServer, tmp_pat
 
     assert 130 == process.returncode
     assert "Traceback" not in said
+    assert f"{page}: 5 events, ► running" == said.splitlines()[1]
     assert told(page)["refresh"] is None
     assert "Nobody follows the run any more" in str(told(page)["note"])

@@ -16,6 +16,7 @@ import sys
 import termios
 import threading
 import tracemalloc
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -29,7 +30,9 @@ from rich.console import Console, ConsoleDimensions
 
 from rxruns.cli import _told_warnings
 from rxruns.cli._panel import KEEP, PIECES, Panel
+from rxruns.cli._selecting import Selection
 from rxruns.cli._view import REDRAWS, RunView, pause
+from rxruns.cli._watch import noting
 from rxruns.costs import Price
 from rxruns.devserver import DevServer
 from rxruns.errors import RunsError
@@ -48,6 +51,7 @@ from rxruns.events import (
     TokenUsage,
 )
 from rxruns.lifecycle import Connected, Reconnecting, Resumed
+from tests.conftest import HANG
 from tests.making import CALL_ID, HASH, NOON, RUN
 from tests.observing import run_of
 from tests.waiting import user_ask, waiting
@@ -126,9 +130,9 @@ def test_a_run_at_work_is_a_table() -> None:
         terminal.panel.planned = ("draft", "edit")
 
         assert [
-            f"run {SHORT}  ► running    ────────────  0/2 nodes  10.0 s  1,234 tokens  $0.003340",
-            "  node   status              time     tokens         cost  text",
-            "  draft  ► running          9.5 s      1,234    $0.003340  Once upon a time",
+            f"run {SHORT}  ► running     ────────────  0/2 nodes  10.0 s  1,234 tokens  $0.003340",
+            "  node   status               time     tokens         cost  text",
+            "  draft  ► running           9.5 s      1,234    $0.003340  Once upon a time",
             "  edit   ○ pending",
         ] == terminal.show(*RUNNING, until=10.05)
 
@@ -161,7 +165,7 @@ def test_why_a_node_and_its_run_failed_is_said() -> None:
             until=0.2,
         )
 
-    assert lines[0].startswith(f"run {SHORT}  ✗ failed     ━━━━━━━━━━━━  1/1 nodes  5.0 s")
+    assert lines[0].startswith(f"run {SHORT}  ✗ failed      ━━━━━━━━━━━━  1/1 nodes  5.0 s")
     assert "  the model is �[5mdown" == lines[1]
     assert "✗ failed" in lines[3] and lines[3].endswith("the model is �[5mdown")
 
@@ -243,6 +247,39 @@ def test_no_line_is_wider_than_the_terminal(text: str, width: int) -> None:
         lines = terminal.show(*events, until=0.2)
     assert [] == [line for line in lines if cell_len(line) > width]
     assert 4 == len(lines)
+
+
+def test_runs_that_need_few_lines_leave_theirs_to_those_with_many_nodes() -> None:
+    with Terminal(height=16) as terminal:
+        terminal.show(*RUNNING[:2], until=0.2)
+        other = terminal.view.panel(UUID(int=2))
+        other.planned = tuple(f"node{number:02d}" for number in range(40))
+        lines = terminal.show(until=0.4)
+    assert 15 == len(lines), "all but the line of the cursor"
+    assert ["draft", "node", "node00"] == [line.split()[0] for line in (lines[2], lines[4], lines[5])]
+    assert "  … 31 more: 31 pending" == lines[-1]
+
+
+def test_where_there_is_no_room_for_a_header_the_node_in_trouble_stands() -> None:
+    failed = NodeFailed(**at(4), node_id="edit", error=NodeError(message="no luck"))
+    started = [NodeStarted(**at(3.5 + place / 10), node_id=id) for place, id in enumerate(("cut", "edit"))]
+    with Terminal(height=4) as terminal:
+        lines = terminal.show(*RUNNING, *started, failed, until=0.2)
+    assert ["run", "edit", "…"] == [line.split()[0] for line in lines]
+    assert lines[-1] == "  … 2 more: 2 running"
+
+
+def test_a_run_without_events_has_no_figures_yet() -> None:
+    with Terminal() as terminal:
+        (line,) = terminal.show(until=0.2)
+    assert f"run {SHORT}  · connecting  ────────────" == line
+
+
+def test_the_end_of_each_line_is_left_to_what_is_typed_and_echoed() -> None:
+    with Terminal(40) as terminal:
+        lines = terminal.show(*RUNNING, delta(4, "word " * 40), until=0.2)
+        assert 40 - len("^C") == max(map(cell_len, lines))
+    assert 40 == max(map(cell_len, terminal.lines())), "what stays uses all of it"
 
 
 def test_what_does_not_fit_is_counted_and_what_is_in_trouble_is_shown() -> None:
@@ -408,9 +445,9 @@ def in_terminal(
 
 def read_until(descriptor: int, said: str = "") -> str:
     """What the terminal shows until it has shown that, or to its end."""
-    shown = b""
+    shown, end = b"", time.monotonic() + HANG
     while not said or said not in shown.decode("utf-8", "ignore"):
-        assert select.select([descriptor], [], [], 60)[0], shown
+        assert select.select([descriptor], [], [], max(0, end - time.monotonic()))[0], shown
         try:
             piece = os.read(descriptor, 65536)
         except OSError:  # Linux says so when the other end is closed
@@ -441,12 +478,23 @@ def test_a_window_of_another_size_is_drawn_anew(service: DevServer) -> None:
         script.append(event)
     with in_terminal(service, "watch", script.run_id) as (process, ours):
         assert str(script.run_id) not in read_until(ours, "piece 0 piece 1")
-        for width, height, shown in ((150, 30, str(script.run_id)), (20, 3, "► run…")):
+        for width, height, shown in ((150, 30, str(script.run_id)), (20, 3, "► r…")):
             fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
             assert CLEARED in read_until(ours, shown)
         process.send_signal(signal.SIGINT)
         assert "Traceback" not in read_until(ours)
         assert 130 == process.wait(60)
+
+
+def test_nodes_that_are_to_come_are_known_where_all_that_came_before_is_read(service: DevServer) -> None:
+    run_id = service.add_run(events=run_of(2)).run_id
+    planned = []
+    with service.client() as client:
+        for selection in (Selection(), Selection(nodes=("edit",)), Selection(after=2), Selection(tail=1)):
+            panel = Panel(run_id)
+            noting(panel, client, selection)(Connected(run_id=run_id, after_seq=0, request_id=None))
+            planned.append(panel.planned)
+    assert [("draft",), (), (), ()] == planned
 
 
 def test_no_colour_in_a_terminal_is_plain(service: DevServer) -> None:

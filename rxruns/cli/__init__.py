@@ -10,6 +10,7 @@ import logging
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from importlib import import_module
 
 import click
@@ -45,6 +46,14 @@ class _Commands(click.Group):
         command: click.Command = getattr(import_module(f"rxruns.cli._{cmd_name}"), cmd_name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        near = get_close_matches(args[0], COMMANDS, n=1)
+        if near and args[0] not in COMMANDS and not ctx.resilient_parsing:
+            ctx.fail(f"No such command {args[0]!r}: did you mean {near[0]}?")
+        return super().resolve_command(ctx, args)
+
 
 @click.group(
     cls=_Commands,
@@ -78,10 +87,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except OutputError as error:
-        close_quietly()
+        if error.path is None:
+            close_quietly()
         return Exit.CLOSED_PIPE if error.is_closed_pipe else _tell(error, Exit.NOT_FOLLOWED)
-    except OSError as error:  # a log that can not be recorded
-        return _tell(error, Exit.NOT_FOLLOWED)
+    except OSError as error:  # a full disk, say
+        return _tell(OutputError(error.strerror or str(error), path=error.filename), Exit.NOT_FOLLOWED)
     except RunFailedError as error:
         return _tell(error, Exit.FAILED)
     except (InvalidArgumentError, WorkflowValidationError) as error:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import chain
+from pathlib import Path
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -56,7 +56,7 @@ Example: rxruns cost 7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11 run.ndjson --prices pr
 def cost(sources: tuple[Source, ...], prices: Prices | None, as_json: bool, service: Service) -> Exit:
     """Count what runs cost so far: calls, tokens and, with --prices, US dollars by model.
 
-    A model without a price makes a sum unknown (?, null in JSON), never zero.
+    A model without a price makes a sum unknown (null in JSON), never zero.
     """
     costs, errors = _read(sources, prices or {}, service)
     if as_json:
@@ -68,54 +68,48 @@ def cost(sources: tuple[Source, ...], prices: Prices | None, as_json: bool, serv
         with console.capture() as captured:
             console.print(table(costs, console))
         Lines().write(captured.get().rstrip("\n"))
-    for source, error in errors.items():
-        click.echo(printable(f"rxruns: {source}: {error}"), err=True)
+    for source, why in errors.items():
+        click.echo(printable(f"rxruns: {source}: {why}"), err=True)
     return Exit.NOT_FOLLOWED if errors else Exit.SUCCEEDED
 
 
-def _read(
-    sources: tuple[Source, ...], prices: Prices, service: Service
-) -> tuple[Costs, dict[Source, RunsError]]:
-    """What all the runs cost, and which sources could not be read."""
+def _read(sources: tuple[Source, ...], prices: Prices, service: Service) -> tuple[Costs, dict[Source, str]]:
+    """What all the runs cost, and why which sources could not be read to their end."""
     found: dict[Source, Costs] = {source: {} for source in sources}
-    errors: dict[Source, RunsError] = {}
+    errors: dict[Source, str] = {}
+    empty = CostTotals(prices)
 
-    def count(source: Source) -> Observable[Costs]:
-        def keep(costs: Costs) -> None:
-            found[source] = costs
+    def count(source: Source) -> Observable[RunEvent]:
+        costs = found[source]
 
-        def failed(error: Exception, _: Observable[Costs]) -> Observable[Costs]:
+        def add(event: RunEvent) -> None:
+            costs[event.run_id] = costs.get(event.run_id, empty).step(event)
+
+        def failed(error: Exception, _: Observable[RunEvent]) -> Observable[RunEvent]:
             if not isinstance(error, RunsError):
                 raise error
-            errors[source] = error
-            return reactivex.of({})
+            errors[source] = f"{error}{'; what came before is counted' if costs else ''}"
+            return reactivex.empty()
 
-        return service.events(source, wait=False).pipe(_by_run(prices), ops.tap(keep), ops.catch(failed))
+        events = service.events(source, wait=False).pipe(ops.tap(add))
+        return events.pipe(ops.ignore_elements(), ops.catch(failed))
 
     stderr = Console(stderr=True)
     with Progress(
         console=stderr, transient=True, disable=len(sources) == 1 or not stderr.is_terminal
     ) as progress:
         task = progress.add_task("reading", total=len(found))
-        read = reactivex.from_iterable(found).pipe(ops.map(count), ops.merge(max_concurrent=AT_ONCE))
-        block_on(read.pipe(ops.tap(lambda _: progress.advance(task))))
+        ended = ops.do_action(on_completed=lambda: progress.advance(task))
+        read = reactivex.from_iterable(found).pipe(ops.map(lambda source: count(source).pipe(ended)))
+        block_on(read.pipe(ops.merge(max_concurrent=AT_ONCE)))
+    for source in found:
+        if isinstance(source, Path) and not found[source]:
+            errors.setdefault(source, "there is no event in it")
     costs: Costs = {}
     for run_id, totals in chain.from_iterable(costs.items() for costs in found.values()):
         # A run and its log may both be named: the longer counts.
         costs[run_id] = max(totals, costs.get(run_id, totals), key=lambda one: one.requests)
     return costs, errors
-
-
-def _by_run(prices: Prices) -> Callable[[Observable[RunEvent]], Observable[Costs]]:
-    """Fold events into the costs of each run, and emit them at the end."""
-    empty = CostTotals(prices)
-
-    def step(costs: Costs, event: RunEvent) -> Costs:
-        known = costs.get(event.run_id, empty)
-        after = known.step(event)
-        return costs if after is known and event.run_id in costs else {**costs, event.run_id: after}
-
-    return ops.reduce(step, dict[UUID, CostTotals]())
 
 
 def table(costs: Costs, console: Console) -> Table:

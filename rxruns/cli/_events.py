@@ -13,10 +13,10 @@ from rxruns._decoding import encode_event
 from rxruns.cli._following import report, settle, timeout_option
 from rxruns.cli._output import Lines
 from rxruns.cli._panel import Exit, Panel
-from rxruns.cli._printable import printable_json
+from rxruns.cli._printable import printable, printable_json
 from rxruns.cli._selecting import Selection, with_selection
 from rxruns.cli._sources import Service, Source, source_argument, with_service
-from rxruns.events import RunEvent, TerminalEvent
+from rxruns.events import NodeEvent, RunEvent, TerminalEvent
 from rxruns.source import block_on
 
 __all__ = ["events"]
@@ -46,7 +46,9 @@ def events(
 
     As on the wire, but for characters that a terminal could obey: those are written as \\u escapes.
     """
-    lines, panels = Lines(), dict[UUID, Panel]()
+    if record is not None and isinstance(source, Path) and record.exists() and record.samefile(source):
+        raise click.UsageError(f"--record {record} is the log that is read: name another")
+    lines, panels, nodes = Lines(), dict[UUID, Panel](), dict[str, None]()
     if isinstance(source, UUID):
         panels[source] = Panel(source)
 
@@ -57,6 +59,8 @@ def events(
         panel.last = event
         if isinstance(event, TerminalEvent):
             panel.update(event)
+        if selection.nodes and isinstance(event, NodeEvent):
+            nodes[event.node_id] = None
 
     def write(event: RunEvent) -> None:
         lines.write(printable_json(encode_event(event)))
@@ -71,6 +75,13 @@ def events(
     if timeout is not None:
         read = read.pipe(ops.take_until(reactivex.timer(timeout)))
     block_on(selection.chosen(read.pipe(ops.tap(note))).pipe(ops.tap(write)))
+    missing = selection.missing(nodes, "what was read")
+    if missing:
+        click.echo(printable(f"rxruns: {missing}"), err=True)
+    if not panels:
+        after = f" after seq {selection.after}" if selection.after else ""
+        click.echo(printable(f"rxruns: {source}: there is no event in it{after}"), err=True)
+        return Exit.NOT_FOLLOWED
     for panel in panels.values():
         panel.is_partial = not selection.follows
     return report(panels.values(), timeout)

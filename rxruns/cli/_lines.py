@@ -41,7 +41,7 @@ def summary(panel: Panel) -> str:
     costs, state = panel.state.costs, panel.state
     cost = f", {money(costs.usd)}" if costs.requests else ""
     if costs.unpriced:
-        cost += f", no price for {', '.join('/'.join(pair) for pair in costs.unpriced)}"
+        cost = f", cost unknown: no price for {', '.join('/'.join(pair) for pair in costs.unpriced)}"
     seconds = panel.seconds(state.started_at, state.ended_at, None)
     time = "" if seconds is None else f"{duration(seconds)}, "
     return printable(

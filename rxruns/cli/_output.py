@@ -18,11 +18,13 @@ class OutputError(Exception):
     """Nothing more can be written.
 
     Attributes:
+        path: of the file; None for standard output.
         is_closed_pipe: who read it has gone, which is no news.
     """
 
-    def __init__(self, message: str, *, is_closed_pipe: bool = False) -> None:
-        super().__init__(f"the output can not be written: {message}")
+    def __init__(self, message: str, *, path: str | None = None, is_closed_pipe: bool = False) -> None:
+        super().__init__(f"{path or 'the output'} can not be written: {message}")
+        self.path = path
         self.is_closed_pipe = is_closed_pipe
 
 

@@ -11,6 +11,7 @@ from rxruns import operators as ops
 from rxruns.cli._following import report
 from rxruns.cli._panel import Exit
 from rxruns.cli._prices import with_prices
+from rxruns.cli._sources import files, log
 from rxruns.cli._view import RunView
 from rxruns.costs import Prices
 from rxruns.recorded import recorded_events
@@ -25,7 +26,7 @@ Example: rxruns replay run.ndjson --speed 10
          rxruns replay run.ndjson.gz --speed inf    (at once)
 """
 )
-@click.argument("log", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("log", metavar="FILE", type=log, shell_complete=files)
 @click.option(
     "--speed",
     default=1.0,
@@ -37,7 +38,8 @@ Example: rxruns replay run.ndjson --speed 10
 def replay(log: Path, speed: float, prices: Prices | None) -> Exit:
     """Show a recorded log as if its runs went on now.
 
-    It is a file that `rxruns events --record` or ops.record wrote, and may hold several runs.
+    It is a file that `rxruns events --record` or ops.record wrote, and may hold several runs. - is standard
+    input.
     """
     events = recorded_events(log, speed=None if math.isinf(speed) else speed)
     with RunView(prices, is_replay=True) as view:

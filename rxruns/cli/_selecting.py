@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from difflib import get_close_matches
 from typing import Any, TypeVar
 from uuid import UUID
@@ -23,6 +23,9 @@ __all__ = ["Selection", "with_selection"]
 
 R = TypeVar("R")
 
+MOST = 12
+"""Names of nodes that a message lists."""
+
 TYPES = tuple(event.type for event in KNOWN_EVENTS)
 
 
@@ -41,6 +44,11 @@ class Selection(Struct, frozen=True, kw_only=True):
     after: int = 0
     tail: int | None = None
     follows: bool = True
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether a run is read from its first event on."""
+        return self.after == 0 and self.tail is None
 
     def read(
         self, service: Service, source: Source, on_lifecycle: OnLifecycle | None = None
@@ -72,6 +80,17 @@ class Selection(Struct, frozen=True, kw_only=True):
         if self.types and event.type not in self.types:
             return False
         return not self.nodes or getattr(event, "node_id", None) in self.nodes
+
+    def missing(self, nodes: Collection[str], of: str) -> str:
+        """What is to be said of nodes that were asked for and are not among these; empty for nothing.
+
+        A child of a fan-out, such as ``each.one[3]``, is in no plan.
+        """
+        missing = [name for name in self.nodes if name not in nodes and name.partition("[")[0] == name]
+        if not missing:
+            return ""
+        known = ", ".join(list(nodes)[:MOST]) + (" …" if len(nodes) > MOST else "")
+        return f"{of} has no node {' or '.join(missing)}: its nodes are {known or 'not known'}"
 
     def chosen(self, events: Observable[RunEvent], *, keep_run: bool = False) -> Observable[RunEvent]:
         """What is taken of these events; with `keep_run` those of the run itself, too."""

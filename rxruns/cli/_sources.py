@@ -21,7 +21,7 @@ from rxruns.reader import OnLifecycle
 from rxruns.recorded import recorded_events
 from rxruns.source import run_events
 
-__all__ = ["Service", "Source", "source", "source_argument", "with_service"]
+__all__ = ["Service", "Source", "files", "log", "run_id", "source", "source_argument", "with_service"]
 
 Source: TypeAlias = UUID | Path
 """A run's id, or the path of a recorded log."""
@@ -41,9 +41,37 @@ def source(text: str) -> Source:
     try:
         return UUID(text)
     except ValueError:
-        path = Path("/dev/stdin" if text == "-" else text)
-    if not path.exists() or path.is_dir():
-        raise click.BadParameter(f"{text!r} is neither the id of a run (a UUID) nor a file that is there.")
+        return _log(text, "neither the id of a run (a UUID) nor a file that is there.")
+
+
+def log(text: str) -> Path:
+    """The recorded log that an argument means, ``-`` is standard input.
+
+    Raises:
+        click.BadParameter: there is no such file.
+    """
+    return _log(text, "no file that is there.")
+
+
+def run_id(text: str) -> UUID:
+    """The run that an argument means.
+
+    Raises:
+        click.BadParameter: it is no UUID.
+    """
+    try:
+        return UUID(text)
+    except ValueError:
+        hint = ": a recorded log is shown by `rxruns replay`" if text == "-" or Path(text).is_file() else ""
+        raise click.BadParameter(f"{text!r} is no id of a run (a UUID){hint}.") from None
+
+
+def _log(text: str, otherwise: str) -> Path:
+    path = Path("/dev/stdin" if text == "-" else text)
+    if path.is_dir():
+        raise click.BadParameter(f"{text!r} is a folder: name a recorded log in it.")
+    if not path.exists():
+        raise click.BadParameter(f"{text!r} is {otherwise}")
     return path
 
 
@@ -55,11 +83,12 @@ def source_argument(name: str = "source", *, nargs: int = 1) -> Callable[[F], F]
         nargs=nargs,
         required=True,
         type=source,
-        shell_complete=_files,
+        shell_complete=files,
     )
 
 
-def _files(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem[str]]:
+def files(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem[str]]:
+    """What the shell completes a file with."""
     return [CompletionItem(typed, type="file")]
 
 

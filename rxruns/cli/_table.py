@@ -37,9 +37,16 @@ _STYLES = {
 _FIRST = ("lost", "failed", "waiting", "running", "connecting", "canceled", "pending")
 _OPEN = (NodeStatus.PENDING, NodeStatus.RUNNING, NodeStatus.WAITING)
 
-_STATUS = 11
+_STATUS = 12
 _NUMBERS = {"time": (11, 60), "tokens": (9, 80), "cost": (11, 100)}
 """How wide a column is, and how wide a terminal has to be to have it."""
+
+_HEADED = 4
+"""In so many lines of nodes, if they are not all there, a header is worth one."""
+
+_ECHO = len("^C")
+"""Columns at the end of each line for what a terminal echoes there: if that wrapped, the next redraw would
+begin a line too low."""
 
 _BAR = 12
 _WITH_BAR, _WITH_ID = 80, 132
@@ -47,23 +54,42 @@ _WITH_BAR, _WITH_ID = 80, 132
 
 
 def tables(panels: Sequence[Panel], now: datetime | None, width: int, height: int | None) -> Text:
-    """All runs in that many columns and lines; None for as many lines as it takes."""
+    """All runs in that many columns and lines; None for as many lines as it takes, which are the last."""
+    if height is not None:
+        width = max(1, width - _ECHO)
     return Text("\n", no_wrap=True, overflow="ellipsis").join(_lines(panels, now, width, height))
 
 
 def _lines(panels: Sequence[Panel], now: datetime | None, width: int, height: int | None) -> Iterator[Text]:
     room = None if height is None else height - 1  # the cursor has a line, too
     shown, hidden = _fit(panels, lambda panel: panel.status, room)
-    spare = None if room is None else room - bool(hidden) - sum(1 + len(_notes(panel)) for panel in shown)
-    for panel in shown:
-        rows = panel.rows(now)
+    nodes = [panel.rows(now) for panel in shown]
+    lines: list[int | None] = [None] * len(shown)
+    if room is not None:
+        spare = room - bool(hidden) - sum(1 + len(_notes(panel)) for panel in shown)
+        lines[:] = _shares([len(rows) + 1 if rows else 0 for rows in nodes], spare)
+    for panel, rows, share in zip(shown, nodes, lines, strict=True):
         yield _headline(panel, rows, now, width)
         yield from (Text(_cut(f"  {printable(note)}", width), style) for note, style in _notes(panel))
-        lines = None if spare is None else spare // len(shown) - 1  # without the header
-        if rows and (lines is None or lines > 0):
-            yield from _nodes(rows, width, lines)
+        if rows and share != 0:
+            yield from _nodes(rows, width, share)
     if hidden:
         yield Text(f"… {hidden}", "dim")
+
+
+def _shares(wanted: Sequence[int], room: int) -> list[int]:
+    """How many lines each gets of the room: all that it wants, or as many as the others that want more.
+
+    >>> _shares([4, 20, 30], 25), _shares([4, 2], 25), _shares([3, 3], 1)
+    ([4, 10, 11], [4, 2], [0, 1])
+    """
+    shares = [0] * len(wanted)
+    left = max(0, room)
+    by_need = sorted(range(len(wanted)), key=wanted.__getitem__)
+    for others, place in zip(range(len(wanted), 0, -1), by_need, strict=True):
+        shares[place] = min(wanted[place], left // others)
+        left -= shares[place]
+    return shares
 
 
 def _fit(items: Sequence[T], status: Callable[[T], str], room: int | None) -> tuple[list[T], str]:
@@ -83,8 +109,11 @@ def _headline(panel: Panel, rows: Sequence[Row], now: datetime | None, width: in
     state = panel.state
     ended = sum(row.status not in _OPEN for row in rows)
     seconds = panel.seconds(state.started_at, state.ended_at, now)
-    figures = [f"{ended}/{len(rows)} nodes", *([] if seconds is None else [duration(seconds)])]
-    figures.append(totals(state.costs))
+    figures = [f"{ended}/{len(rows)} nodes"] if rows else []
+    if seconds is not None:
+        figures.append(duration(seconds))
+    if rows:
+        figures.append(totals(state.costs))
     if panel.reconnects:
         figures.append(f"{panel.reconnects} reconnect{'s' if panel.reconnects > 1 else ''}")
     run_id = str(panel.run_id or "")
@@ -112,13 +141,15 @@ def _notes(panel: Panel) -> list[tuple[str, str]]:
 
 
 def _nodes(rows: Sequence[Row], width: int, lines: int | None) -> Iterator[Text]:
-    """The nodes of a run in so many lines, a header apart."""
-    shown, hidden = _fit(rows, lambda row: row.status, lines)
+    """The nodes of a run in so many lines, with a header where there is room for one."""
+    headed = lines is None or lines >= min(_HEADED, len(rows) + 1)
+    shown, hidden = _fit(rows, lambda row: row.status, None if lines is None else lines - headed)
     names = [printable(row.node_id) for row in shown]
     room = min(max(map(cell_len, [*names, "node"])), max(12, width // 4))
     numbers = [name for name, (_, least) in _NUMBERS.items() if width >= least]
     header = _numbers({name: name for name in numbers})
-    yield Text(_cut(f"  {set_cell_size('node', room)}  {'status':{_STATUS}}{header}  text", width), "dim")
+    if headed:
+        yield Text(_cut(f"  {set_cell_size('node', room)}  {'status':{_STATUS}}{header}  text", width), "dim")
     for row, name in zip(shown, names, strict=True):
         figures = _figures(row)
         line = Text.assemble(
@@ -173,4 +204,6 @@ def _end(text: str, room: int) -> str:
 def totals(costs: CostTotals) -> str:
     """Tokens and money in a few words."""
     tokens = f"{costs.total_tokens:,} tokens"
-    return f"{tokens}  {money(costs.usd)}" if costs.requests else tokens
+    if not costs.requests:
+        return tokens
+    return f"{tokens}  {'cost unknown' if costs.usd is None else money(costs.usd)}"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any
 from uuid import UUID
 
@@ -16,10 +15,11 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from rxruns import operators as ops
-from rxruns._display import counted, status_label
+from rxruns._display import counted
 from rxruns.cli._panel import Exit
 from rxruns.cli._prices import with_prices
 from rxruns.cli._printable import printable
+from rxruns.cli._refreshing import Following, naming, note_of, said, told
 from rxruns.cli._sources import Service, Source, source_argument, with_service
 from rxruns.costs import Prices
 from rxruns.errors import RunsError
@@ -39,6 +39,8 @@ def _output(context: click.Context, parameter: click.Parameter, path: Path) -> P
         raise click.BadParameter(f"{str(path)!r} has to end in .html, .png or .svg.")
     if not path.parent.is_dir():
         raise click.BadParameter(f"there is no folder {str(path.parent)!r}.")
+    if not os.access(path.parent, os.W_OK):
+        raise click.BadParameter(f"nothing can be written into the folder {str(path.parent)!r}.")
     return path
 
 
@@ -87,42 +89,41 @@ def timeline(
     draw = _page if output.suffix.lower() == ".html" else _picture()
     chosen = _chosen(source, run_id)
     if refresh is not None:
-        return _Following(output, prices, refresh).run(chosen(service.events(source)))
+        return Following(output, prices, refresh).run(chosen(service.events(source)))
     events, error = _read(chosen(service.events(source, wait=False)))
     if error is not None and not events:
         raise error
+    if not events and isinstance(source, Path):
+        click.echo(printable(f"rxruns: {source}: there is no event in it"), err=True)
+        return Exit.NOT_FOLLOWED
     now = datetime.now(UTC) if isinstance(source, UUID) else None
-    told = draw(output, events, prices, now, _note(error))
-    click.echo(told, err=True)
-    return _told(error)
-
-
-def _told(error: RunsError | None) -> Exit:
-    if error is None:
-        return Exit.SUCCEEDED
-    click.echo(printable(f"rxruns: {error}"), err=True)
-    return Exit.NOT_FOLLOWED
-
-
-def _note(error: RunsError | None) -> str | None:
-    return None if error is None else f"Not all of the run could be read: {error}"
+    with naming(output):
+        drawn = draw(output, events, prices, now, note_of(error))
+    click.echo(drawn, err=True)
+    return told(error)
 
 
 def _chosen(source: Source, run_id: UUID | None) -> Callable[[Observable[RunEvent]], Observable[RunEvent]]:
-    """The events of one run, or a usage error that names two."""
+    """The events of one run, or a usage error that names two, or those that are there instead."""
     found: set[UUID] = set()
 
     def check(event: RunEvent) -> None:
         found.add(event.run_id)
-        if len(found) > 1:
-            one, other = sorted(map(str, found))
-            raise click.UsageError(
-                f"{source} holds several runs, such as {one} and {other}: choose with --run"
-            )
+        if run_id is None and len(found) > 1:
+            raise click.UsageError(f"{source} holds several runs, such as {runs()}: choose with --run")
 
-    if run_id is not None:
-        return ops.filter(lambda event: event.run_id == run_id)
-    return ops.do_action(check)
+    def check_found() -> None:
+        if run_id is not None and found and run_id not in found:
+            raise click.UsageError(f"{source} holds no event of run {run_id}, but of {runs()}")
+
+    def runs() -> str:
+        return " and ".join(sorted(map(str, found))[:2])
+
+    def chosen(events: Observable[RunEvent]) -> Observable[RunEvent]:
+        checked = events.pipe(ops.do_action(check, on_completed=check_found))
+        return checked if run_id is None else checked.pipe(ops.filter(lambda event: event.run_id == run_id))
+
+    return chosen
 
 
 def _read(source: Observable[RunEvent]) -> tuple[list[RunEvent], RunsError | None]:
@@ -155,11 +156,7 @@ def _page(
     for event in events:
         page.add(event)
     page.write(path, now=now, note=note)
-    return _said(path, page, len(events))
-
-
-def _said(path: Path, page: RunPage, events: int) -> str:
-    return printable(f"{path}: {counted(events, 'event')}, {status_label(page.state.status)}")
+    return said(path, page, len(events))
 
 
 def _picture() -> Draw:
@@ -179,47 +176,3 @@ def _picture() -> Draw:
         return printable(f"{path}: {counted(len(events), 'event')}")
 
     return draw
-
-
-class _Following:
-    """Writes the page of a run again and again. The reader's thread puts events into a queue; this one takes
-    them out, folds and writes, so that a slow disk holds nobody up.
-    """
-
-    def __init__(self, path: Path, prices: Prices | None, refresh: float) -> None:
-        self._path = path
-        self._refresh = refresh
-        self._page = RunPage(prices)
-        self._events: SimpleQueue[RunEvent] = SimpleQueue()
-        self._ended = threading.Event()
-        self._error: Exception | None = None
-        self._count = 0
-
-    def run(self, source: Observable[RunEvent]) -> Exit:
-        """Until the run has ended, could not be followed, or Ctrl-C."""
-        click.echo(printable(f"writing {self._path} every {self._refresh:g} s    (Ctrl-C stops)"), err=True)
-        subscription = source.subscribe(self._events.put, self._fail, self._ended.set)
-        note: str | None = "Nobody follows the run any more: this page stopped with it."
-        try:
-            while not self._ended.wait(self._refresh):
-                self._write(self._refresh, None)
-            note = _note(self._error) if isinstance(self._error, RunsError) else None
-        finally:
-            subscription.dispose()
-            self._write(None, note)
-        if self._error is not None and not isinstance(self._error, RunsError):
-            raise self._error
-        click.echo(_said(self._path, self._page, self._count), err=True)
-        return _told(self._error)
-
-    def _fail(self, error: Exception) -> None:
-        self._error = error
-        self._ended.set()
-
-    def _write(self, refresh: float | None, note: str | None) -> None:
-        try:
-            while True:
-                self._page.add(self._events.get_nowait())
-                self._count += 1
-        except Empty:
-            self._page.write(self._path, now=datetime.now(UTC), refresh=refresh, note=note)

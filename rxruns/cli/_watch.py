@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from rxruns.cli._following import follow, report, settle, timeout_option
 from rxruns.cli._panel import Exit, Panel
 from rxruns.cli._prices import with_prices
 from rxruns.cli._selecting import Selection, with_selection
-from rxruns.cli._sources import Service, with_service
+from rxruns.cli._sources import Service, run_id, with_service
 from rxruns.cli._view import RunView
 from rxruns.client import RunsClient
 from rxruns.costs import Prices
@@ -22,6 +23,8 @@ from rxruns.lifecycle import Connected, LifecycleEvent
 
 __all__ = ["noting", "watch"]
 
+_LOG = logging.getLogger(__name__)
+
 
 @click.command(
     short_help="Show runs while they go on.",
@@ -30,7 +33,7 @@ Example: rxruns watch 7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11 --prices prices.json
          rxruns watch RUN_ID RUN_ID --timeout 60 || echo "failed, or still going on"
 """,
 )
-@click.argument("run_ids", metavar="RUN_ID...", nargs=-1, required=True, type=click.UUID)
+@click.argument("run_ids", metavar="RUN_ID...", nargs=-1, required=True, type=run_id)
 @with_selection
 @timeout_option
 @with_prices
@@ -49,27 +52,35 @@ def watch(
     client = service.client
     with RunView(prices) as view:
         runs: dict[Panel, Observable[RunEvent]] = {}
-        for run_id in dict.fromkeys(run_ids):
-            panel = view.panel(run_id)
+        for one in dict.fromkeys(run_ids):
+            panel = view.panel(one)
             panel.is_partial = not selection.follows
-            on_lifecycle = noting(panel, client, selection) if view.is_live else panel.note
-            events = selection.read(service, run_id, on_lifecycle)
+            asks = view.is_live or selection.nodes
+            on_lifecycle = noting(panel, client, selection) if asks else panel.note
+            events = selection.read(service, one, on_lifecycle)
             runs[panel] = selection.chosen(events, keep_run=True)
         follow(view, runs, timeout, lambda panel: settle(panel, client, selection.after))
     return report(view.panels, timeout)
 
 
 def noting(panel: Panel, client: RunsClient, selection: Selection) -> Callable[[LifecycleEvent], None]:
-    """What a panel is told of a connection: at its first success also which nodes the run will have."""
+    """What a panel is told of a connection: at its first success also which nodes the run will have.
+
+    Where the run is not read from its first event on, nobody could tell those that are to come from others.
+    """
 
     def note(value: LifecycleEvent) -> None:
         panel.note(value)
         if not isinstance(value, Connected) or value.run_id is None:
             return
         try:
-            nodes = client.get(value.run_id).nodes
+            nodes = [node.id for node in client.get(value.run_id).nodes]
         except RunsError:
             return  # a view without them is one all the same
-        panel.planned = tuple(node.id for node in nodes if not selection.nodes or node.id in selection.nodes)
+        missing = selection.missing(nodes, f"run {value.run_id}") if nodes else ""
+        if missing:
+            _LOG.warning(missing)
+        if selection.is_whole:
+            panel.planned = tuple(id for id in nodes if not selection.nodes or id in selection.nodes)
 
     return note
