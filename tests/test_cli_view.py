@@ -15,8 +15,8 @@ import subprocess
 import sys
 import termios
 import threading
-import tracemalloc
 import time
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta

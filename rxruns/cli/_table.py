@@ -37,20 +37,20 @@ _STYLES = {
 _FIRST = ("lost", "failed", "waiting", "running", "connecting", "canceled", "pending")
 _OPEN = (NodeStatus.PENDING, NodeStatus.RUNNING, NodeStatus.WAITING)
 
-_STATUS = 12
-_NUMBERS = {"time": (11, 60), "tokens": (9, 80), "cost": (11, 100)}
-"""How wide a column is, and how wide a terminal has to be to have it."""
-
-_HEADED = 4
-"""In so many lines of nodes, if they are not all there, a header is worth one."""
-
 _ECHO = len("^C")
 """Columns at the end of each line for what a terminal echoes there: if that wrapped, the next redraw would
 begin a line too low."""
 
+_STATUS = 12
+_NUMBERS = {"time": (11, 60 - _ECHO), "tokens": (9, 80 - _ECHO), "cost": (11, 100 - _ECHO)}
+"""How wide a column is, and how wide a line has to be to have it."""
+
+_HEADED = 4
+"""In so many lines of nodes, if they are not all there, a header is worth one."""
+
 _BAR = 12
-_WITH_BAR, _WITH_ID = 80, 132
-"""How wide a terminal has to be for a progress bar, and for whole run ids."""
+_WITH_BAR, _WITH_ID = 80 - _ECHO, 132 - _ECHO
+"""How wide a line has to be for a progress bar, and for whole run ids."""
 
 
 def tables(panels: Sequence[Panel], now: datetime | None, width: int, height: int | None) -> Text:
