@@ -21,6 +21,7 @@ from typing import Any, Protocol, Self
 from uuid import UUID
 
 from rxruns._arguments import check_path, check_run_id
+from rxruns._retry import seconds
 from rxruns.errors import InvalidArgumentError
 
 __all__ = ["CursorStore", "MemoryCursors", "SqliteCursors"]
@@ -77,7 +78,7 @@ class SqliteCursors:
         busy_timeout: seconds to wait for another process that is writing.
 
     Raises:
-        InvalidArgumentError: the file can not be opened, or is no SQLite file.
+        InvalidArgumentError: the file can not be opened, or is no SQLite file; a timeout below 0.
 
     >>> import tempfile
     >>> with SqliteCursors(os.path.join(tempfile.mkdtemp(), "cursors.db")) as store:
@@ -89,6 +90,7 @@ class SqliteCursors:
 
     def __init__(self, path: str | os.PathLike[str], *, busy_timeout: float = 30.0) -> None:
         check_path("path", path)
+        seconds("busy_timeout", busy_timeout)
         if str(path) == ":memory:":
             raise InvalidArgumentError("path: to keep cursors in memory, use MemoryCursors()", field="path")
         self._path = os.path.abspath(path)

@@ -25,11 +25,17 @@ class RunEventStream(Iterator[RunEvent]):
         StreamInterruptedError: the body ended in the middle of a line.
         TransportError: the body broke, or no byte came for the client's timeout.
 
-    ::
-
-        with client.stream_events(run_id) as stream:
-            for event in stream:
-                print(event.seq, event.type)
+    >>> from rxruns.devserver import DevServer
+    >>> from rxruns.testing import events
+    >>> log = events.run().is_canceled()
+    >>> with DevServer() as server, server.client() as client:
+    ...     (run_id,) = server.serve_log(log)
+    ...     with client.stream_events(run_id) as stream:
+    ...         for event in stream:
+    ...             print(event.seq, event.type)
+    1 run_compiled
+    2 run_started
+    3 run_canceled
     """
 
     def __init__(

@@ -35,6 +35,11 @@ def scripted(run_id: Any) -> object:
         return server.script(run_id)
 
 
+def served(log: Any) -> object:
+    with DevServer() as server:
+        return server.serve_log([log])
+
+
 @pytest.mark.parametrize(
     "field, call",
     [
@@ -52,6 +57,7 @@ def scripted(run_id: Any) -> object:
         ("path", recorded_events),
         ("path", ops.record),
         ("path", SqliteCursors),
+        ("busy_timeout", lambda wrong: SqliteCursors("cursors.db", busy_timeout=-wrong)),
         ("store", ops.checkpoint),
         ("prices", ops.cost_totals),
         ("prices", lambda wrong: ops.budget(1, wrong)),
@@ -81,6 +87,7 @@ def scripted(run_id: Any) -> object:
         ("after_events", lambda wrong: InvalidLine(-wrong)),
         ("otherwise", lambda wrong: Faults(otherwise=wrong)),
         ("run_id", scripted),
+        ("log", served),
         ("spec", WorkflowSpec.from_dict),
         ("run_id", MemoryCursors().get),
         ("capacity", lambda wrong: iterate(reactivex.never(), capacity=str(wrong))),  # type: ignore[arg-type]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 from rxruns._arguments import check_kind, check_path, check_run_id
+from rxruns._decoding import encode_event
 from rxruns.client import RunsClient
 from rxruns.devserver._engine import Settings
 from rxruns.devserver._http import BASE_PATH, Listener, Request
@@ -16,6 +18,7 @@ from rxruns.devserver._runs import Run, Runs
 from rxruns.devserver._service import Service
 from rxruns.devserver.faults import Faults
 from rxruns.errors import InvalidArgumentError
+from rxruns.events import RunEvent
 
 __all__ = ["DevServer", "ScriptedRun"]
 
@@ -207,22 +210,32 @@ class DevServer:
             run.finish()
         return run
 
-    def serve_log(self, log: str | Path | Iterable[bytes]) -> list[UUID]:
+    def serve_log(self, log: str | Path | bytes | Iterable[bytes | RunEvent]) -> list[UUID]:
         """Serve a recorded log, which may hold several runs.
 
         What comes twice is dropped, gaps are left as they are. A run without a terminal event is over at its
         last line, and counts as canceled.
+
+        Args:
+            log: the path of a file of NDJSON, or its bytes, or its lines, or events.
 
         Returns:
             The ids of its runs.
 
         Raises:
             InvalidArgumentError: a line is no event, or a run is there already.
+            OSError: the file can not be read.
+
+        >>> from rxruns.testing import events
+        >>> with DevServer() as server:
+        ...     [str(run_id) for run_id in server.serve_log(events.run().node("draft").succeeds())]
+        ['7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11']
         """
-        if not isinstance(log, str | Path):
-            return [run.run_id for run in self._service.runs.add_log(log)]
-        with Path(log).open("rb") as lines:
-            return [run.run_id for run in self._service.runs.add_log(lines)]
+        if isinstance(log, str | Path):
+            with Path(log).open("rb") as file:
+                return self.serve_log(file)
+        lines = BytesIO(log) if isinstance(log, bytes) else log
+        return [run.run_id for run in self._service.runs.add_log(map(_as_line, lines))]
 
     @property
     def _service(self) -> Service:
@@ -232,6 +245,13 @@ class DevServer:
         if self._started is None:
             raise InvalidArgumentError("the server is not started: use `with DevServer() as server`")
         return self._started
+
+
+def _as_line(part: bytes | RunEvent) -> bytes:
+    if isinstance(part, RunEvent):
+        return encode_event(part)
+    check_kind("log", part, bytes, "give a path, or bytes, or events")
+    return part
 
 
 class ScriptedRun:

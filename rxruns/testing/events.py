@@ -137,7 +137,7 @@ class RunLog(Sequence[RunEvent]):
         return f"<RunLog of {len(self)} events: {', '.join(event.type for event in self.events)}>"
 
     def ndjson(self) -> bytes:
-        """The log as the wire and log files have it: for ``serve_log``, or for a file to replay.
+        """The log as the wire and log files have it: for a file to replay, or another process.
 
         >>> run().ndjson().count(b"\\n")
         2

@@ -220,6 +220,7 @@ def test_a_log_is_served_and_replayed(tmp_path: Any) -> None:
     (tmp_path / "run.ndjson").write_bytes(log.ndjson())
 
     assert list(log) == block_on(recorded_events(tmp_path / "run.ndjson").pipe(ops.to_list()))
-    with DevServer() as server, server.client() as client:
-        assert [log.run_id] == server.serve_log(log.ndjson().splitlines())
-        assert list(log) == block_on(run_events(log.run_id, client=client).pipe(ops.to_list()))
+    for form in (log, log.ndjson(), log.ndjson().splitlines(), tmp_path / "run.ndjson"):
+        with DevServer() as server, server.client() as client:
+            assert [log.run_id] == server.serve_log(form)
+            assert list(log) == block_on(run_events(log.run_id, client=client).pipe(ops.to_list()))

@@ -19,7 +19,7 @@ from rxruns.testing import QUICK, drops, events, sends
 LOG = events.run().node("draft").text("Hi").succeeds()
 
 def test_the_service_is_the_clients(runs_service, runs_client):
-    (run_id,) = runs_service.serve_log(LOG.ndjson().splitlines())
+    (run_id,) = runs_service.serve_log(LOG)
     assert "run_completed" == block_on(run_events(run_id, client=runs_client)).type
 
 def test_the_environment_names_the_service(runs_environment):
