@@ -30,7 +30,7 @@ from rxruns.models import (
     WorkflowsCompileResponse,
 )
 from rxruns.structschema import instance_of
-from rxruns.workflow import WorkflowSpec
+from rxruns.workflow import WorkflowBuilder, WorkflowSpec
 
 T = TypeVar("T")
 
@@ -127,6 +127,8 @@ def loaded(response: type[T], answer: Answer) -> T:
 
 
 def _spec(spec: Spec) -> dict[str, Any]:
+    if isinstance(spec, WorkflowBuilder):
+        raise InvalidArgumentError("spec is a builder: call its .build()", field="spec")
     return _plain("spec", spec.to_dict() if isinstance(spec, WorkflowSpec) else spec)
 
 

@@ -283,6 +283,13 @@ def test_an_input_that_a_checked_spec_does_not_have_is_refused(playing: Playing)
     assert 3 == len(service.requests)
 
 
+def test_a_builder_is_no_spec_yet(playing: Playing) -> None:
+    service, client = playing()
+    with pytest.raises(InvalidArgumentError, match=r"spec is a builder: call its \.build\(\)"):
+        client.create(workflow.workflow().llm("draft", user="Hi"))  # type: ignore[arg-type]
+    assert [] == service.requests
+
+
 def test_a_mutable_input_is_encoded_once(playing: Playing) -> None:
     values = {"topic": "first"}
 

@@ -66,6 +66,8 @@ def served(log: Any) -> object:
         ("client", lambda wrong: ops.execute_tools({}, client=wrong)),
         ("answer", lambda wrong: ops.execute_tools({}, answer=wrong)),
         ("on_dropped", lambda wrong: ops.handoff(1, on_dropped=wrong)),
+        ("tools", ops.execute_tools),
+        ("tools[0]", lambda wrong: llm("draft", user="Hi", tools=[wrong])),
         ("inputs[0]", lambda wrong: chain(llm("draft", user="Hi"), inputs=[wrong])),
         ("session", lambda wrong: RunsClient(api_key=KEY, session=wrong)),
         ("include", lambda wrong: RunsClient(api_key=KEY).get(RUN, include=wrong)),

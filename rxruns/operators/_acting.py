@@ -84,7 +84,7 @@ def execute_tools(
     '12:00'
     """
     if not isinstance(tools, Mapping):
-        raise InvalidArgumentError(f"tools has to be Tools or a mapping, not {tools!r}", field="tools")
+        raise InvalidArgumentError(f"tools is {tools!r}: give Tools, or functions by name", field="tools")
     lease = ClientLease(client)
     check_timeout("timeout", timeout)
     check_callback("answer", answer)

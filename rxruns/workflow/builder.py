@@ -73,7 +73,8 @@ def llm(
         tool_execution: who runs them; ``"client"`` is you, see ``ops.execute_tools``.
         depends_on: nodes to wait for, beside those that it reads.
 
-    It is checked by the spec that it becomes a part of.
+    Raises:
+        InvalidArgumentError: a tool is something else. The rest is checked by the spec that takes the node in.
 
     >>> llm("weather", user="How is it in {{city}}?", tools=["get_weather"], tool_execution="client").tools
     ('get_weather',)
@@ -85,7 +86,7 @@ def llm(
         user=user,
         input=input,
         stream=stream,
-        tools=tuple(tool if isinstance(tool, str) else dict(tool) for tool in _many(tools)),
+        tools=tuple(_tool(tool, f"tools[{place}]") for place, tool in enumerate(_many(tools))),
         tool_execution=None if tool_execution is None else ToolExecution(mode=tool_execution),
         depends_on=_many(depends_on),
     )
@@ -302,6 +303,17 @@ remove one of these edges
 def _many(names: Sequence[T]) -> tuple[T | str, ...]:
     # A text is a sequence of texts as well; nobody means its letters.
     return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _tool(tool: Tool, field: str) -> str | dict[str, Any]:
+    if isinstance(tool, str):
+        return tool
+    if not isinstance(tool, Mapping):
+        raise refuse(
+            f"{tool!r} is no tool: give its name, or an object with one; functions go to ops.execute_tools",
+            field,
+        )
+    return dict(tool)
 
 
 def _source(value: Source | str) -> Source:
