@@ -74,7 +74,7 @@ def llm(
         depends_on: nodes to wait for, beside those that it reads.
 
     Raises:
-        InvalidArgumentError: a tool is something else. The rest is checked by the spec that takes the node in.
+        InvalidArgumentError: a tool is something else. The spec checks the rest.
 
     >>> llm("weather", user="How is it in {{city}}?", tools=["get_weather"], tool_execution="client").tools
     ('get_weather',)
