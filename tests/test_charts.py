@@ -16,7 +16,7 @@ import pytest
 import reactivex
 
 from rxruns import Price, charts, costs, ops
-from rxruns.charts._altair import COLORS, SERIES
+from rxruns.charts._altair import COLORS, MUTED, SERIES, TEXT
 from rxruns.costs import CostTotals
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import RunEvent
@@ -263,6 +263,45 @@ def test_what_a_run_says_is_text_in_a_picture(make: str) -> None:
     said = "".join(root.itertext())
     assert "</text><script>" in said
     assert not set(said) & {"\x1b", "\u202e"}
+
+
+def test_an_svg_tells_a_screen_reader_what_it_shows() -> None:
+    from rxruns.charts._altair import svg
+
+    spans = [span("draft", 0, 1, "failed"), span("draft", 2, 4)]
+    calls = in_turn(run_started(), node_started(), llm_call("openai", "gpt-5", usage=tokens(1000, 200)))
+    drawn = [
+        charts.timeline(spans),
+        charts.tokens_over_time(calls, PRICES),
+        charts.cost_by_model(costs.fold(calls, PRICES)),
+    ]
+    told = [
+        element.get("aria-label")
+        for chart in drawn
+        for element in ElementTree.fromstring(svg(chart)).iter()
+        if element.get("role") == "graphics-symbol" and "axis" not in str(element.get("aria-roledescription"))
+    ]
+    marks = [text for text in told if text and not text.startswith(("Title", "Subtitle", "Symbol"))]
+    assert [
+        "draft: ✗ failed, 0 ms to 1.0 s after the start",
+        "draft: ✓ succeeded, 2.0 s to 4.0 s after the start",
+        "openai / gpt-5: 1,200 tokens in the end",
+        "Cost so far: $0.004000",
+        "openai / gpt-5: $0.004000, 1,200 tokens in 1 call",
+    ] == marks
+
+
+def test_signs_and_signals_are_told_from_the_paper() -> None:
+    def light(color: str) -> float:
+        parts = [int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    def contrast(color: str) -> float:
+        return 1.05 / (light(color) + 0.05)
+
+    assert [] == [color for color in [*COLORS.values(), TEXT, MUTED] if contrast(color) < 4.5]
+    assert [] == [color for color in SERIES if contrast(color) < 3]
 
 
 def test_a_png_is_sharp_and_an_svg_is_whole(tmp_path: Path) -> None:

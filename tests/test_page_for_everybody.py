@@ -92,6 +92,17 @@ def test_the_tab_key_goes_through_the_page_from_top_to_bottom_and_the_focus_is_s
     assert [] == [name for name, is_seen in met if not is_seen]
 
 
+def test_the_sign_of_a_bar_is_read_over_the_stripes_of_its_waiting(open_page: Open) -> None:
+    opened = open_page(
+        page_of([at(0, node_started("ask", 1)), at(0, waiting("ask", 2)), at(9, delta("", seq=3))])
+    )
+    color = "([one]) => getComputedStyle(one).backgroundColor"
+    bar, sign = (
+        opened.page.locator(f"#bars {one}").evaluate_all(color) for one in (".span", ".wait ~ .sign")
+    )
+    assert bar == sign
+
+
 def test_escape_takes_the_words_beside_a_bar_away(open_page: Open) -> None:
     opened = open_page(page_of(ENDED))
     opened.press("#bars", "ArrowDown")

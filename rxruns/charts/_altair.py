@@ -26,6 +26,7 @@ __all__ = [
     "Stacked",
     "alt",
     "amounts_axis",
+    "described",
     "names_axis",
     "over",
     "plain",
@@ -136,6 +137,7 @@ def names_axis(skip: int, *, labels: bool = True) -> alt.Axis:
     """An axis of names that begin with a number of ``skip`` characters, by which they are in order."""
     return alt.Axis(
         title=None,
+        aria=False,  # what is on it is named
         labelExpr=f"slice(datum.label, {skip})",
         labels=labels,
         labelLimit=NAMES - 8,
@@ -147,6 +149,11 @@ def names_axis(skip: int, *, labels: bool = True) -> alt.Axis:
 def amounts_axis(form: str) -> alt.Axis:
     """An axis of tokens or dollars, upright."""
     return alt.Axis(title=None, tickCount=4, format=form, minExtent=NAMES)
+
+
+def described(field: str = "said") -> alt.Description:
+    """What a screen reader says of a mark of an SVG, instead of all its fields."""
+    return alt.Description(field=field, type="nominal")
 
 
 def time_axis(seconds: float, name: str = "at") -> alt.X:

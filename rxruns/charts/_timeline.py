@@ -13,6 +13,7 @@ from rxruns.charts._altair import (
     WIDTH,
     Layered,
     alt,
+    described,
     names_axis,
     over,
     plain,
@@ -83,14 +84,16 @@ def _marks(
     outline = alt.value(0) if many else alt.StrokeWidth(field="open", type="quantitative", scale=None)
     drawn = over(bars).mark_bar(cornerRadius=0 if many else 2, minBandSize=2, stroke=TEXT, strokeDash=[4, 3])
     inset = over([] if many else waited).mark_bar(height={"band": 0.45}, stroke="#ffffff", strokeWidth=1)
-    inside = over([] if many else _signs(bars, seconds)).mark_text(
-        align="left", dx=5, fontSize=11, color="#ffffff"
-    )
-    beside = over(_labels(bars, many)).mark_text(align="left", dx=5, fontSize=11, color=TEXT)
+    # What is written says what the bars' names say, too.
+    letters: dict[str, Any] = {"align": "left", "dx": 5, "fontSize": 11, "aria": False}
+    inside = over([] if many else _signs(bars, seconds)).mark_text(color="#ffffff", **letters)
+    beside = over(_labels(bars, many)).mark_text(color=TEXT, **letters)
     text = alt.Text(field="text", type="nominal")
     return [
-        drawn.encode(x=x, x2=alt.X2(field="until"), y=y, color=color, strokeWidth=outline),
-        inset.encode(x=x, x2=alt.X2(field="until"), y=y, color=color),
+        drawn.encode(
+            x=x, x2=alt.X2(field="until"), y=y, color=color, strokeWidth=outline, description=described()
+        ),
+        inset.encode(x=x, x2=alt.X2(field="until"), y=y, color=color, description=described()),
         inside.encode(x=x, y=y, text=alt.Text(field="sign", type="nominal")),
         beside.encode(x=until, y=y, text=text),
     ]
@@ -102,10 +105,12 @@ def _bar(span: NodeSpan, key: str, window: Window) -> dict[str, Any]:
     took = "" if span.started_at is None else duration((end - start).total_seconds())
     is_open = span.ended_at is None
     said = status_label(span.status)
+    at, until = (start - first).total_seconds(), (max(end, start) - first).total_seconds()
     return {
         "node": key,
-        "at": (start - first).total_seconds(),
-        "until": (max(end, start) - first).total_seconds(),
+        "at": at,
+        "until": until,
+        "said": f"{key[7:]}: {said}, {_stretch(at, until)}",
         "status": said,
         "kind": span.status,
         "sign": said.split()[0],
@@ -116,13 +121,19 @@ def _bar(span: NodeSpan, key: str, window: Window) -> dict[str, Any]:
 
 def _waited(wait: Wait, key: str, window: Window) -> dict[str, Any]:
     first, last = window
+    at, until = (wait.began_at - first).total_seconds(), ((wait.ended_at or last) - first).total_seconds()
     return {
         "node": key,
-        "at": (wait.began_at - first).total_seconds(),
-        "until": ((wait.ended_at or last) - first).total_seconds(),
+        "at": at,
+        "until": until,
+        "said": f"{key[7:]}: {status_label('waiting')}, {_stretch(at, until)}",
         "status": status_label("waiting"),
         "kind": "waiting",
     }
+
+
+def _stretch(at: float, until: float) -> str:
+    return f"{duration(at)} to {duration(until)} after the start"
 
 
 def _signs(bars: list[dict[str, Any]], seconds: float) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from rxruns.charts._altair import (
     Stacked,
     alt,
     amounts_axis,
+    described,
     names_axis,
     over,
     plain,
@@ -87,13 +88,17 @@ def _tokens(steps: list[tuple[float, CostTotals]], seconds: float) -> Any:
     ranked = sorted(final.line_items, key=lambda item: -item.total_tokens)
     names = {(item.provider, item.model): _name(item) for item in ranked[: len(SERIES) - 1]}
     series = [*dict.fromkeys(names.values()), *([_OTHERS] if len(ranked) > len(names) else [])]
+    used = dict.fromkeys(series, 0)
+    for item in ranked:
+        used[names.get((item.provider, item.model), _OTHERS)] += item.total_tokens
+    said = {name: f"{name}: {counted(number, 'token')} in the end" for name, number in used.items()}
     rows: list[dict[str, Any]] = []
     for at, totals in steps:
         tokens = dict.fromkeys(series, 0)
         for item in totals.line_items:
             tokens[names.get((item.provider, item.model), _OTHERS)] += item.total_tokens
         rows += [
-            {"at": at, "model": name, "tokens": tokens[name], "order": place}
+            {"at": at, "model": name, "tokens": tokens[name], "order": place, "said": said[name]}
             for place, name in enumerate(series)
         ]
     color = alt.Color(
@@ -105,6 +110,7 @@ def _tokens(steps: list[tuple[float, CostTotals]], seconds: float) -> Any:
         y=alt.Y(field="tokens", type="quantitative", stack="zero", axis=amounts_axis(",d")),
         color=color,
         order=alt.Order(field="order", type="quantitative"),
+        description=described(),
     ).properties(
         title=alt.TitleParams(
             "Tokens so far", subtitle=f"{final.total_tokens:,} in {counted(final.requests, 'call')}"
@@ -123,7 +129,9 @@ def _cost(steps: list[tuple[float, CostTotals]], seconds: float) -> Any:
     final = steps[-1][1]
     unpriced = ", ".join(visible(f"{provider}/{model}") for provider, model in final.unpriced)
     subtitle = f"without {clipped(unpriced, 90)}: no price" if unpriced else money(final.usd)
-    line = over(rows).mark_line(interpolate="step-after", color=TEXT, strokeWidth=2)
+    line = over(rows).mark_line(
+        interpolate="step-after", color=TEXT, strokeWidth=2, description=f"Cost so far: {subtitle}"
+    )
     return line.encode(
         x=time_axis(seconds),
         y=alt.Y(field="usd", type="quantitative", axis=amounts_axis("$~f")),
@@ -154,6 +162,7 @@ def cost_panel(totals: CostTotals) -> Layered:
             "model": f"{place:04d} {_name(item)}",
             "amount": float(item.usd or 0) if priced else item.total_tokens,
             "text": _said(item),
+            "said": f"{_name(item)}: {_said(item)}",
         }
         for place, item in enumerate(items)
     ]
@@ -162,7 +171,7 @@ def cost_panel(totals: CostTotals) -> Layered:
     x = alt.X(field="amount", type="quantitative", axis=axis, scale=room)
     y = alt.Y(field="model", type="nominal", sort=None, axis=names_axis(5))
     chart = over(rows).encode(x=x, y=y)
-    text = chart.mark_text(align="left", dx=5, fontSize=11, color=TEXT)
+    text = chart.mark_text(align="left", dx=5, fontSize=11, color=TEXT, aria=False)
     subtitle = (
         f"{money(totals.usd)} in all"
         if totals.usd is not None
@@ -172,7 +181,7 @@ def cost_panel(totals: CostTotals) -> Layered:
     )
     return Layered(
         layer=[
-            chart.mark_bar(color=SERIES[0], cornerRadius=2),
+            chart.mark_bar(color=SERIES[0], cornerRadius=2).encode(description=described()),
             text.encode(text=alt.Text(field="text", type="nominal")),
         ],
         title=alt.TitleParams("Cost by model", subtitle=subtitle),
