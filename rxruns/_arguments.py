@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from types import UnionType
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import msgspec
 from reactivex import Observable
 
-from rxruns._retry import RetryPolicy, whole_number
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import NIL
 
@@ -54,13 +54,13 @@ def check_run_ids(value: object) -> None:
 
 def check_after_seq(value: object) -> None:
     """Refuse what is no ``seq`` to go on after."""
-    whole_number("after_seq", value, at_least=0)
+    check_whole_number("after_seq", value, at_least=0)
 
 
 def check_limit(value: object) -> None:
     """Refuse what is no number of events; None is no limit."""
     if value is not None:
-        whole_number("limit", value, at_least=1)
+        check_whole_number("limit", value, at_least=1)
 
 
 def check_include(include: Iterable[str]) -> str:
@@ -75,12 +75,36 @@ def check_include(include: Iterable[str]) -> str:
     return ",".join(names)
 
 
-def check_retry(value: object) -> None:
-    """Refuse what is no policy; one attempt is a policy too."""
-    if not isinstance(value, RetryPolicy):
+def check_whole_number(name: str, value: object, *, at_least: int) -> None:
+    """Raise `InvalidArgumentError` unless `value` is an int from `at_least` on."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
         raise InvalidArgumentError(
-            f"retry is {value!r}: give a RetryPolicy; RetryPolicy(max_attempts=1) for none", field="retry"
+            f"{name} is {value!r}: give a whole number, {at_least} or more", field=name
         )
+
+
+def check_seconds(name: str, value: object) -> None:
+    """Raise `InvalidArgumentError` unless `value` is a finite number of seconds, 0 or more."""
+    if not _is_number(value) or value < 0:
+        raise InvalidArgumentError(f"{name} is {value!r}: give seconds, 0 or more", field=name)
+
+
+def check_timeout(name: str, value: object) -> None:
+    """Raise `InvalidArgumentError` unless `value` is None or a finite number of seconds above 0."""
+    if value is not None and (not _is_number(value) or value <= 0):
+        raise InvalidArgumentError(
+            f"{name} is {value!r}: give seconds above 0, or None for no limit", field=name
+        )
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raise `InvalidArgumentError` unless `value` is a bool."""
+    if not isinstance(value, bool):
+        raise InvalidArgumentError(f"{name} is {value!r}: give True or False", field=name)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def check_callback(name: str, value: object) -> None:

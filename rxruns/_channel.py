@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from rxruns._retry import whole_number
+from rxruns._arguments import check_whole_number
 
 __all__ = ["Channel", "End"]
 
@@ -33,7 +33,7 @@ class Channel(Generic[_T]):
     """
 
     def __init__(self, capacity: int, wake: Callable[[], object]) -> None:
-        whole_number("capacity", capacity, at_least=1)
+        check_whole_number("capacity", capacity, at_least=1)
         self._capacity = capacity
         self._wake = wake
         self._values: deque[_T] = deque()

@@ -16,8 +16,7 @@ import msgspec
 from marshmallow.exceptions import SCHEMA
 
 from rxruns import schemas
-from rxruns._arguments import check_after_seq, check_id, check_limit, filled
-from rxruns._retry import truth
+from rxruns._arguments import check_after_seq, check_flag, check_id, check_limit, filled
 from rxruns._transport import Answer
 from rxruns.errors import APIError, InvalidArgumentError
 from rxruns.models import (
@@ -94,8 +93,8 @@ def events_query(after_seq: int, limit: int | None, wait: bool, include_output: 
     """The query of ``GET /runs/{id}/events``."""
     check_after_seq(after_seq)
     check_limit(limit)
-    truth("wait", wait)
-    truth("include_output", include_output)
+    check_flag("wait", wait)
+    check_flag("include_output", include_output)
     query: dict[str, str] = {}
     if after_seq > 0:
         query["after_seq"] = str(after_seq)

@@ -10,9 +10,8 @@ import random
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TypeGuard
 
-from rxruns.errors import InvalidArgumentError
+from rxruns._arguments import check_flag, check_seconds, check_timeout, check_whole_number
 
 RETRY_AFTER_LIMIT = 120.0
 """Seconds: a longer ``Retry-After`` is not waited for."""
@@ -47,10 +46,10 @@ class RetryPolicy:
     retry_post: bool = True
 
     def __post_init__(self) -> None:
-        whole_number("max_attempts", self.max_attempts, at_least=1)
-        seconds("base_backoff", self.base_backoff)
-        seconds("max_backoff", self.max_backoff)
-        truth("retry_post", self.retry_post)
+        check_whole_number("max_attempts", self.max_attempts, at_least=1)
+        check_seconds("base_backoff", self.base_backoff)
+        check_seconds("max_backoff", self.max_backoff)
+        check_flag("retry_post", self.retry_post)
 
     def delay(self, n: int, retry_after: float | None = None) -> float:
         """Seconds to wait after the `n`-th attempt, counted from 1."""
@@ -83,10 +82,10 @@ class ResumePolicy:
     idle_timeout: float | None = 60.0
 
     def __post_init__(self) -> None:
-        whole_number("max_reconnects", self.max_reconnects, at_least=0)
-        seconds("base_backoff", self.base_backoff)
-        seconds("max_backoff", self.max_backoff)
-        timeout("idle_timeout", self.idle_timeout)
+        check_whole_number("max_reconnects", self.max_reconnects, at_least=0)
+        check_seconds("base_backoff", self.base_backoff)
+        check_seconds("max_backoff", self.max_backoff)
+        check_timeout("idle_timeout", self.idle_timeout)
 
     def delay(self, n: int, retry_after: float | None = None) -> float:
         """Seconds to wait before the `n`-th reconnect in a row, counted from 1."""
@@ -129,35 +128,3 @@ def retry_after_seconds(text: str | None, now: datetime | None = None) -> float 
     if when.tzinfo is None:  # "-0000" is UTC without a word about the place
         when = when.replace(tzinfo=UTC)
     return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
-
-
-def whole_number(name: str, value: object, *, at_least: int) -> None:
-    """Raise `InvalidArgumentError` unless `value` is an int from `at_least` on."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
-        raise InvalidArgumentError(
-            f"{name} is {value!r}: give a whole number, {at_least} or more", field=name
-        )
-
-
-def seconds(name: str, value: object) -> None:
-    """Raise `InvalidArgumentError` unless `value` is a finite number of seconds, 0 or more."""
-    if not _is_number(value) or value < 0:
-        raise InvalidArgumentError(f"{name} is {value!r}: give seconds, 0 or more", field=name)
-
-
-def timeout(name: str, value: object) -> None:
-    """Raise `InvalidArgumentError` unless `value` is None or a finite number of seconds above 0."""
-    if value is not None and (not _is_number(value) or value <= 0):
-        raise InvalidArgumentError(
-            f"{name} is {value!r}: give seconds above 0, or None for no limit", field=name
-        )
-
-
-def truth(name: str, value: object) -> None:
-    """Raise `InvalidArgumentError` unless `value` is a bool."""
-    if not isinstance(value, bool):
-        raise InvalidArgumentError(f"{name} is {value!r}: give True or False", field=name)
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

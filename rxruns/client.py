@@ -16,8 +16,9 @@ from rxruns._arguments import (
     check_include,
     check_kind,
     check_limit,
-    check_retry,
     check_run_id,
+    check_timeout,
+    check_whole_number,
     filled,
     is_exposed,
 )
@@ -31,8 +32,7 @@ from rxruns._requests import (
     loaded,
     tool_results_body,
 )
-from rxruns._retry import RetryPolicy, whole_number
-from rxruns._retry import timeout as check_timeout
+from rxruns._retry import RetryPolicy
 from rxruns._transport import (
     Ask,
     Cancellation,
@@ -108,8 +108,8 @@ class RunsClient:
     ) -> None:
         check_timeout("connect_timeout", connect_timeout)
         check_timeout("timeout", timeout)
-        whole_number("max_line_bytes", max_line_bytes, at_least=1)
-        check_retry(retry)
+        check_whole_number("max_line_bytes", max_line_bytes, at_least=1)
+        check_kind("retry", retry, RetryPolicy, "give a RetryPolicy; RetryPolicy(max_attempts=1) for none")
         check_callback("on_request", on_request)
         if session is not None:
             check_kind("session", session, Session, "give a requests.Session, or None")

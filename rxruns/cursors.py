@@ -20,8 +20,7 @@ import weakref
 from typing import Any, Protocol, Self
 from uuid import UUID
 
-from rxruns._arguments import check_path, check_run_id
-from rxruns._retry import seconds
+from rxruns._arguments import check_path, check_run_id, check_seconds
 from rxruns.errors import InvalidArgumentError
 
 __all__ = ["CursorStore", "MemoryCursors", "SqliteCursors"]
@@ -90,7 +89,7 @@ class SqliteCursors:
 
     def __init__(self, path: str | os.PathLike[str], *, busy_timeout: float = 30.0) -> None:
         check_path("path", path)
-        seconds("busy_timeout", busy_timeout)
+        check_seconds("busy_timeout", busy_timeout)
         if str(path) == ":memory:":
             raise InvalidArgumentError("path: to keep cursors in memory, use MemoryCursors()", field="path")
         self._path = os.path.abspath(path)

@@ -12,10 +12,10 @@ import msgspec
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 
-from rxruns._arguments import check_id, check_run_ids
+from rxruns._arguments import check_id, check_run_ids, check_whole_number
 from rxruns._lease import ClientLease
 from rxruns._merging import Merging, RunNotFollowed
-from rxruns._retry import ResumePolicy, whole_number
+from rxruns._retry import ResumePolicy
 from rxruns.client import RunsClient
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import RunEvent
@@ -119,7 +119,7 @@ def merge_runs(
     3
     """
     if max_concurrent is not None:
-        whole_number("max_concurrent", max_concurrent, at_least=1)
+        check_whole_number("max_concurrent", max_concurrent, at_least=1)
     if on_run_error not in get_args(OnRunError):
         raise InvalidArgumentError(
             f"on_run_error is {on_run_error!r}: give one of {', '.join(get_args(OnRunError))}",

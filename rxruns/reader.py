@@ -23,11 +23,11 @@ from uuid import UUID
 from msgspec import Struct
 from reactivex import abc
 
-from rxruns._arguments import MAX_PAGE, check_after_seq, check_callback, check_kind, check_limit
+from rxruns._arguments import MAX_PAGE, check_after_seq, check_callback, check_flag, check_kind, check_limit
 from rxruns._bulk import EventLines
 from rxruns._decoding import RecordError, excerpt
 from rxruns._framing import Lines
-from rxruns._retry import RETRY_AFTER_LIMIT, ResumePolicy, is_retryable, truth
+from rxruns._retry import RETRY_AFTER_LIMIT, ResumePolicy, is_retryable
 from rxruns._transport import Cancellation, Cancelled, OpenStream
 from rxruns.client import RunsClient
 from rxruns.errors import (
@@ -110,8 +110,8 @@ class FollowOptions(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         check_after_seq(self.after_seq)
         check_limit(self.limit)
-        truth("wait", self.wait)
-        truth("include_output", self.include_output)
+        check_flag("wait", self.wait)
+        check_flag("include_output", self.include_output)
         if self.resume is not None:
             check_kind("resume", self.resume, ResumePolicy, "give a ResumePolicy, or None for one connection")
         check_on_invalid(self.on_invalid)

@@ -30,9 +30,9 @@ workflow
 structschema
 schemas
 _decoding
+_arguments
 _framing _retry _rope _prices _growing _display
 _bulk
-_arguments
 _transport
 _requests
 stream

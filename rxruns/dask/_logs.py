@@ -5,21 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, reduce
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from rxruns._retry import whole_number
+from rxruns._arguments import check_whole_number
 from rxruns.dask._cluster import Cluster
 from rxruns.dask._files import LogPart, Path, find_files, split
 from rxruns.dask._log import FoldedPart, Interval, fold_part
-from rxruns.errors import InvalidArgumentError, StreamProtocolError
 from rxruns.folds import Fold, checked_fold, needs_whole_runs
+from rxruns.reader import OnInvalid, check_on_invalid
 
 __all__ = ["fold_logs"]
 
 logger = logging.getLogger("rxruns")
 
 _F = TypeVar("_F", bound=Fold)
-OnInvalid = Literal["raise"] | Callable[[StreamProtocolError], object]
 
 _SMALLEST, _LARGEST = 8 * 2**20, 256 * 2**20
 _PARTS_PER_THREAD = 8
@@ -80,12 +79,9 @@ def fold_logs(
     """
     cluster = Cluster(dask_client)
     checked_fold(fold)
-    if on_invalid != "raise" and not callable(on_invalid):
-        raise InvalidArgumentError(
-            f"on_invalid is {on_invalid!r}: give 'raise' or a function", field="on_invalid"
-        )
+    check_on_invalid(on_invalid)
     if partition_size is not None:
-        whole_number("partition_size", partition_size, at_least=1)
+        check_whole_number("partition_size", partition_size, at_least=1)
     files = find_files(paths)
     splits = not needs_whole_runs(fold)
     parts = split(files, partition_size or _size_of_part(files, cluster)) if splits else files

@@ -15,8 +15,8 @@ from msgspec import Struct
 from reactivex import Observable
 
 from rxruns import operators as ops
-from rxruns._arguments import check_id, check_run_ids
-from rxruns._retry import ResumePolicy, whole_number
+from rxruns._arguments import check_id, check_run_ids, check_whole_number
+from rxruns._retry import ResumePolicy
 from rxruns.client import RunsClient
 from rxruns.dask._cluster import Cluster, pickled
 from rxruns.errors import APIError, InvalidArgumentError, RunsError, StreamError, TransportError
@@ -102,7 +102,7 @@ def fold_runs(
     check_run_ids(run_ids)
     runs = list(dict.fromkeys(check_id(run_id, f"run_ids[{at}]") for at, run_id in enumerate(run_ids)))
     if partition_size is not None:
-        whole_number("partition_size", partition_size, at_least=1)
+        check_whole_number("partition_size", partition_size, at_least=1)
     _refuse_secrets(connect)
     if not runs:
         return FoldedRuns(fold, {})

@@ -20,8 +20,7 @@ from typing import TypeAlias, get_args
 
 import msgspec
 
-from rxruns._arguments import check_kind
-from rxruns._retry import seconds, timeout, whole_number
+from rxruns._arguments import check_kind, check_seconds, check_timeout, check_whole_number
 from rxruns.devserver._log import KEEPALIVE
 from rxruns.devserver._wire import Answered, Cut, Ending, Wire
 from rxruns.errors import InvalidArgumentError
@@ -229,8 +228,8 @@ class Delay(Fault):
     before_status: float = 0.0
 
     def __post_init__(self) -> None:
-        seconds("per_event", self.per_event)
-        seconds("before_status", self.before_status)
+        check_seconds("per_event", self.per_event)
+        check_seconds("before_status", self.before_status)
 
     def before(self, wire: Wire) -> None:
         wire.pause(self.before_status)
@@ -265,7 +264,7 @@ class CutAt(Fault):
     how: Ending = "rst"
 
     def __post_init__(self) -> None:
-        whole_number("at", self.at, at_least=0)
+        check_whole_number("at", self.at, at_least=0)
         _check_ending(self.how)
 
     def pieces(self, pieces: Iterator[bytes], dice: random.Random, wire: Wire) -> Iterator[bytes]:
@@ -285,8 +284,8 @@ class CutRandomly(Fault):
     how: Sequence[Ending] = ("rst", "fin", "chunk")
 
     def __post_init__(self) -> None:
-        whole_number("least", self.least, at_least=0)
-        whole_number("most", self.most, at_least=self.least)
+        check_whole_number("least", self.least, at_least=0)
+        check_whole_number("most", self.most, at_least=self.least)
         _check_ending(*self.how)
 
     def pieces(self, pieces: Iterator[bytes], dice: random.Random, wire: Wire) -> Iterator[bytes]:
@@ -304,7 +303,7 @@ class CloseAfter(Fault):
     events: int = 0
 
     def __post_init__(self) -> None:
-        whole_number("events", self.events, at_least=0)
+        check_whole_number("events", self.events, at_least=0)
 
     def lines(self, lines: Iterator[bytes], dice: random.Random, wire: Wire) -> Iterator[bytes]:
         return _first(lines, self.events)
@@ -322,8 +321,8 @@ class Silence(Fault):
     seconds: float | None = None
 
     def __post_init__(self) -> None:
-        whole_number("after_events", self.after_events, at_least=0)
-        timeout("seconds", self.seconds)
+        check_whole_number("after_events", self.after_events, at_least=0)
+        check_timeout("seconds", self.seconds)
 
     def lines(self, lines: Iterator[bytes], dice: random.Random, wire: Wire) -> Iterator[bytes]:
         yield from _first(lines, self.after_events)
@@ -342,7 +341,7 @@ class SplitBytes(Fault):
     size: int = 1
 
     def __post_init__(self) -> None:
-        whole_number("size", self.size, at_least=1)
+        check_whole_number("size", self.size, at_least=1)
 
     def pieces(self, pieces: Iterator[bytes], dice: random.Random, wire: Wire) -> Iterator[bytes]:
         for piece in pieces:
@@ -361,7 +360,7 @@ class Replay(Fault):
     events: int = 1
 
     def __post_init__(self) -> None:
-        whole_number("events", self.events, at_least=0)
+        check_whole_number("events", self.events, at_least=0)
 
     def before(self, wire: Wire) -> None:
         wire.rewind = self.events
@@ -415,7 +414,7 @@ class InvalidLine(Fault):
     line: bytes = b'{"type": "node_started", "seq":'
 
     def __post_init__(self) -> None:
-        whole_number("after_events", self.after_events, at_least=0)
+        check_whole_number("after_events", self.after_events, at_least=0)
 
     def lines(self, lines: Iterator[bytes], dice: random.Random, wire: Wire) -> Iterator[bytes]:
         yield from _first(lines, self.after_events)

@@ -11,9 +11,8 @@ from uuid import UUID
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
-from rxruns._arguments import check_callback, check_run_id
+from rxruns._arguments import check_callback, check_run_id, check_timeout
 from rxruns._lease import ClientLease
-from rxruns._retry import timeout as check_timeout
 from rxruns._transport import Cancellation
 from rxruns.client import RunsClient
 from rxruns.errors import InvalidArgumentError

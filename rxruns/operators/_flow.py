@@ -11,9 +11,8 @@ from typing import Any, Literal, TypeVar, get_args
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignmentDisposable
 
-from rxruns._arguments import check_callback
+from rxruns._arguments import check_callback, check_whole_number
 from rxruns._channel import Channel, End
-from rxruns._retry import whole_number
 from rxruns.errors import InvalidArgumentError, StreamBackpressureError
 from rxruns.events import RunEvent
 
@@ -69,7 +68,7 @@ def handoff(
     >>> block_on(reactivex.of(1, 2, 3).pipe(handoff(1), ops.to_list()))
     [1, 2, 3]
     """
-    whole_number("capacity", capacity, at_least=1)
+    check_whole_number("capacity", capacity, at_least=1)
     if overflow not in get_args(Overflow):
         raise InvalidArgumentError(
             f"overflow has to be one of {', '.join(get_args(Overflow))}, not {overflow!r}", field="overflow"
