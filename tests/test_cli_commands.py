@@ -438,6 +438,11 @@ def test_start_watches_on_standard_error(rxruns: Rxruns, service: DevServer, tmp
     [
         ("[]", [], "a spec is an object, not list"),
         ('{"kind": "workflow", "nodes": [], "outputs": []}', [], "nodes"),
+        (
+            json.dumps(yaml.safe_load(SPEC)),
+            ["-i", "ctiy=Lisbon"],
+            "the spec has no input 'ctiy'; it has city, days",
+        ),
         ('{"kind": "workflow", "nodes": [{"id": "a", "type": "lmm"}], "outputs": []}', [], "nodes[0].type"),
         ("{}", ["-i", "a=1", "-i", "a=2"], "--input a is given twice"),
     ],
