@@ -403,6 +403,23 @@ def test_what_comes_before_a_bad_line_is_counted(rxruns: Rxruns, service: DevSer
     assert "line 5: not JSON" in err and err.endswith("; what came before is counted\n")
 
 
+def test_lines_that_are_no_events_are_left_out_where_that_is_asked_for(
+    rxruns: Rxruns, service: DevServer, tmp_path: Path
+) -> None:
+    log = recorded(service, tmp_path / "log", service.add_run(events=calling()).run_id)
+    first, *rest = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join([first, *[b"{broken\n"] * 12, *rest]))
+
+    for command in (["cost"], ["events", "--tail", "1"], ["replay", "--speed", "inf"]):
+        assert 3 == rxruns(*command, log).code
+        code, out, err = rxruns(*command, log, "--skip-invalid")
+        *told, last = err.splitlines()
+        assert (0, 10) == (code, len(told))
+        assert told[0].startswith("rxruns: left out: line 2: not JSON")
+        assert "rxruns: further lines that are no valid events are left out without a word" == last
+        assert "run_completed" in out or "1,200" in out
+
+
 def test_a_log_without_events_is_no_run_that_costs_nothing(rxruns: Rxruns, tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b"")

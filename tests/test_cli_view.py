@@ -272,7 +272,10 @@ def test_where_there_is_no_room_for_a_header_the_node_in_trouble_stands() -> Non
 def test_a_run_without_events_has_no_figures_yet() -> None:
     with Terminal() as terminal:
         (line,) = terminal.show(until=0.2)
-    assert f"run {SHORT}  · connecting  ────────────" == line
+        assert f"run {SHORT}  · connecting  ────────────" == line
+        terminal.panel.note(Connected(run_id=RUN, after_seq=0, request_id=None))
+        (line,) = terminal.show(until=0.4)
+    assert f"run {SHORT}  ► running     ────────────  no event yet" == line
 
 
 def test_the_end_of_each_line_is_left_to_what_is_typed_and_echoed() -> None:

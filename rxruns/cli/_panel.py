@@ -89,6 +89,7 @@ class Panel:
         self.reconnects = 0
         self.trouble = ""
         self.error: Exception | None = None
+        self.is_connected = False
         self.is_partial = False
         self.settled = ""
 
@@ -116,6 +117,7 @@ class Panel:
             self.trouble = ""
         if isinstance(value, Connected):
             self._run_id = value.run_id
+            self.is_connected = True
 
     def settle(self, status: str, after: int) -> None:
         """Take in the service's word that the run has ended, where its last event did not come.
@@ -169,7 +171,7 @@ class Panel:
         """The run's; ``"connecting"`` while nothing is known, ``"lost"`` if it could not be followed."""
         if self.error is not None:
             return "lost"
-        is_known = self.last is not None or self.state.final_status is not None
+        is_known = self.is_connected or self.last is not None or self.state.final_status is not None
         return self.state.status if is_known else "connecting"
 
     @property

@@ -11,7 +11,7 @@ from rxruns import operators as ops
 from rxruns.cli._following import report
 from rxruns.cli._panel import Exit
 from rxruns.cli._prices import with_prices
-from rxruns.cli._sources import files, log
+from rxruns.cli._sources import files, log, skip_option, skipping
 from rxruns.cli._view import RunView
 from rxruns.costs import Prices
 from rxruns.recorded import recorded_events
@@ -34,14 +34,16 @@ Example: rxruns replay run.ndjson --speed 10
     type=click.FloatRange(min=0, min_open=True),
     help="1 is as recorded, 2 twice as fast, inf at once.",
 )
+@skip_option
 @with_prices
-def replay(log: Path, speed: float, prices: Prices | None) -> Exit:
+def replay(log: Path, speed: float, skip_invalid: bool, prices: Prices | None) -> Exit:
     """Show a recorded log as if its runs went on now.
 
     It is a file that `rxruns events --record` or ops.record wrote, and may hold several runs. - is standard
     input.
     """
-    events = recorded_events(log, speed=None if math.isinf(speed) else speed)
+    on_invalid = skipping() if skip_invalid else "raise"
+    events = recorded_events(log, speed=None if math.isinf(speed) else speed, on_invalid=on_invalid)
     with RunView(prices, is_replay=True) as view:
         block_on(events.pipe(ops.tap(view.update)))
     return report(view.panels)

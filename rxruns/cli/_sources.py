@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any, TextIO, TypeAlias, TypeVar
 from uuid import UUID
@@ -15,18 +17,34 @@ from reactivex import Observable
 
 from rxruns import operators as ops
 from rxruns.client import RunsClient
-from rxruns.errors import InvalidArgumentError
+from rxruns.errors import InvalidArgumentError, StreamProtocolError
 from rxruns.events import RunEvent
-from rxruns.reader import OnLifecycle
+from rxruns.reader import OnInvalid, OnLifecycle
 from rxruns.recorded import recorded_events
 from rxruns.source import run_events
 
-__all__ = ["Service", "Source", "files", "log", "run_id", "source", "source_argument", "with_service"]
+__all__ = [
+    "Service",
+    "Source",
+    "files",
+    "log",
+    "run_id",
+    "skip_option",
+    "skipping",
+    "source",
+    "source_argument",
+    "with_service",
+]
 
 Source: TypeAlias = UUID | Path
 """A run's id, or the path of a recorded log."""
 
+_LOG = logging.getLogger(__name__)
+
 SECRETS = ("MODELRELAY_API_KEY", "MODELRELAY_ACCESS_TOKEN")
+
+MOST_TOLD = 10
+"""Lines that are left out with a word on each."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
@@ -98,11 +116,15 @@ class Service:
     Args:
         base_url: instead of ``MODELRELAY_API_BASE_URL``.
         key_file: whose first line is the key, instead of ``MODELRELAY_API_KEY``.
+        on_invalid: what is done with lines that are no valid events.
     """
 
-    def __init__(self, base_url: str | None, key_file: TextIO | None) -> None:
+    def __init__(
+        self, base_url: str | None, key_file: TextIO | None, on_invalid: OnInvalid = "raise"
+    ) -> None:
         self._base_url = base_url
         self._key_file = key_file
+        self._on_invalid: OnInvalid = on_invalid
         self._client: RunsClient | None = None
 
     @property
@@ -132,10 +154,34 @@ class Service:
         """The events of a run or of a recorded log, which takes ``after_seq`` alone."""
         if isinstance(source, UUID):
             return run_events(
-                source, client=self.client, after_seq=after_seq, wait=wait, on_lifecycle=on_lifecycle
+                source,
+                client=self.client,
+                after_seq=after_seq,
+                wait=wait,
+                on_invalid=self._on_invalid,
+                on_lifecycle=on_lifecycle,
             )
-        log = recorded_events(source)
+        log = recorded_events(source, on_invalid=self._on_invalid)
         return log.pipe(ops.filter(lambda event: event.seq > after_seq)) if after_seq else log
+
+
+def skipping() -> OnInvalid:
+    """What leaves out lines that are no valid events, and says so of the first of them."""
+    numbers = count(1)  # several runs may be read at once
+
+    def skip(error: StreamProtocolError) -> None:
+        number = next(numbers)
+        if number <= MOST_TOLD:
+            _LOG.warning("left out: %s", error)
+        if number == MOST_TOLD:
+            _LOG.warning("further lines that are no valid events are left out without a word")
+
+    return skip
+
+
+skip_option = click.option(
+    "--skip-invalid", is_flag=True, help="Leave out lines that are no valid events; else the first ends it."
+)
 
 
 def with_service(command: Callable[..., R]) -> Callable[..., R]:
@@ -147,9 +193,13 @@ def with_service(command: Callable[..., R]) -> Callable[..., R]:
         type=click.File(),
         help=f"Its first line is the API key; - is standard input. Else {' or '.join(SECRETS)}.",
     )
+    @skip_option
     @functools.wraps(command)
-    def with_flags(*arguments: Any, base_url: str | None, key_file: TextIO | None, **options: Any) -> R:
-        return command(*arguments, service=Service(base_url, key_file), **options)
+    def with_flags(
+        *arguments: Any, base_url: str | None, key_file: TextIO | None, skip_invalid: bool, **options: Any
+    ) -> R:
+        service = Service(base_url, key_file, skipping() if skip_invalid else "raise")
+        return command(*arguments, service=service, **options)
 
     return with_flags
 

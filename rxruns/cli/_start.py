@@ -17,7 +17,6 @@ from rxruns.cli._prices import with_prices
 from rxruns.cli._sources import Service, with_service
 from rxruns.cli._view import RunView
 from rxruns.costs import Prices
-from rxruns.source import run_events
 from rxruns.workflow import WorkflowSpec
 
 __all__ = ["start"]
@@ -95,6 +94,6 @@ def start(
     with RunView(prices, Console(stderr=True, highlight=False)) as view:
         panel = view.panel(run_id)
         panel.planned = tuple(node.id for node in workflow.nodes)
-        events = run_events(run_id, client=service.client, on_lifecycle=panel.note)
+        events = service.events(run_id, on_lifecycle=panel.note)
         follow(view, {panel: events}, timeout)
     return report(view.panels, timeout)

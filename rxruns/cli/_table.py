@@ -18,7 +18,7 @@ from rxruns._display import MARKS, duration, money
 from rxruns.cli._panel import Panel, Row
 from rxruns.cli._printable import printable
 from rxruns.costs import CostTotals
-from rxruns.models import NodeStatus
+from rxruns.models import NodeStatus, RunStatus
 
 __all__ = ["tables", "totals"]
 
@@ -110,6 +110,8 @@ def _headline(panel: Panel, rows: Sequence[Row], now: datetime | None, width: in
     ended = sum(row.status not in _OPEN for row in rows)
     seconds = panel.seconds(state.started_at, state.ended_at, now)
     figures = [f"{ended}/{len(rows)} nodes"] if rows else []
+    if panel.last is None and panel.status == RunStatus.RUNNING:
+        figures.append("no event yet")
     if seconds is not None:
         figures.append(duration(seconds))
     if rows:
