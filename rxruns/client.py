@@ -143,9 +143,17 @@ class RunsClient:
         Raises:
             InvalidArgumentError: neither credential is set, or one can not be used.
         """
+        key = _variable("MODELRELAY_API_KEY") if api_key is None else api_key
+        token = _variable("MODELRELAY_ACCESS_TOKEN")
+        if key is None and token is None:
+            raise InvalidArgumentError(
+                "no credentials: set MODELRELAY_API_KEY or MODELRELAY_ACCESS_TOKEN, or give "
+                "client=RunsClient(api_key=...); `rxruns serve` is a service to try with",
+                field="api_key",
+            )
         return cls(
-            api_key=_variable("MODELRELAY_API_KEY") if api_key is None else api_key,
-            access_token=_variable("MODELRELAY_ACCESS_TOKEN"),
+            api_key=key,
+            access_token=token,
             base_url=base_url or _variable("MODELRELAY_API_BASE_URL") or DEFAULT_BASE_URL,
         )
 

@@ -184,8 +184,10 @@ def test_an_environment_without_credentials_is_an_error(monkeypatch: pytest.Monk
     monkeypatch.delenv("MODELRELAY_ACCESS_TOKEN", raising=False)
     monkeypatch.delenv("MODELRELAY_API_BASE_URL", raising=False)
 
-    with pytest.raises(InvalidArgumentError, match="MODELRELAY_API_KEY"):
+    with pytest.raises(InvalidArgumentError, match="set MODELRELAY_API_KEY or .*, or give client=RunsClient"):
         RunsClient.from_env()
+    with pytest.raises(InvalidArgumentError, match=r"give api_key .*, or .* RunsClient.from_env\(\)"):
+        RunsClient()
     monkeypatch.setenv("MODELRELAY_ACCESS_TOKEN", "token")
     assert rxruns.DEFAULT_BASE_URL == RunsClient.from_env().base_url
 

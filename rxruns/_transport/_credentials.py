@@ -33,8 +33,7 @@ class Credentials:
     def __init__(self, api_key: Secret, access_token: Secret) -> None:
         if api_key is None and access_token is None:
             raise InvalidArgumentError(
-                "no credentials: give api_key or access_token, or set MODELRELAY_API_KEY or "
-                "MODELRELAY_ACCESS_TOKEN and use RunsClient.from_env()",
+                "no credentials: give api_key or access_token, or make the client with RunsClient.from_env()",
                 field="api_key",
             )
         self._api_key = api_key
