@@ -140,10 +140,12 @@ def test_a_run_that_goes_on_past_the_timeout_is_3(rxruns: Rxruns, service: DevSe
     script = service.script()
     for event in run_of(1)[:3]:
         script.append(event)
-    code, _, err = rxruns("watch", script.run_id, "--timeout", "0.2")
+    code, _, err = rxruns("watch", script.run_id, "--timeout", "2")
 
     assert 3 == code
-    assert f"run {script.run_id}: stopped following after 0.2 s, it was running; go on with --after 3" in err
+    assert f"run {script.run_id}: stopped following after 2 s, it was running; go on with --after 3" in err
+    _, _, err = rxruns("events", script.run_id, "--tail", "0", "--timeout", "0.1")
+    assert f"rxruns: run {script.run_id}: stopped following after 0.1 s, no event had come\n" == err
 
 
 @pytest.mark.parametrize("command", ["watch", "events"])
@@ -454,6 +456,7 @@ def test_start_watches_on_standard_error(rxruns: Rxruns, service: DevServer, tmp
     ("spec", "arguments", "said"),
     [
         ("[]", [], "a spec is an object, not list"),
+        ("null", [], "a spec is an object, not nothing"),
         ('{"kind": "workflow", "nodes": [], "outputs": []}', [], "nodes"),
         (
             json.dumps(yaml.safe_load(SPEC)),

@@ -78,7 +78,8 @@ def _why(panel: Panel, timeout: float | None) -> str:
     if panel.error is not None:
         return f"{panel.error}{go_on}"
     if timeout is not None:
-        return f"stopped following after {timeout:g} s, it was {panel.status}{go_on}"
+        was = "no event had come" if panel.last is None else f"it was {panel.status}"
+        return f"stopped following after {timeout:g} s, {was}{go_on}"
     return f"the events end before the run, with seq {panel.last_seq}" if panel.last_seq else "no event came"
 
 

@@ -85,7 +85,8 @@ def start(
         given[name] = value
     document = load(spec)
     if not isinstance(document, dict):
-        raise click.UsageError(f"{spec}: a spec is an object, not {type(document).__name__}")
+        found = "nothing" if document is None else type(document).__name__
+        raise click.UsageError(f"{spec}: a spec is an object, not {found}")
     workflow = WorkflowSpec.from_dict(document)  # pyright: ignore[reportUnknownArgumentType]
     run_id = service.client.create(workflow, input=given or None).run_id
     Lines().write(str(run_id))
