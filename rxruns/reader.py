@@ -13,7 +13,6 @@ not asked to wait), *the end of a page*, which is followed by the next one at on
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -28,6 +27,7 @@ from rxruns._bulk import EventLines
 from rxruns._decoding import RecordError, excerpt
 from rxruns._framing import Lines
 from rxruns._retry import RETRY_AFTER_LIMIT, ResumePolicy, is_retryable
+from rxruns._threads import start_thread
 from rxruns._transport import Cancellation, Cancelled, OpenStream
 from rxruns.client import RunsClient
 from rxruns.errors import (
@@ -162,7 +162,7 @@ class EventReader:
 
     def start(self) -> None:
         """Start the thread."""
-        threading.Thread(target=self._run, name="rxruns-reader", daemon=True).start()
+        start_thread("rxruns-reader", self._run, self.dispose)
 
     def dispose(self) -> None:
         """Stop at once, in whatever phase; does not wait."""

@@ -38,7 +38,7 @@ _requests
 stream
 client
 lifecycle cursors _lease
-_channel _subscribing
+_channel _subscribing _threads
 _pulling
 reader
 source recorded _merging

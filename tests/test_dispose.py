@@ -529,6 +529,55 @@ def test_R22_ctrl_c_ends_block_on_and_the_process(server: DevServer, count: int,
             assert process.stderr.read().rstrip().endswith("KeyboardInterrupt")
 
 
+LEAVING = """
+    import atexit, os, sys, threading
+    from rxruns import RunsClient, ops, run_events
+    entered, leaving = threading.Event(), threading.Event()
+    def show(event):
+        entered.set()
+        leaving.wait()
+        leaving.clear()
+        leaving.wait(0.05)  # as a print that takes its time, and that the interpreter is not to freeze
+        os.write(1, b"shown")
+    client = RunsClient(api_key=sys.argv[1], base_url=sys.argv[2])
+    run_events(sys.argv[3], client=client).pipe(*map(eval, sys.argv[4:])).subscribe(show)
+    entered.wait()
+    atexit.register(leaving.set)
+"""
+
+
+@pytest.mark.parametrize("operators", [[], ["ops.handoff(8)"]], ids=repr)
+def test_a_process_that_ends_lets_what_was_begun_be_finished(server: DevServer, operators: list[str]) -> None:
+    run_id = str(idle_run(server))
+    command = [sys.executable, "-c", textwrap.dedent(LEAVING), server.api_key, server.url, run_id, *operators]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=HANG, check=False)
+
+    assert (0, "shown", "") == (ended.returncode, ended.stdout, ended.stderr)
+
+
+FORKING = """
+    import os, sys, threading
+    from rxruns._threads import start_thread
+    go_on = threading.Event()
+    def stop():
+        os.write(1, b"stopped by " + (b"child" if child == 0 else b"parent"))
+        go_on.set()
+    start_thread("forking", go_on.wait, stop)
+    child = os.fork()
+    if child == 0:
+        sys.exit()
+    os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+def test_a_forked_process_that_ends_leaves_its_parents_streams_alone() -> None:
+    command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(FORKING)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=HANG, check=False)
+
+    assert (0, "stopped by parent", "") == (ended.returncode, ended.stdout, ended.stderr)
+
+
 def test_start_run_refuses_at_once_what_can_not_be_sent() -> None:
     with pytest.raises(rxruns.errors.InvalidArgumentError) as caught:
         rxruns.start_run(SPEC, session_id="0" * 32)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, Literal, TypeVar, get_args
@@ -13,6 +12,7 @@ from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignme
 
 from rxruns._arguments import check_callback, check_whole_number
 from rxruns._channel import Channel, End
+from rxruns._threads import start_thread
 from rxruns.errors import InvalidArgumentError, StreamBackpressureError
 from rxruns.events import RunEvent
 
@@ -84,7 +84,7 @@ def handoff(
             upstream = SingleAssignmentDisposable()
             producer = _Producer(channel, overflow, upstream, on_dropped)
             subscription = CompositeDisposable(Disposable(channel.close), Disposable(consumer.stop), upstream)
-            consumer.start(lambda most: _emit(channel, observer, subscription, most))
+            consumer.start(lambda most: _emit(channel, observer, subscription, most), subscription.dispose)
             upstream.disposable = source.subscribe(
                 producer.on_next, producer.on_error, producer.on_completed, scheduler=scheduler_
             )
@@ -188,12 +188,12 @@ class _OwnThread:
     def __init__(self) -> None:
         self._calls: SimpleQueue[bool] = SimpleQueue()
 
-    def start(self, emit: Callable[[int | None], bool]) -> None:
+    def start(self, emit: Callable[[int | None], bool], dispose: Callable[[], object]) -> None:
         def run() -> None:
             while self._calls.get():
                 emit(None)
 
-        threading.Thread(target=run, name="rxruns-handoff", daemon=True).start()
+        start_thread("rxruns-handoff", run, dispose)
 
     def wake(self) -> None:
         self._calls.put(True)
@@ -209,7 +209,7 @@ class _Scheduled:
         self._scheduler = scheduler
         self._emit: Callable[[int | None], bool] = lambda most: False
 
-    def start(self, emit: Callable[[int | None], bool]) -> None:
+    def start(self, emit: Callable[[int | None], bool], dispose: Callable[[], object]) -> None:
         self._emit = emit
 
     def wake(self) -> None:
