@@ -522,13 +522,13 @@ def test_the_page_reloads_until_the_run_has_ended(open_page: Open, tmp_path: Pat
     page = RunPage()
     for event in STORY:
         page.add(event)
-    page.write(path, refresh=0.1)
+    page.write(path, refresh=2)  # so that there is time for what is typed, also on a busy machine
     opened = open_page(path)
     opened.page.fill("#search", "fox")
     opened.page.select_option("#node-status", label="failed")
 
     page.add(ENDED[-1])
-    page.write(path, refresh=0.1)
+    page.write(path, refresh=2)
 
     opened.page.wait_for_selector("#status.failed")  # it came by itself
     opened.page.wait_for_selector("html[data-ready]")
