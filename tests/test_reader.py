@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 
-from rxruns import ResumePolicy, run_events
+from rxruns import ResumePolicy, run_events, start_run
 from rxruns.errors import (
     InvalidArgumentError,
     RunsError,
@@ -321,6 +321,16 @@ def test_who_disposes_is_told_of_the_end_by_the_lifecycle_alone() -> None:
         assert closed.wait(30)
     assert not seen.ended
     assert Closed(run_id=LOG.run_id, last_seq=2, error=None) == told[-1]
+
+
+def test_the_end_of_a_stream_whose_run_was_never_created_names_no_run() -> None:
+    told: list[LifecycleEvent] = []
+    with FakeRuns(refuses(401, to="create")) as service, service.client() as client:
+        seen = Seen()
+        start_run("0" * 64, client=client, on_lifecycle=told.append).subscribe(seen)
+        seen.wait_end()
+
+    assert [Closed(run_id=None, last_seq=0, error=seen.error)] == told
 
 
 def test_a_run_may_be_named_by_its_text() -> None:
