@@ -109,9 +109,14 @@ def no_leaks() -> Iterator[None]:
     resource_tracker.ensure_running()  # started with the first process of a cluster, kept to the end
     threads, descriptors = running_threads(), open_descriptors()
     yield
-    eventually(lambda: running_threads() <= threads and open_descriptors() <= descriptors)
-    assert set() == running_threads() - threads
-    assert set() == open_descriptors() - descriptors
+    left: set[object] = set()
+
+    def is_as_before() -> bool:
+        nonlocal left
+        left = (running_threads() - threads) | (open_descriptors() - descriptors)
+        return not left
+
+    assert eventually(is_as_before), f"left behind: {left}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
