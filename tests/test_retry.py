@@ -53,6 +53,7 @@ def test_policies_are_values(policy: RetryPolicy | ResumePolicy) -> None:
         (RetryPolicy, "base_backoff", "1"),
         (RetryPolicy, "max_backoff", float("nan")),
         (RetryPolicy, "max_backoff", float("inf")),
+        (RetryPolicy, "max_backoff", 10**400),
         (RetryPolicy, "retry_post", 1),
         (ResumePolicy, "max_reconnects", -1),
         (ResumePolicy, "base_backoff", None),
