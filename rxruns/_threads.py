@@ -1,7 +1,7 @@
 """Threads that call a subscriber's code: daemons, which are asked to end when the process does.
 
 A daemon that the interpreter freezes while it prints keeps the lock of standard output, and flushing that is
-one of the last things that an interpreter does: it dies of it, with "Fatal Python error".
+one of the last things that an interpreter does: CPython calls it fatal if the lock is not to be had.
 """
 
 from __future__ import annotations
