@@ -21,7 +21,8 @@ def main(client: RunsClient) -> None:
     print(f"together {totals.requests} calls, ${totals.usd:.6f}")
 
     accounted = sum(client.get(run_id).cost_summary.total_usd_cents for run_id in run_ids)
-    print(f"the service says {Decimal(accounted) / 100} dollars")
+    # It rounds each model of a run to whole cents.
+    print(f"the service, in whole cents: ${Decimal(accounted) / 100}")
 
 
 if __name__ == "__main__":

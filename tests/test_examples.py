@@ -15,7 +15,11 @@ EXPECTED = {
     "buffer_until_complete": ["pro: 19 events, from node_started", "the last is run_completed"],
     "checkpointed_consumer": ["the first life\n1 run_compiled", "the second life\n5 ", "14 run_completed"],
     "compare_models": ["."],
-    "cost_of_several_runs": ["anthropic/claude-sonnet-4-5: 5 calls", "together 10", "the service says 0."],
+    "cost_of_several_runs": [
+        "anthropic/claude-sonnet-4-5: 5 calls",
+        "together 10",
+        "the service, in whole cents: $0.",
+    ],
     "cost_on_a_cluster": ["from the service: 80 calls, ", "from four logs: 80 calls, "],
     "errors_handled": ["reads {{topci}}", "$.nodes[0].model", "NOT_FOUND", "out of ideas", "any of them"],
     "follow_a_fleet": ["claude-sonnet-4-5: 20 calls, ", "gpt-4o: 20 calls, "],
