@@ -429,7 +429,8 @@ class EventReader:
 
     def _give_up(self, resume: ResumePolicy, cause: RunsError) -> StreamInterruptedError:
         message = f"gave up after {resume.max_reconnects} reconnects without an event: {cause}"
-        logger.warning("run %s: %s", self._run_id, message)
+        # For logs; who shows the error as well can tell by the mark that it says the same.
+        logger.warning("run %s: %s", self._run_id, message, extra={"is_raised": True})
         return self._interrupted(message, resume.max_reconnects)
 
     def _interrupted(self, message: str, reconnects: int = 0) -> StreamInterruptedError:

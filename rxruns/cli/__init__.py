@@ -111,13 +111,12 @@ def _tell(error: Exception, code: Exit) -> Exit:
 
 
 class _Told(logging.Handler):
-    """Shows what the library warns of, such as reconnects; that a run was given up, its error says."""
+    """Shows what the library warns of, such as reconnects, but for what an error says as well."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        said = record.getMessage()
-        if ": gave up after " not in said:
+        if not getattr(record, "is_raised", False):
             # Not `click.echo`, which writes past what rich puts there to keep a table and lines apart.
-            sys.stderr.write(f"rxruns: {printable(said)}\n")
+            sys.stderr.write(f"rxruns: {printable(record.getMessage())}\n")
 
 
 @contextmanager
