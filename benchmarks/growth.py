@@ -16,7 +16,7 @@ from benchmarks.in_memory import drop
 from benchmarks.loopback import KEY, follow_all
 from benchmarks.measuring import Contestant, Sample, side_by_side
 from rxruns import RunsClient, events, ops
-from rxruns._decoding import event_decoder
+from rxruns._decoding import decode_event
 from rxruns.cursors import MemoryCursors
 
 Operator = Callable[[Observable[Any]], Observable[Any]]
@@ -45,7 +45,7 @@ def _following(client: RunsClient, count: int) -> Contestant:
 
 def decoded(total: int) -> list[events.RunEvent]:
     """Events, there to be emitted again and again."""
-    decode = event_decoder()
+    decode = decode_event
     return [event for line in lines("stream", total) if (event := decode(line)) is not None]
 
 

@@ -13,16 +13,9 @@ from operator import length_hint
 
 import msgspec
 
-from rxruns._decoding import (
-    SHALLOW,
-    RecordError,
-    decode_known,
-    event_decoder,
-    refuse_deep_nesting,
-    refuse_included,
-)
+from rxruns._decoding import SHALLOW, RecordError, decode_event, decode_known, refuse_deep_nesting
 from rxruns._framing import Lines, without_newline
-from rxruns.events import NodeOutput, RunCompleted, RunEvent
+from rxruns.events import RunEvent
 
 __all__ = ["EventLines"]
 
@@ -32,8 +25,6 @@ _FEW = 4
 _AT_ONCE = 32
 """So many events exist before the first of them is given: more would not stay in the processor's cache."""
 
-_WITH_OUTPUT: frozenset[type] = frozenset((RunCompleted, NodeOutput))
-
 
 class EventLines:
     """Iterate the events of lines, those that came together at once. Blank lines and keep-alives have none.
@@ -42,7 +33,6 @@ class EventLines:
         lines: where they come from.
         on_invalid: gets the error of a line that is no valid event, when all events before it were given.
             It may raise.
-        include_output: as in :func:`~rxruns._decoding.event_decoder`.
 
     >>> lines = Lines([b'{"type":"keepalive"}\\n[]\\n'])
     >>> [list(events) for events in EventLines(lines, lambda error: print(error))]
@@ -50,13 +40,9 @@ class EventLines:
     []
     """
 
-    def __init__(
-        self, lines: Lines, on_invalid: Callable[[RecordError], object], *, include_output: bool = True
-    ) -> None:
+    def __init__(self, lines: Lines, on_invalid: Callable[[RecordError], object]) -> None:
         self._lines = lines
         self._on_invalid = on_invalid
-        self._decode_alone = event_decoder(include_output=include_output)
-        self._include_output = include_output
         # Lines that came together, the number of the first, how many were decoded, what was not given yet.
         self._batch: list[bytes] = []
         self._first = 1
@@ -85,7 +71,7 @@ class EventLines:
         """
         tail = self._lines.tail
         self._batch, self._first, self._decoded = [tail], self._lines.number + 1, 1
-        event = self._decode_alone(tail)
+        event = decode_event(tail)
         return iter(()) if event is None else self._give((event,))
 
     @property
@@ -114,8 +100,6 @@ class EventLines:
                 events.extend(map(decode_known, lines))  # up to one that is refused
             except (msgspec.DecodeError, ValueError, RecursionError):
                 alone = lines[len(events) : len(events) + 1]
-            if not self._include_output and _is_any_included(events):
-                events, alone = [], lines
             self._decoded += len(events)
             yield events
             del events  # not kept until more comes
@@ -125,7 +109,7 @@ class EventLines:
         for line in lines:
             self._decoded += 1
             try:
-                event = self._decode_alone(without_newline(line))
+                event = decode_event(without_newline(line))
             except RecordError as error:
                 self._on_invalid(error)
             else:
@@ -144,15 +128,3 @@ def _are_plain(lines: list[bytes]) -> bool:
     except (UnicodeDecodeError, RecordError, RecursionError):
         return False
     return True
-
-
-def _is_any_included(events: list[RunEvent]) -> bool:
-    """Whether one of them came with an output."""
-    if _WITH_OUTPUT.isdisjoint(map(type, events)):
-        return False
-    try:
-        for event in events:
-            refuse_included(event)
-    except RecordError:
-        return True
-    return False

@@ -24,9 +24,10 @@ __all__ = [
     "MAX_NESTING",
     "SHALLOW",
     "RecordError",
+    "WITH_OUTPUT",
+    "decode_event",
     "decode_known",
     "encode_event",
-    "event_decoder",
     "excerpt",
     "refuse_deep_nesting",
     "refuse_included",
@@ -40,6 +41,9 @@ SHALLOW = 300
 
 _SHALLOW_OBJECTS = 5 * (MAX_NESTING - 1)
 """Bytes of objects, with one array at most, that can not be nested too deep: ``{"":}`` for each level."""
+
+WITH_OUTPUT: frozenset[type] = frozenset((RunCompleted, NodeOutput))
+"""Types of events that may come with an output."""
 
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
@@ -66,42 +70,33 @@ class RecordError(ValueError):
     seq: int | None = None
 
 
-def event_decoder(*, include_output: bool = True) -> Callable[[bytes], RunEvent | None]:
-    """A function from a line to its event, or to None for a blank line or a keep-alive record.
+def decode_event(line: bytes) -> RunEvent | None:
+    """The event of a line, or None for a blank line or a keep-alive record.
 
-    Args:
-        include_output: whether outputs may be included, as in a recorded log or when they were asked for.
+    Raises:
+        RecordError: and nothing else, for a line that is no valid event.
 
-    The function raises :class:`RecordError`, and nothing else, for a line that is no valid event.
-
-    >>> event_decoder()(b'{"type":"keepalive"}') is None
+    >>> decode_event(b'{"type":"keepalive"}') is None
     True
     """
-    decode = decode_known
-
-    def decode_line(line: bytes) -> RunEvent | None:
+    try:
         try:
-            try:
-                event = decode(line)
-                if not line.isascii():
-                    line.decode()  # msgspec does not look into fields that nobody declares
-            except (msgspec.DecodeError, ValueError, RecursionError):
-                return _judge(line, include_output)
-            if len(line) > SHALLOW:
-                refuse_deep_nesting(line)
-            if not include_output:
-                refuse_included(event)
-        except RecursionError as error:  # so near to the limit that nothing could be called
-            raise RecordError("no stack was left to check it") from error
-        return event
-
-    return decode_line
+            event = decode_known(line)
+            if not line.isascii():
+                line.decode()  # msgspec does not look into fields that nobody declares
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            return _judge(line)
+        if len(line) > SHALLOW:
+            refuse_deep_nesting(line)
+    except RecursionError as error:  # so near to the limit that nothing could be called
+        raise RecordError("no stack was left to check it") from error
+    return event
 
 
 def encode_event(event: RunEvent) -> bytes:
     """The event as one line of NDJSON, without the newline.
 
-    >>> encode_event(event_decoder()(b'''{"type":"node_started","node_id":"a","seq":1,
+    >>> encode_event(decode_event(b'''{"type":"node_started","node_id":"a","seq":1,
     ...     "run_id":"7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11","ts":"2026-01-31T12:00:00Z"}'''))[:40]
     b'{"type":"node_started","node_id":"a","ru'
     """
@@ -113,7 +108,7 @@ def excerpt(line: bytes) -> str:
     return line[: 4 * EXCERPT].decode("utf-8", "replace")[:EXCERPT]
 
 
-def _judge(line: bytes, include_output: bool) -> RunEvent | None:
+def _judge(line: bytes) -> RunEvent | None:
     """The schemas' verdict on a line that msgspec refused."""
     if not line.strip(_JSON_SPACE):
         return None
@@ -122,8 +117,6 @@ def _judge(line: bytes, include_output: bool) -> RunEvent | None:
         return None
     try:
         event: RunEvent = _schema.load(record)
-        if not include_output:
-            refuse_included(event)
     except ma.ValidationError as error:
         message = f"not a valid event: {_flat(cast(Any, error).messages)}"
         raise _refused(message, _seq(record)) from error

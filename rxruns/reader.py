@@ -24,7 +24,7 @@ from reactivex import abc
 
 from rxruns._arguments import MAX_PAGE, check_after_seq, check_callback, check_flag, check_kind, check_limit
 from rxruns._bulk import EventLines
-from rxruns._decoding import RecordError, excerpt
+from rxruns._decoding import WITH_OUTPUT, RecordError, excerpt, refuse_included
 from rxruns._framing import Lines
 from rxruns._retry import RETRY_AFTER_LIMIT, ResumePolicy, is_retryable
 from rxruns._threads import start_thread
@@ -55,6 +55,7 @@ T = TypeVar("T")
 
 _ALIVE = (RunStatus.RUNNING, RunStatus.WAITING)
 _ENDED = (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELED)
+_LOOKED_INTO: frozenset[type] = WITH_OUTPUT | TERMINAL_EVENTS
 
 
 class _Fault(Exception):
@@ -252,14 +253,16 @@ class EventReader:
 
     def _read(self, stream: OpenStream, page: int | None) -> bool:
         lines = Lines(stream.chunks(), self._client.max_line_bytes, self._refuse_overlong)
-        self._events = EventLines(lines, self._refuse, include_output=self._options.include_output)
+        self._events = EventLines(lines, self._refuse)
         run, cancellation, on_next = self._run_id.int, self._cancellation, self._observer.on_next
         is_limited = self._remaining is not None
         for events in chain(self._events, self._last_event(lines)):
             due = self._due  # bad lines, which move it, come between those that came together
             for event in events:
-                seq = event.seq
-                if (seq != due or event.run_id.int != run) and not self._is_due(event):
+                seq, is_rare = event.seq, type(event) in _LOOKED_INTO
+                if (is_rare and not self._is_wanted(event)) or (
+                    (seq != due or event.run_id.int != run) and not self._is_due(event)
+                ):
                     due = self._due
                     continue
                 if cancellation.cancelled:
@@ -272,7 +275,7 @@ class EventReader:
                     raise _SubscriberError(error) from None
                 self._cursor = seq
                 due = seq + 1
-                if type(event) in TERMINAL_EVENTS or (is_limited and self._is_enough()):
+                if (is_rare and type(event) in TERMINAL_EVENTS) or (is_limited and self._is_enough()):
                     return True
         return self._end_of_body(page)
 
@@ -280,6 +283,16 @@ class EventReader:
     def _due(self) -> int:
         """``seq`` of the event that is plainly the next one; 0 if the next has to be looked at."""
         return self._cursor + 1 if self._progressed and not self._skipped else 0
+
+    def _is_wanted(self, event: RunEvent) -> bool:
+        """Whether an event comes without an output, or outputs were asked for."""
+        if not self._options.include_output:
+            try:
+                refuse_included(event)
+            except RecordError as error:
+                self._refuse(error)
+                return False
+        return True
 
     def _is_due(self, event: RunEvent) -> bool:
         """Whether an event is to be handed over although it is not plainly the next one."""

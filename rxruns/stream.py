@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from uuid import UUID
 
-from rxruns._decoding import RecordError, event_decoder, excerpt
+from rxruns._decoding import RecordError, decode_event, excerpt, refuse_included
 from rxruns._framing import Lines
 from rxruns._transport import Cancellation, Cancelled, OpenStream
 from rxruns.errors import StreamInterruptedError, StreamProtocolError
@@ -50,7 +50,7 @@ class RunEventStream(Iterator[RunEvent]):
         self._stream = stream
         self._cancellation = cancellation
         self._run_id = run_id
-        self._decode = event_decoder(include_output=include_output)
+        self._include_output = include_output
         self._max_line_bytes = max_line_bytes
         self._last_seq = 0
         self._events = self._read()
@@ -99,6 +99,12 @@ class RunEventStream(Iterator[RunEvent]):
             return
         finally:
             self._stream.close()
+
+    def _decode(self, line: bytes) -> RunEvent | None:
+        event = decode_event(line)
+        if event is not None and not self._include_output:
+            refuse_included(event)
+        return event
 
     def _event(self, line: bytes, number: int) -> RunEvent | None:
         self._cancellation.check()  # what was read before is not delivered any more

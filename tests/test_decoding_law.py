@@ -24,7 +24,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rxruns._bulk import EventLines
-from rxruns._decoding import MAX_NESTING, RecordError, encode_event, event_decoder, excerpt
+from rxruns._decoding import MAX_NESTING, RecordError, decode_event, encode_event, excerpt, refuse_included
 from rxruns._framing import Lines
 from rxruns.errors import EXCERPT
 from rxruns.events import KNOWN_EVENTS, NodeOutput, NodeStarted, RunEvent, UnknownEvent
@@ -51,7 +51,7 @@ from tests.records import (
 )
 
 schema = RunEventSchema()
-decode = event_decoder()
+decode = decode_event
 msgspec_decode: Callable[[bytes], RunEvent] = msgspec.json.Decoder(Union[KNOWN_EVENTS]).decode  # noqa: UP007
 
 OUT_OF_RANGE = "out of range"
@@ -306,24 +306,19 @@ hard_lines = st.one_of(
 
 
 @examples(120)
-@given(st.lists(hard_lines, max_size=12), st.booleans())
-def test_lines_that_came_together_mean_what_each_means_alone(
-    together: list[bytes], include_output: bool
-) -> None:
-    alone = event_decoder(include_output=include_output)
+@given(st.lists(hard_lines, max_size=12))
+def test_lines_that_came_together_mean_what_each_means_alone(together: list[bytes]) -> None:
     expected: list[str] = []
     for number, line in enumerate(together, 1):
         try:
-            event = alone(line)
+            event = decode(line)
         except RecordError as error:
             expected.append(f"{number} {error}")
         else:
             expected += [f"{number} {event!r}"] if event is not None else []
     actual: list[str] = []
     rows = Lines([b"".join(line + b"\n" for line in together)])
-    events = EventLines(
-        rows, lambda error: actual.append(f"{events.number} {error}"), include_output=include_output
-    )
+    events = EventLines(rows, lambda error: actual.append(f"{events.number} {error}"))
     for event in chain.from_iterable(events):
         assert events.line == together[events.number - 1]
         actual.append(f"{events.number} {event!r}")
@@ -689,18 +684,21 @@ def test_unknown_fields_are_dropped_at_every_level() -> None:
 def test_an_output_that_nobody_asked_for_is_refused(wire_type: str, field: str, null: Record) -> None:
     record = sample(wire_type, **null)
     record[field] |= {"info": {"bytes": 2, "sha256": HASH, "included": True}, "content": None}
-    assert decode(line_of(record)) is not None
+    event = decode(line_of(record))
+    assert event is not None
     with pytest.raises(RecordError, match="although include_output was not asked for") as caught:
-        event_decoder(include_output=False)(line_of(record))
+        refuse_included(event)
     assert (7, True) == (caught.value.seq, caught.value.is_record)
 
 
 @pytest.mark.parametrize("wire_type", sorted(samples()))
-def test_without_include_output_all_else_is_as_with_it(wire_type: str) -> None:
+def test_an_event_without_an_output_is_never_refused_for_one(wire_type: str) -> None:
     record = sample(wire_type)
     if wire_type == "node_output":
         record["output"] = sample("run_completed")["outputs"]
-    assert decode(line_of(record)) == event_decoder(include_output=False)(line_of(record))
+    event = decode(line_of(record))
+    assert event is not None
+    refuse_included(event)
 
 
 # ---- and back ----

@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 
 from rxruns import ResumePolicy, RetryPolicy, run_events
-from rxruns._decoding import RecordError, event_decoder
+from rxruns._decoding import RecordError, decode_event
 from rxruns._framing import BOM, Lines
 from rxruns.devserver import DevServer, Faults
 from rxruns.devserver.faults import CutAt, Ending, InvalidLine, SplitBytes, Unchunked
@@ -95,7 +95,7 @@ def texts_in(events: list[RunEvent]) -> list[str | None]:
 
 def decoded(chunks: list[bytes]) -> list[RunEvent]:
     """The events in these bytes, by the library's own framing and decoding."""
-    decode, lines = event_decoder(), Lines(chunks)
+    decode, lines = decode_event, Lines(chunks)
     events = [event for event in map(decode, lines) if event is not None]
     last = decode(lines.tail)
     return events if last is None else [*events, last]
@@ -363,7 +363,7 @@ def mutants(count: int, seed: int) -> Iterator[bytes]:
 @both_sizes
 def test_R29_a_mutated_record_is_an_event_or_a_typed_error(soaking: bool) -> None:
     count = 100_000 if soaking else 10_000
-    decode = event_decoder()
+    decode = decode_event
     events = refused = 0
     slowest = 0.0
     for line in mutants(count, seed=29):
@@ -397,7 +397,7 @@ def test_R29_mutated_records_in_a_stream_cost_no_good_one(server: DevServer) -> 
 def _is_event(line: bytes) -> bool:
     """Whether a line is an event of the run, or carries a ``seq`` of its own, which would move the cursor."""
     try:
-        return event_decoder()(line) is not None
+        return decode_event(line) is not None
     except RecordError as error:
         return error.seq is not None
 

@@ -13,7 +13,7 @@ import pytest
 import reactivex
 
 from rxruns import CostTotals, Price, block_on, ops, run_events
-from rxruns._decoding import event_decoder
+from rxruns._decoding import decode_event
 from rxruns.devserver import DevServer, Faults
 from rxruns.devserver.faults import Fault
 from rxruns.events import NodeLLMCall, NodeOutputDelta, RunEvent
@@ -77,7 +77,7 @@ def test_R14_events_through_filter_and_fold_leave_no_memory_behind(soaking: bool
     count = 1_000_000 if soaking else 100_000
 
     def totals_of(events: int) -> CostTotals | None:
-        decoded = reactivex.from_iterable(filter(None, map(event_decoder(), lines(events))))
+        decoded = reactivex.from_iterable(filter(None, map(decode_event, lines(events))))
         return decoded.pipe(ops.filter(is_call), ops.cost_totals(PRICES), ops.last()).run()
 
     totals_of(WARM_UP)

@@ -111,6 +111,20 @@ def test_outputs_come_along_where_they_were_asked_for(include_output: bool, came
     assert include_output is (seen.error is None)
 
 
+def test_an_output_that_nobody_asked_for_is_left_out_where_bad_lines_are_collected() -> None:
+    whole = events.run().node("draft").text("one").output("hi", included=True).succeeds()
+    (place,) = [place for place, event in enumerate(whole) if event.type == "node_output"]
+    log = [*whole[:2], BAD, *whole[3:]]  # as many as may come together, the refused one in their midst
+    seen = follow(sends(log), log=whole, collect=True)
+
+    assert [event for event in whole if event.seq not in (3, whole[place].seq)] == seen.events
+    assert [(3, True), (place + 1, False)] == [
+        (error.line_number, "not JSON" in str(error)) for error in seen.refused
+    ]
+    assert '"type":"node_output"' in (seen.refused[1].raw_data or "")
+    assert [(0, None)] == seen.asked, "no event was missed"
+
+
 # ---- what counts ----
 
 

@@ -17,7 +17,7 @@ import pytest
 from marshmallow import fields, validate
 from msgspec import Meta
 
-from rxruns._decoding import RecordError, encode_event, event_decoder
+from rxruns._decoding import RecordError, decode_event, encode_event
 from rxruns.errors import RunsError
 from rxruns.events import NodeStarted
 from rxruns.schemas import NodeStartedSchema, RunEventSchema, RunsToolResultsRequestSchema
@@ -25,7 +25,7 @@ from rxruns.structschema import StructSchema
 from tests.records import NIL, RUN_ID, line_of, sample
 
 Time = Annotated[datetime, Meta(tz=True)]
-decode = event_decoder()
+decode = decode_event
 
 
 def msgspec_takes(kind: Any, text: str) -> bool:

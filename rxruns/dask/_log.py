@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from rxruns._decoding import RecordError, event_decoder, excerpt
+from rxruns._decoding import RecordError, decode_event, excerpt
 from rxruns._framing import MAX_LINE_BYTES, without_newline
 from rxruns.dask._blocks import Block, blocks, line_boundary
 from rxruns.dask._files import LogPart, open_part
@@ -119,7 +119,6 @@ class _PartEvents:
     def __init__(self, part: LogPart, file: Any, types: tuple[type[RunEvent], ...], tolerant: bool) -> None:
         self._part, self._file, self._types, self._tolerant = part, file, types, tolerant
         self._search: Search = candidates(types) if types else all_lines()
-        self._decode = event_decoder()
         self.invalid: list[StreamProtocolError] = []
         self.cut: list[str] = []
         self._untold = 0
@@ -153,7 +152,7 @@ class _PartEvents:
         rest = iter(found.lines)
         while True:
             try:
-                yield from filter(None, map(self._decode, rest))
+                yield from filter(None, map(decode_event, rest))
                 return
             except RecordError as error:
                 index = len(found.lines) - length_hint(rest) - 1
@@ -163,7 +162,7 @@ class _PartEvents:
         """That of bytes which no newline ends, unless they were cut."""
         line = bytes(block.data[: block.end])
         try:
-            event = self._decode(line)
+            event = decode_event(line)
         except RecordError as error:
             if not error.is_record:
                 self.cut.append(f"{self._part.path}: the last line was cut and is left out")

@@ -12,7 +12,7 @@ from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxruns._arguments import check_path
-from rxruns._decoding import RecordError, encode_event, event_decoder
+from rxruns._decoding import RecordError, decode_event, encode_event
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import RunEvent
 
@@ -151,7 +151,7 @@ def _repair_last_line(file: BinaryIO, path: Path) -> None:
     if not tail:
         return
     try:
-        event_decoder()(tail)
+        decode_event(tail)
     except RecordError as error:
         if not tail.startswith(b"{"):
             raise InvalidArgumentError(

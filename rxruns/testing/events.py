@@ -25,7 +25,7 @@ from uuid import UUID, uuid5
 import msgspec
 
 from rxruns._arguments import check_run_id
-from rxruns._decoding import RecordError, encode_event, event_decoder
+from rxruns._decoding import RecordError, decode_event, encode_event
 from rxruns.devserver._log import artifact
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import (
@@ -76,7 +76,6 @@ START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 """When such a run starts."""
 
 _USER_ASK = "user_ask"
-_check = event_decoder()
 
 
 def run(run_id: UUID | str = RUN_ID, *, start: datetime = START, every: float = 0.1) -> RunLog:
@@ -334,7 +333,7 @@ def _artifact(key: str, content: Any, included: bool) -> PayloadArtifact:
 def _valid(kind: type[RunEvent], fields: Mapping[str, Any]) -> RunEvent:
     """The event as it comes over the wire, so that nothing is built that no service could send."""
     try:
-        event = _check(encode_event(kind(**fields)))
+        event = decode_event(encode_event(kind(**fields)))
     except (TypeError, RecordError, msgspec.MsgspecError) as error:
         raise InvalidArgumentError(f"no valid {kind.__name__}: {error}", field=kind.__name__) from error
     assert event is not None

@@ -13,7 +13,7 @@ import reactivex
 from reactivex import Subject
 
 from rxruns import operators as ops
-from rxruns._decoding import encode_event, event_decoder
+from rxruns._decoding import decode_event, encode_event
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import RunEvent
 from rxruns.operators import _record
@@ -37,7 +37,7 @@ def path(tmp_path: Path) -> Path:
 def recorded(path: Path) -> list[RunEvent | None]:
     text = path.read_bytes()
     assert text.endswith(b"\n")
-    return [event_decoder()(line) for line in text.split(b"\n")[:-1]]
+    return [decode_event(line) for line in text.split(b"\n")[:-1]]
 
 
 def record_all(path: Path, events: list[RunEvent] = EVENTS, **options: Any) -> list[Any]:

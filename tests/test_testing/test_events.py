@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxruns import block_on, ops, recorded_events, run_events
-from rxruns._decoding import event_decoder
+from rxruns._decoding import decode_event
 from rxruns.devserver import DevServer
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import (
@@ -73,7 +73,7 @@ def told(*names: str) -> RunLog:
 def test_whatever_is_told_is_a_valid_log(names: list[str]) -> None:
     log = told(*names)
 
-    assert list(log) == [event_decoder()(line) for line in log.ndjson().splitlines()]
+    assert list(log) == [decode_event(line) for line in log.ndjson().splitlines()]
     assert list(range(1, len(log) + 1)) == [event.seq for event in log]
     assert sorted(event.ts for event in log) == [event.ts for event in log]
     assert {log.run_id} == {event.run_id for event in log}
