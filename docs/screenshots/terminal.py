@@ -20,7 +20,7 @@ from rich.text import Text
 
 from rxruns.cli._cost import table
 from rxruns.cli._panel import Panel
-from rxruns.cli._table import tables
+from rxruns.cli._table import Tables
 from rxruns.costs import CostTotals, fold
 from rxruns.events import NodeStarted
 from rxruns.lifecycle import Connected, Reconnecting, Resumed
@@ -73,7 +73,7 @@ def watch(console: Console) -> None:
     ):
         second.note(value)
     now = events[-1].ts + timedelta(seconds=0.4)
-    console.print(tables([first, second], now, console.width, None))
+    console.print(Tables([first, second], now, console.width, None))
 
 
 def cost(console: Console) -> None:

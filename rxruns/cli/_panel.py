@@ -78,7 +78,7 @@ class Panel:
     ) -> None:
         self._run_id = run_id
         self._pieces = pieces
-        self._said: dict[str, deque[str]] = {}
+        self._said: dict[str, deque[str | None]] = {}  # starts and stops have no text
         self._empty = CostTotals(prices)
         self._costs: dict[str, CostTotals] = {}
         self._state = RunState(costs=self._empty)
@@ -98,14 +98,10 @@ class Panel:
         self.last = event
         if type(event) is NodeOutputDelta:
             try:
-                said = self._said[event.node_id]
+                self._said[event.node_id].append(event.delta.text_delta)
+                return
             except KeyError:
                 pass  # the first event of its node
-            else:
-                piece = event.delta.text_delta
-                if piece:
-                    said.append(piece)
-                return
         self._set_aside(event)
 
     def note(self, value: LifecycleEvent) -> None:
@@ -136,7 +132,7 @@ class Panel:
         if type(event) is NodeStarted:
             self._said[event.node_id] = deque(maxlen=self._pieces)
         elif type(event) is NodeOutputDelta:
-            self._said[event.node_id] = deque([event.delta.text_delta or ""], maxlen=self._pieces)
+            self._said[event.node_id] = deque([event.delta.text_delta], maxlen=self._pieces)
         self._unfolded.append(event)
         if len(self._unfolded) >= _AT_ONCE:
             self._fold()
@@ -184,8 +180,8 @@ class Panel:
 
     def said(self, node_id: str) -> str:
         """The end of what a node has said since it started."""
-        # `join` reads the pieces without a moment for the other thread to add one.
-        return "".join(self._said.get(node_id, ()))[-KEEP * self._pieces :]
+        # The pieces are read without a moment for the other thread to add one: all this is C.
+        return "".join(filter(None, self._said.get(node_id, ())))[-KEEP * self._pieces :]
 
     def costs(self, node_id: str) -> CostTotals:
         """What the calls of a node took."""

@@ -12,6 +12,8 @@ from datetime import datetime
 from typing import TypeVar
 
 from rich.cells import cell_len, set_cell_size
+from rich.console import Console, ConsoleOptions
+from rich.segment import Segment
 from rich.text import Text
 
 from rxruns._display import MARKS, duration, money
@@ -20,7 +22,7 @@ from rxruns.cli._printable import printable
 from rxruns.costs import CostTotals
 from rxruns.models import NodeStatus, RunStatus
 
-__all__ = ["tables", "totals"]
+__all__ = ["Tables", "totals"]
 
 T = TypeVar("T")
 
@@ -53,11 +55,19 @@ _WITH_BAR, _WITH_ID = 80 - _ECHO, 132 - _ECHO
 """How wide a line has to be for a progress bar, and for whole run ids."""
 
 
-def tables(panels: Sequence[Panel], now: datetime | None, width: int, height: int | None) -> Text:
-    """All runs in that many columns and lines; None for as many lines as it takes, which are the last."""
-    if height is not None:
-        width = max(1, width - _ECHO)
-    return Text("\n", no_wrap=True, overflow="ellipsis").join(_lines(panels, now, width, height))
+class Tables:
+    """All runs in that many columns and lines, as rich prints them; None for as many lines as it takes, which
+    are the last.
+    """
+
+    def __init__(self, panels: Sequence[Panel], now: datetime | None, width: int, height: int | None) -> None:
+        if height is not None:
+            width = max(1, width - _ECHO)
+        self._lines = list(_lines(panels, now, width, height))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for line in self._lines:  # each is as wide as it may be: nothing has to be wrapped
+            yield from Segment.apply_style(line.render(console, "\n"), console.get_style(line.style))
 
 
 def _lines(panels: Sequence[Panel], now: datetime | None, width: int, height: int | None) -> Iterator[Text]:

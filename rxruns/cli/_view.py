@@ -20,7 +20,7 @@ from rich.live import Live
 from rxruns.cli import _lines
 from rxruns.cli._output import Lines
 from rxruns.cli._panel import PIECES, Panel
-from rxruns.cli._table import tables
+from rxruns.cli._table import Tables
 from rxruns.costs import Prices
 from rxruns.events import RunEvent
 
@@ -156,7 +156,7 @@ class RunView:
         if self._scheduler is not None and not self._is_replay:
             self._now = self._scheduler.now
         height = None if self._is_closing else self._console.height
-        return tables(self.panels, self._now, self._console.width, height)
+        return Tables(self.panels, self._now, self._console.width, height)
 
 
 def _draws(console: Console) -> bool:
