@@ -15,10 +15,14 @@
 is a daemon, so a script needs something that keeps it alive.
 """
 
+# First, because requests compiles long regular expressions: deeper among imports they can lie across the edge
+# of a block of CPython's frames, which is then mapped and unmapped thousands of times (a sixth of an import).
+from rxruns._transport import RequestMetrics
+
+# isort: split
 from rxruns import errors, events, models, workflow
 from rxruns import operators as ops
 from rxruns._retry import ResumePolicy, RetryPolicy
-from rxruns._transport import RequestMetrics
 from rxruns._version import __version__
 from rxruns.client import DEFAULT_BASE_URL, RunsClient
 from rxruns.costs import CostTotals, Price
