@@ -208,8 +208,8 @@ def _end(text: str, room: int) -> str:
     if cell_len(text) <= room:
         return text
     text = text[max(0, len(text) - room) :]
-    while text and cell_len(text) >= room:
-        text = text[1:]
+    while text and (over := cell_len(text) + 1 - room) > 0:
+        text = text[(over + 1) // 2 :]  # no character is wider than two columns
     return f"…{text}"
 
 
