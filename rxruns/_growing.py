@@ -10,6 +10,8 @@ __all__ = ["Growing"]
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
+_new = object.__new__  # `cls.__new__` is looked up for longer than it takes
+
 _RECENT = 64
 """How many changed entries are kept apart from the others."""
 
@@ -32,10 +34,12 @@ class Growing(Mapping[_K, _V], Generic[_K, _V]):
 
     def having(self, key: _K, value: _V) -> Self:
         """These entries with one more, or another value of one."""
-        grown = type(self).__new__(type(self))
-        grown._settled, grown._recent = self._settled, {**self._recent, key: value}
-        if len(grown._recent) > _RECENT:
-            grown._settled, grown._recent = {**self._settled, **grown._recent}, {}
+        grown: Self = _new(type(self))
+        settled, recent = self._settled, self._recent.copy()
+        recent[key] = value
+        if len(recent) > _RECENT:
+            settled, recent = {**settled, **recent}, {}
+        grown._settled, grown._recent = settled, recent
         return grown
 
     def find(self, key: _K) -> _V | None:
