@@ -138,8 +138,13 @@ def _waiting(node: NodeState, event: NodeWaiting) -> NodeState:
 def _answered(node: NodeState, result: ToolCallResult | UserAnswer) -> NodeState:
     """After the last result that it waits for it goes on."""
     call_id = result.tool_call.id
-    pending = tuple(tool for tool in node.pending_tools if tool.tool_call.id != call_id)
-    questions = tuple(asked for asked in node.questions if asked.user_ask.tool_call.id != call_id)
+    # Nothing is looked for where there is nothing: that would take as long as the rest.
+    pending = node.pending_tools and tuple(
+        tool for tool in node.pending_tools if tool.tool_call.id != call_id
+    )
+    questions = node.questions and tuple(
+        asked for asked in node.questions if asked.user_ask.tool_call.id != call_id
+    )
     goes_on = node.status == NodeStatus.WAITING and not pending
     status = NodeStatus.RUNNING if goes_on else node.status
     return replace(node, status=status, step=result.step, pending_tools=pending, questions=questions)

@@ -29,6 +29,7 @@ from rxruns._rope import Rope
 from rxruns.costs import CostTotals
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import (
+    TERMINAL_EVENTS,
     NodeError,
     PayloadArtifact,
     PlanEvent,
@@ -36,7 +37,6 @@ from rxruns.events import (
     RunEvent,
     RunFailed,
     RunStarted,
-    TerminalEvent,
 )
 from rxruns.models import NodeStatus, RunStatus
 
@@ -184,9 +184,9 @@ class RunState(Struct, frozen=True, kw_only=True):
     def _planned(self, event: PlanEvent) -> RunState:
         """After an event of the run itself."""
         state = replace(self, run_id=event.run_id, plan_hash=event.plan_hash, last_seq=event.seq)
-        if isinstance(event, RunStarted):
+        if type(event) is RunStarted:
             return replace(state, started_at=event.ts)
-        if not isinstance(event, TerminalEvent):
+        if type(event) not in TERMINAL_EVENTS:
             return state
         nodes = {id: node.at_run_end(event.ts) for id, node in self.nodes.items()}
         state = replace(state, nodes=Nodes(nodes), ended_at=event.ts)
