@@ -100,9 +100,13 @@ class Panel:
             try:
                 self._said[event.node_id].append(event.delta.text_delta)
                 return
-            except KeyError:
-                pass  # the first event of its node
-        self._set_aside(event)
+            except KeyError:  # the first event of its node
+                self._said[event.node_id] = deque([event.delta.text_delta], maxlen=self._pieces)
+        elif type(event) is NodeStarted:
+            self._said[event.node_id] = deque(maxlen=self._pieces)
+        self._unfolded.append(event)
+        if len(self._unfolded) >= _AT_ONCE:
+            self._fold()
 
     def note(self, value: LifecycleEvent) -> None:
         """Take in what happened to the connection."""
@@ -127,15 +131,6 @@ class Panel:
         seq = self.last_seq or after
         self._state = replace(self.state, final_status=status)
         self.settled = f"no event came after seq {seq}; the service says that it had {_ENDED[status]}"
-
-    def _set_aside(self, event: RunEvent) -> None:
-        if type(event) is NodeStarted:
-            self._said[event.node_id] = deque(maxlen=self._pieces)
-        elif type(event) is NodeOutputDelta:
-            self._said[event.node_id] = deque([event.delta.text_delta], maxlen=self._pieces)
-        self._unfolded.append(event)
-        if len(self._unfolded) >= _AT_ONCE:
-            self._fold()
 
     def _fold(self) -> None:
         with self._folding:

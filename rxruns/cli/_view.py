@@ -85,7 +85,7 @@ class RunView:
     def __enter__(self) -> RunView:
         if self._scheduler is not None and self.is_live:
             self._live.start()
-            self._redraw(self._scheduler)
+            self._redraw_after(1 / REDRAWS, self._scheduler)  # what is over before that is drawn once
         else:
             self._lines = Lines(self._console.file)  # type: ignore[arg-type]
         return self
@@ -136,15 +136,17 @@ class RunView:
         self.updating(self.panel(event.run_id))(event)
 
     def _redraw(self, scheduler: abc.SchedulerBase, state: object = None) -> None:
-        """Draw, and again after a while. On the scheduler's thread, but for the first time."""
+        """Draw, and again after a while. On the scheduler's thread."""
         before = self._cpu()
         with self._drawing:
             if self._is_closing:
                 return
             self._clear_after_resize()
             self._live.refresh()
-        due = timedelta(seconds=pause(self._cpu() - before))
-        self._timer.disposable = scheduler.schedule_relative(due, self._redraw)
+        self._redraw_after(pause(self._cpu() - before), scheduler)
+
+    def _redraw_after(self, seconds: float, scheduler: abc.SchedulerBase) -> None:
+        self._timer.disposable = scheduler.schedule_relative(timedelta(seconds=seconds), self._redraw)
 
     def _clear_after_resize(self) -> None:
         """A terminal of another width wraps what was drawn, so nobody knows where its first line is."""
