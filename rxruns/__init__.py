@@ -15,8 +15,8 @@
 is a daemon, so a script needs something that keeps it alive.
 """
 
-# First, because requests compiles long regular expressions: deeper among imports they can lie across the edge
-# of a block of CPython's frames, which is then mapped and unmapped thousands of times (a sixth of an import).
+# First, because urllib3 compiles long regular expressions: deeper among imports that can go back and forth
+# over the edge of a block of CPython's frames, which is mapped and unmapped each time (a sixth of an import).
 from rxruns._transport import RequestMetrics
 
 # isort: split

@@ -23,7 +23,7 @@ _FEW = 4
 """Up to that many lines are decoded one by one: to check them together takes longer."""
 
 _AT_ONCE = 64
-"""So many events exist before the first of them is given: more would not stay in the processor's cache."""
+"""So many events exist before the first of them is given: more gain nothing and fill the cache."""
 
 
 class EventLines:

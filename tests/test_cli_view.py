@@ -24,6 +24,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from reactivex.scheduler import HistoricalScheduler
 from rich.cells import cell_len
 from rich.console import Console, ConsoleDimensions
@@ -31,6 +33,7 @@ from rich.console import Console, ConsoleDimensions
 from rxruns.cli import _told_warnings
 from rxruns.cli._panel import KEEP, PIECES, Panel
 from rxruns.cli._selecting import Selection
+from rxruns.cli._table import _end
 from rxruns.cli._view import REDRAWS, RunView, pause
 from rxruns.cli._watch import noting
 from rxruns.costs import Price
@@ -249,6 +252,19 @@ def test_no_line_is_wider_than_the_terminal(text: str, width: int) -> None:
     assert 4 == len(lines)
 
 
+@given(text=st.text(st.sampled_from("ab 流れé\u0301🙂"), max_size=80), room=st.integers(0, 40))
+def test_of_a_text_too_wide_as_much_of_the_end_is_shown_as_there_is_room_for(text: str, room: int) -> None:
+    shown = _end(text, room)
+    if cell_len(text) <= room:
+        assert text == shown
+        return
+    kept = shown.removeprefix("…")
+    assert text.endswith(kept)
+    assert cell_len(shown) <= max(room, 1)
+    more = text[-len(kept) - 1 :]
+    assert cell_len(f"…{more}") > room or len(more) > room, "one more would have fitted"
+
+
 def test_runs_that_need_few_lines_leave_theirs_to_those_with_many_nodes() -> None:
     with Terminal(height=16) as terminal:
         terminal.show(*RUNNING[:2], until=0.2)
@@ -330,6 +346,15 @@ def test_at_most_ten_redraws_a_second_whatever_comes() -> None:
         redraws = 0
         terminal.show(until=12)
         assert redraws <= 10 * REDRAWS
+
+
+def test_what_is_over_in_a_tenth_of_a_second_is_drawn_once() -> None:
+    with Terminal() as terminal:
+        for event in RUNNING:
+            terminal.view.update(event)
+        terminal.clock.advance_to(NOON + timedelta(seconds=0.09))
+        assert SHORT not in terminal.file.getvalue()
+    assert 1 == terminal.file.getvalue().count(f"run {SHORT}")
 
 
 def test_slow_drawing_takes_a_twentieth_of_the_time_at_most() -> None:

@@ -46,8 +46,9 @@ class RunView:
     """Show runs while they go on: give each event to the panel of its run, or to :meth:`update`.
 
     On a terminal it is redrawn ten times a second at most, whatever the events do, and less often if drawing
-    is slow. In a pipe, with ``NO_COLOR`` or on a dumb terminal a line is printed when a node starts, calls,
-    ends. A node's text is never trusted: what is not printable is replaced.
+    is slow; what is over in a tenth of a second is drawn once. In a pipe, with ``NO_COLOR`` or on a dumb
+    terminal a line is printed when a node starts, calls, ends. A node's text is never trusted: what is not
+    printable is replaced.
 
     Args:
         prices: by (provider, model), for the cost.
@@ -85,7 +86,7 @@ class RunView:
     def __enter__(self) -> RunView:
         if self._scheduler is not None and self.is_live:
             self._live.start()
-            self._redraw_after(1 / REDRAWS, self._scheduler)  # what is over before that is drawn once
+            self._redraw_after(1 / REDRAWS, self._scheduler)
         else:
             self._lines = Lines(self._console.file)  # type: ignore[arg-type]
         return self
