@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import gc
-import json
 import logging
-import sys
 import threading
 import time
 from pathlib import Path
@@ -129,8 +127,3 @@ class _PoolWarnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.count += "pool is full" in record.getMessage()
-
-
-if __name__ == "__main__":
-    _, name, *given = sys.argv
-    print(json.dumps({"live": live, "waiting_id_bytes": waiting_id_bytes}[name](*given)))

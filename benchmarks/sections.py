@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from benchmarks import fleet, growth, in_memory, latency, loopback, page, view
+from benchmarks import fleet, growth, in_memory, latency, loopback, page, processes, view
 from benchmarks.corpus import MIXES
 from benchmarks.measuring import Sample, Spread, per_event, ratio, spread
 from benchmarks.processes import import_seconds, measured_alone
@@ -62,7 +62,7 @@ def _mark_in_memory(report: Report, samples: Mapping[str, Mapping[str, Sequence[
 def _mark_kept_memory(report: Report, plan: Plan) -> None:
     with in_memory.recorded_log("stream", max(plan.events, 50_000)) as path:
         ours, theirs = (
-            [float(measured_alone("kept_bytes", name, path)) for _ in range(3)]
+            [float(measured_alone(processes.kept_bytes, name, path)) for _ in range(3)]
             for name in (in_memory.OURS, "pydantic")
         )
     report.table(
@@ -125,7 +125,7 @@ def latency_table(plan: Plan, report: Report) -> None:
 def idle_table(plan: Plan, report: Report) -> None:
     """What streams cost that wait."""
     with serving() as server:
-        cost = measured_alone("idle", server, 300, plan.idle_seconds)
+        cost = measured_alone(processes.idle, server, 300, plan.idle_seconds)
     report.mark("memory of an idle stream", _point(cost["kib"]), "KiB")
     report.mark("CPU of 300 idle streams", _point(round(cost["cpu_percent"], 2)), "%")
 
@@ -142,13 +142,12 @@ def streams_table(plan: Plan, report: Report) -> None:
 
 def fleet_tables(plan: Plan, report: Report) -> None:
     """Live streams in one process, opened and let go of; what merging them costs."""
-    module = "benchmarks.fleet"
     with serving() as server:
         lives = [
-            measured_alone("live", server, count, plan.idle_seconds, module=module)
+            measured_alone(fleet.live, server, count, plan.idle_seconds)
             for count in ([1, 100] if plan.quick else [1, 10, 100, 1_000])
         ]
-        waiting = measured_alone("waiting_id_bytes", server, 20_000 if plan.quick else 200_000, module=module)
+        waiting = measured_alone(fleet.waiting_id_bytes, server, 20_000 if plan.quick else 200_000)
         count, total = 200, plan.loopback_events * 20
         samples = fleet.merging(server, count, total, plan.rounds)
     columns = {
@@ -199,7 +198,7 @@ def growth_table(plan: Plan, report: Report) -> None:
     events = 10_000
     while events <= plan.growth_events:
         with serving() as server:
-            cost = measured_alone("growth", server, events)
+            cost = measured_alone(processes.growth, server, events)
         rows.append((f"{events:,}", events / cost["cpu"], events / cost["wall"], cost["growth_mib"]))
         events *= 10
     report.table("Events through four operators", ("", "events/CPU s", "events/s", "memory growth MiB"), rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from uuid import UUID
 
 import msgspec
@@ -23,23 +22,21 @@ PLAIN = "run_events"
 EVENTS = 100_000
 """As many as the mark says."""
 ROUNDS = 9
-"""In each process. Each has its memory laid out in its own way, which moves the ratio by two in a hundred;
-more rounds in one process would not even that out.
-"""
+"""In each process. They differ by some hundredths, which more rounds in one of them would not even out."""
 
 
 def measure(server: str, mix: str, processes: int) -> dict[str, list[Sample]]:
     """Samples of a run that is followed by a subscriber that does nothing, and of one that is watched."""
     samples: dict[str, list[Sample]] = {PLAIN: [], OURS: []}
     for _ in range(processes):
-        answer = measured_alone("rounds", server, mix, module="benchmarks.view")
+        answer = measured_alone(in_one_process, server, mix)
         for name, more in msgspec.convert(answer, dict[str, list[Sample]]).items():
             samples[name] += more
     return samples
 
 
-def rounds(server: str, mix: str) -> dict[str, list[Sample]]:
-    """The samples of one process."""
+def in_one_process(server: str, mix: str) -> dict[str, list[Sample]]:
+    """Those of one process."""
     with RunsClient(api_key=loopback.KEY, base_url=f"{server}/{mix}/{EVENTS}/{32 * 1024}") as client:
         return side_by_side(
             {PLAIN: lambda: loopback.follow(client, drop), OURS: lambda: _watch(client)}, ROUNDS
@@ -55,8 +52,3 @@ def _watch(client: RunsClient) -> None:
             panel = view.panel(run_id)
             follow(view, {panel: run_events(run_id, client=client, on_lifecycle=panel.note)})
     assert panel.last_seq == EVENTS, f"{panel.last_seq} of {EVENTS} events came"
-
-
-if __name__ == "__main__":
-    _, name, *given = sys.argv
-    print(msgspec.json.encode({"rounds": rounds}[name](*given)).decode())
