@@ -28,7 +28,7 @@ KEEP = 240
 
 _AT_ONCE = 32
 """So many events are folded together: one that comes between pieces of text finds no fold in the processor's
-caches, and takes twice as long."""
+caches, and takes a third longer."""
 
 _ENDED: dict[str, str] = {
     RunStatus.SUCCEEDED: "succeeded",
