@@ -63,7 +63,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="under a minute: small inputs, few rounds")
     parser.add_argument("--only", choices=SECTIONS, action="append", help="this section; may be repeated")
-    parser.add_argument("--rounds", type=int, help="rounds of each comparison")
+    parser.add_argument("--rounds", type=_at_least_one, help="rounds of each comparison")
     parser.add_argument("--json", type=Path, default=Path("benchmarks.json"), help="where the figures go")
     asked = parser.parse_args()
     plan = QUICK if asked.quick else FULL
@@ -85,6 +85,12 @@ def main() -> int:
     }
     asked.json.write_bytes(msgspec.json.format(msgspec.json.encode(results.content(environment))))
     return int(any(_is_short(figure) for figure in results.figures))
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a whole number from 1 on")
+    return int(text)
 
 
 def _is_short(figure: Figure) -> bool:
