@@ -14,13 +14,16 @@ from uuid import UUID
 
 import pytest
 import yaml
+from reactivex import Observable
 
-from rxruns import RunsClient, block_on, ops, run_events
+from rxruns import RunsClient, block_on, ops, recorded_events, run_events
 from rxruns.cli import run
 from rxruns.cli._lines import line
 from rxruns.cli._panel import Panel
 from rxruns.devserver import DevServer, Faults, faults
 from rxruns.errors import TransportError
+from rxruns.events import RunEvent
+from rxruns.reader import OnInvalid
 from tests.observing import PLAN, run_of
 from tests.waiting import tool_call, tool_result, user_answer, user_ask, waiting
 
@@ -500,6 +503,29 @@ def test_a_log_of_several_runs_is_replayed(rxruns: Rxruns, service: DevServer, t
 
     assert 1 == code
     assert ["succeeded", "failed"] == [line.split()[2] for line in out.splitlines()[-2:]]
+
+
+@pytest.mark.parametrize(
+    ("flags", "speed"), [([], 1.0), (["--speed", "2.5"], 2.5), (["--speed", "inf"], None)]
+)
+def test_a_log_is_replayed_as_fast_as_is_asked_for(
+    rxruns: Rxruns,
+    service: DevServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    flags: list[str],
+    speed: float | None,
+) -> None:
+    log = recorded(service, tmp_path / "log", started(service))
+    asked = []
+
+    def at_once(log: Path, *, speed: float | None, on_invalid: OnInvalid) -> Observable[RunEvent]:
+        asked.append(speed)
+        return recorded_events(log, on_invalid=on_invalid)
+
+    monkeypatch.setattr("rxruns.cli._replay.recorded_events", at_once)
+
+    assert (0, [speed]) == (rxruns("replay", log, *flags).code, asked)
 
 
 def test_a_log_is_replayed_from_standard_input(service: DevServer, tmp_path: Path) -> None:
