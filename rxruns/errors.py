@@ -14,6 +14,7 @@
         StreamBackpressureError         a bounded queue overflowed
       RunFailedError                    a run failed or was canceled (``ops.raise_on_failure``)
       BudgetError                       a run cost more than allowed (``ops.budget``)
+      StoreError                        a store, log or database could not be used
 
 >>> issubclass(SequenceGapError, RunsError)
 True
@@ -24,11 +25,12 @@ All of them pickle, and none of them holds an API key or a token.
 from __future__ import annotations
 
 import copyreg
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from rxruns.costs import CostTotals
     from rxruns.events import RunCanceled, RunFailed
@@ -37,10 +39,12 @@ if TYPE_CHECKING:
 __all__ = [
     "APIError",
     "BudgetError",
+    "FieldError",
     "InvalidArgumentError",
     "RunFailedError",
     "RunsError",
     "SequenceGapError",
+    "StoreError",
     "StreamBackpressureError",
     "StreamContentTypeError",
     "StreamError",
@@ -75,6 +79,25 @@ class InvalidArgumentError(RunsError, ValueError):
         self.field = field
 
 
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One refused field of a request, an item of the wire's ``error.fields``.
+
+    >>> str(FieldError("input.city", "is required"))
+    'input.city: is required'
+
+    Attributes:
+        field: the name or path of the field, as the service sends it.
+        message: what is wrong with it.
+    """
+
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}"
+
+
 class APIError(RunsError):
     """The service answered with an error status, or with a body that is no valid answer.
 
@@ -83,7 +106,7 @@ class APIError(RunsError):
         code: the service's code, such as ``"NOT_FOUND"``, or None.
         message: the service's text.
         request_id: the service's id of the request, for its support.
-        fields: field name to message, as sent by the service.
+        fields: the refused fields of the request, in the service's order.
         retries: attempts beyond the first.
         raw_body: the body as text, cut to 4,096 characters.
         retry_after: seconds that the service asked to wait, or None.
@@ -96,7 +119,7 @@ class APIError(RunsError):
         status: int,
         code: str | None = None,
         request_id: str | None = None,
-        fields: Mapping[str, str] | None = None,
+        fields: Sequence[FieldError] = (),
         retries: int = 0,
         raw_body: str | None = None,
         retry_after: float | None = None,
@@ -106,7 +129,7 @@ class APIError(RunsError):
         self.status = status
         self.code = code
         self.request_id = request_id
-        self.fields: Mapping[str, str] = dict(fields or {})
+        self.fields: tuple[FieldError, ...] = tuple(fields)
         self.retries = retries
         self.raw_body = raw_body
         self.retry_after = retry_after
@@ -114,7 +137,7 @@ class APIError(RunsError):
     def __str__(self) -> str:
         code = f" {self.code}" if self.code else ""
         request = f" (request {self.request_id})" if self.request_id else ""
-        fields = "".join(f"; {name}: {text}" for name, text in self.fields.items())
+        fields = "".join(f"; {field}" for field in self.fields)
         return f"{self.status}{code}: {self.message}{fields}{request}"
 
     @property
@@ -331,3 +354,15 @@ class BudgetError(RunsError):
         super().__init__(message)
         self.totals = totals
         self.unpriced: tuple[tuple[str, str], ...] = tuple(unpriced)
+
+
+class StoreError(RunsError):
+    """A store, log or database could not be opened, read or written. ``__cause__`` is the reason.
+
+    Attributes:
+        path: the file that failed, or the address of the database without its password.
+    """
+
+    def __init__(self, message: str, *, path: str) -> None:
+        super().__init__(message)
+        self.path = path

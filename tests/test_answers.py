@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rxruns._transport import Credentials
 from rxruns._transport._answers import RequestMetrics, api_error, redirect_error, request_id_of
 from rxruns._transport._credentials import hide
-from rxruns.errors import APIError, InvalidArgumentError, TransportError, WorkflowValidationError
+from rxruns.errors import APIError, FieldError, InvalidArgumentError, TransportError, WorkflowValidationError
 from rxruns.models import WorkflowIssue
 
 
@@ -22,7 +22,11 @@ def error_of(body: object, status: int = 409, **headers: str) -> APIError:
     return api_error(status, {name.replace("_", "-"): value for name, value in headers.items()}, text)
 
 
-INNER = {"code": "VALIDATION_ERROR", "message": "no name", "fields": {"name": "is missing"}}
+INNER = {
+    "code": "VALIDATION_ERROR",
+    "message": "no name",
+    "fields": [{"field": "name", "message": "is missing"}],
+}
 
 
 @pytest.mark.parametrize("body", [{"error": INNER, "request_id": "req_1"}, {**INNER, "request_id": "req_1"}])
@@ -30,7 +34,7 @@ def test_both_forms_of_an_error_are_understood(body: object) -> None:
     error = error_of(body)
 
     assert (409, "VALIDATION_ERROR", "no name") == (error.status, error.code, error.message)
-    assert ({"name": "is missing"}, "req_1") == (error.fields, error.request_id)
+    assert ((FieldError("name", "is missing"),), "req_1") == (error.fields, error.request_id)
     assert error.raw_body == json.dumps(body)
     assert error.is_validation
 
@@ -85,9 +89,22 @@ def test_the_services_own_header_wins_over_the_common_one() -> None:
     assert request_id_of({}) is None
 
 
-def test_fields_that_are_no_text_are_shown_as_json() -> None:
-    assert {"a": '["x"]', "b": "y"} == error_of({"fields": {"a": ["x"], "b": "y"}}).fields
-    assert {} == error_of({"fields": ["x"]}).fields
+def test_fields_are_kept_in_the_order_sent() -> None:
+    sent = [{"field": "b", "message": "is blank"}, {"field": "a", "message": "is missing"}]
+    expected = (FieldError("b", "is blank"), FieldError("a", "is missing"))
+
+    assert expected == error_of({"fields": sent}).fields
+    assert expected == error_of({"error": {"code": "X", "message": "m", "fields": sent}}).fields
+    assert expected == error_of({"fields": {"b": "is blank", "a": "is missing"}}).fields
+    assert "409: m; b: is blank; a: is missing" == str(error_of({"message": "m", "fields": sent}))
+
+
+def test_odd_fields_are_kept_as_far_as_they_are_readable() -> None:
+    assert (FieldError("a", '["x"]'),) == error_of({"fields": {"a": ["x"]}}).fields
+    assert (FieldError("", "x"), FieldError("a", "")) == error_of(
+        {"fields": [{"message": "x"}, {"field": "a"}, "text", 1, None, {}]}
+    ).fields
+    assert () == error_of({"fields": "x"}).fields
 
 
 def test_a_400_with_issues_is_a_workflow_validation_error() -> None:

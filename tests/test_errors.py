@@ -15,10 +15,12 @@ from rxruns import errors
 from rxruns.errors import (
     APIError,
     BudgetError,
+    FieldError,
     InvalidArgumentError,
     RunFailedError,
     RunsError,
     SequenceGapError,
+    StoreError,
     StreamBackpressureError,
     StreamContentTypeError,
     StreamError,
@@ -45,7 +47,7 @@ ALL: list[RunsError] = [
         status=404,
         code="NOT_FOUND",
         request_id="req_1",
-        fields={"run_id": "unknown"},
+        fields=[FieldError("run_id", "unknown")],
         retries=2,
         raw_body="{}",
         retry_after=1.5,
@@ -61,6 +63,7 @@ ALL: list[RunsError] = [
     StreamBackpressureError("the queue is full", dropped=3, **PLACE),
     RunFailedError(FAILED),
     BudgetError("spent too much", totals={"usd": 3}, unpriced=[("openai", "gpt-5")]),  # type: ignore[arg-type]
+    StoreError("cursors.db: the disk is full", path="cursors.db"),
 ]
 
 SAID = [
@@ -78,10 +81,13 @@ SAID = [
     "the queue is full",
     f"run {RUN}: run_failed: it broke",
     "spent too much",
+    "cursors.db: the disk is full",
 ]
 
 classes = [
-    item for _, item in inspect.getmembers(errors, inspect.isclass) if item.__module__ == errors.__name__
+    item
+    for _, item in inspect.getmembers(errors, inspect.isclass)
+    if item.__module__ == errors.__name__ and issubclass(item, BaseException)
 ]
 
 
@@ -98,7 +104,7 @@ def drawn_tree() -> dict[str, str]:
 
 def test_the_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
     assert {item.__name__: item.__bases__[0].__name__ for item in classes} == drawn_tree()
-    assert set(errors.__all__) == set(drawn_tree())
+    assert set(errors.__all__) == {*drawn_tree(), "FieldError"}
 
 
 def test_every_error_is_a_runs_error_and_one_is_a_value_error() -> None:
@@ -151,7 +157,7 @@ class Mine(StreamError):
 
 def test_optional_attributes_have_defaults() -> None:
     api = APIError("x", status=500)
-    assert (None, None, {}, 0, None, None) == (
+    assert (None, None, (), 0, None, None) == (
         *(api.code, api.request_id, api.fields),
         *(api.retries, api.raw_body, api.retry_after),
     )
@@ -211,10 +217,10 @@ def test_a_missing_content_type_is_told_as_such() -> None:
 
 
 def test_what_was_passed_can_change_without_changing_the_error() -> None:
-    fields, pairs = {"a": "b"}, [("p", "m")]
+    fields, pairs = [FieldError("a", "b")], [("p", "m")]
     api, budget = APIError("x", status=1, fields=fields), BudgetError("x", totals=None, unpriced=pairs)  # type: ignore[arg-type]
-    fields["c"], pairs[:] = "d", []
-    assert ({"a": "b"}, (("p", "m"),)) == (api.fields, budget.unpriced)
+    fields[:], pairs[:] = [], []
+    assert ((FieldError("a", "b"),), (("p", "m"),)) == (api.fields, budget.unpriced)
 
 
 def test_every_public_error_has_a_docstring() -> None:

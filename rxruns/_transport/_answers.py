@@ -10,7 +10,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from rxruns._retry import retry_after_seconds
-from rxruns.errors import APIError, RunsError, WorkflowValidationError
+from rxruns.errors import APIError, FieldError, RunsError, WorkflowValidationError
 from rxruns.models import WorkflowIssue
 
 RAW_BODY = 4096
@@ -110,9 +110,20 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value.strip() else None
 
 
-def _fields(value: object) -> dict[str, str]:
-    fields = _object(value).items()
-    return {name: text if isinstance(text, str) else json.dumps(text) for name, text in fields}
+def _fields(value: object) -> tuple[FieldError, ...]:
+    """The refused fields, sent as a list of ``{"field", "message"}`` or a mapping of field to message."""
+    if isinstance(value, dict):
+        pairs = cast(dict[str, object], value).items()
+    else:
+        items = cast(list[object], value) if isinstance(value, list) else []
+        pairs = [(item.get("field"), item.get("message")) for item in map(_object, items) if item]
+    return tuple(FieldError(_text(field) or "", _as_text(message)) for field, message in pairs)
+
+
+def _as_text(value: object) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _issue(value: object) -> WorkflowIssue:
