@@ -113,7 +113,7 @@ def _text(value: object) -> str | None:
 def _fields(value: object) -> tuple[FieldError, ...]:
     """The refused fields, sent as a list of ``{"field", "message"}`` or a mapping of field to message."""
     if isinstance(value, dict):
-        pairs = cast(dict[str, object], value).items()
+        pairs: list[tuple[object, object]] = list(cast(dict[object, object], value).items())
     else:
         items = cast(list[object], value) if isinstance(value, list) else []
         pairs = [(item.get("field"), item.get("message")) for item in map(_object, items) if item]
