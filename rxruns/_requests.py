@@ -7,6 +7,7 @@ mutable argument are of no consequence.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any, TypedDict, TypeVar, cast
 from uuid import UUID, uuid4
@@ -17,6 +18,7 @@ from marshmallow.exceptions import SCHEMA
 
 from rxruns import schemas
 from rxruns._arguments import check_after_seq, check_flag, check_id, check_limit, filled
+from rxruns._display import visible
 from rxruns._transport import Answer
 from rxruns.errors import APIError, InvalidArgumentError
 from rxruns.models import (
@@ -116,9 +118,9 @@ def loaded(response: type[T], answer: Answer) -> T:
         problem, cause = f"it is no JSON: {error}", error
     except ma.ValidationError as error:
         problem, cause = ": ".join(_first_problem(cast(Any, error).messages)), error
-        error.data = error.valid_data = None  # the answer, which may quote a key
+    answer.redactor.clean(cause, keep=sys.exception())
     raise APIError(
-        f"the service's answer is no valid {response.__name__}: {problem}",
+        f"the service's answer is no valid {response.__name__}: {visible(answer.redactor.text(problem))}",
         status=answer.status,
         request_id=answer.request_id,
         raw_body=answer.excerpt,

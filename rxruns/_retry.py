@@ -109,11 +109,18 @@ def is_retryable(status: int) -> bool:
     return status in (408, 429) or 500 <= status <= 599
 
 
-def retry_after_seconds(text: str | None, now: datetime | None = None) -> float | None:
+def retry_after_seconds(text: str | None, date: str | None = None) -> float | None:
     """Seconds that a ``Retry-After`` header asks for; None if it is absent or neither number nor date.
+
+    Args:
+        text: the header.
+        date: the response's ``Date``, which a date is compared with: this machine's clock may be off.
+            Where there is none, the clock counts.
 
     >>> retry_after_seconds("2"), retry_after_seconds("soon")
     (2.0, None)
+    >>> retry_after_seconds("Sat, 28 Nov 2026 10:00:30 GMT", "Sat, 28 Nov 2026 10:00:00 GMT")
+    30.0
     """
     if text is None:
         return None
@@ -121,10 +128,17 @@ def retry_after_seconds(text: str | None, now: datetime | None = None) -> float 
     if text.isascii() and text.replace(".", "", 1).isdigit():
         wait = float(text)
         return wait if math.isfinite(wait) else None
+    when = _time_of(text)
+    if when is None:
+        return None
+    now = _time_of(date or "") or datetime.now(UTC)
+    return max(0.0, (when - now).total_seconds())
+
+
+def _time_of(text: str) -> datetime | None:
+    """The time that an HTTP date names; None for any other text."""
     try:
         when = parsedate_to_datetime(text)
-    except (ValueError, IndexError, TypeError):
+        return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+    except (ValueError, IndexError, TypeError, OverflowError):
         return None
-    if when.tzinfo is None:  # "-0000" is UTC without a word about the place
-        when = when.replace(tzinfo=UTC)
-    return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())

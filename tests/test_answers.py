@@ -11,15 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxruns._transport import Credentials
-from rxruns._transport._answers import RequestMetrics, api_error, redirect_error, request_id_of
-from rxruns._transport._credentials import hide
+from rxruns._transport._answers import RequestMetrics, api_error, request_id_of, status_error
+from rxruns._transport._credentials import redactor_of
+from rxruns._transport._redaction import Redactor
 from rxruns.errors import APIError, FieldError, InvalidArgumentError, TransportError, WorkflowValidationError
 from rxruns.models import WorkflowIssue
 
 
 def error_of(body: object, status: int = 409, **headers: str) -> APIError:
     text = body if isinstance(body, str) else json.dumps(body)
-    return api_error(status, {name.replace("_", "-"): value for name, value in headers.items()}, text)
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    return api_error(status, sent, text.encode("utf-8", "surrogatepass"), Redactor(()))
 
 
 INNER = {
@@ -138,11 +140,28 @@ def test_retry_after_is_kept() -> None:
     assert [30.0, None] == [error_of("", Retry_After=text).retry_after for text in ("30", "soon")]
 
 
-def test_a_redirect_without_a_target_is_an_error_too() -> None:
-    error = redirect_error(304, {"X-Request-Id": "req_1"})
+@pytest.mark.parametrize(
+    ("location", "place"),
+    [
+        ("http://elsewhere.example/runs?key=1", "elsewhere.example"),
+        ("//elsewhere.example:81", "elsewhere.example:81"),
+        ("http://name:password@elsewhere.example", "elsewhere.example"),
+        ("/login", "another path of the same host"),
+        ("../v2/runs", "another path of the same host"),
+        ("http://[::1", "another address"),
+        ("mailto:someone", "another address"),
+        ("http://else\x1bwhere", "else\u241bwhere"),
+    ],
+)
+def test_a_redirect_names_where_it_leads(location: str, place: str) -> None:
+    error = status_error(302, {"Location": location, "X-Request-Id": "req_1"})
 
-    assert (304, "req_1") == (error.status, error.request_id)
-    assert "another address" in error.message
+    assert (302, "req_1") == (error.status, error.request_id)
+    assert error.message.startswith(f"a redirect to {place} is not followed")
+
+
+def test_a_304_is_not_called_a_redirect() -> None:
+    assert "304: an unexpected status: Not Modified" == str(status_error(304, {}))
 
 
 def test_metrics_are_values() -> None:
@@ -201,6 +220,6 @@ def test_what_a_function_gives_is_checked_when_it_does() -> None:
 
 
 def test_secrets_that_come_back_are_hidden() -> None:
-    headers = Credentials("mr_sk_1", "abc").headers()
+    redactor = redactor_of(Credentials("mr_sk_1", "abc").headers())
 
-    assert "key [hidden], Bearer [hidden]" == hide("key mr_sk_1, Bearer abc", headers)
+    assert "key [hidden], Bearer [hidden]" == redactor.text("key mr_sk_1, Bearer abc")

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxruns._transport._chunked import Chunks, PromptResponse
+from rxruns._transport._chunked import Chunks
+from rxruns._transport._response import PromptResponse
 
 pieces = st.lists(st.binary(min_size=1, max_size=40), max_size=8)
 size_lines = st.sampled_from([b"%x\r\n", b"%X\r\n", b"00%x;name=value\r\n", b"%x \r\n", b"%x\n"])
@@ -60,7 +61,7 @@ def test_a_body_that_was_cut_has_not_ended(content: list[bytes], missing: int) -
 
 @pytest.mark.parametrize("size", [b"", b"-5", b"x", b"5x", b" ", b"\xff"])
 def test_a_size_that_is_none_is_an_error(size: bytes) -> None:
-    with pytest.raises(http.client.HTTPException, match="no size of a chunk"):
+    with pytest.raises(http.client.HTTPException, match="must be a hexadecimal number"):
         Chunks().feed(size + b"\r\nhello\r\n")
 
 

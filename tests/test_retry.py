@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import FrozenInstanceError
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -92,11 +93,32 @@ def test_a_wrong_value_is_named(policy: Any, field: str, value: object) -> None:
     ],
 )
 def test_retry_after_is_seconds_or_a_date(text: str | None, expected: float | None) -> None:
-    assert expected == retry_after_seconds(text, datetime(2026, 1, 2, tzinfo=UTC))
+    assert expected == retry_after_seconds(text, "Fri, 02 Jan 2026 00:00:00 GMT")
 
 
-def test_a_date_is_measured_from_now() -> None:
-    assert 0.0 == retry_after_seconds("Thu, 01 Jan 1970 00:00:00 GMT")
+def test_a_date_is_measured_from_the_clock_where_the_response_has_no_date() -> None:
+    later = format_datetime(datetime.now(UTC) + timedelta(days=3), usegmt=True)
+    for date in (None, "", "not a date", "Thu, 01 Jan 99999999999999999999 00:00:00 GMT"):
+        assert 0.0 == retry_after_seconds("Thu, 01 Jan 1970 00:00:00 GMT", date)
+        wait = retry_after_seconds(later, date)
+        assert wait is not None and 0 < wait - 2.9 * 86400 < 86400
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Fri, 02 Jan 20260000000000000000 00:01:00 GMT",
+        "Fri, 02 Jan 99999 00:01:00 GMT",
+        "Fri, 02 Jan 9999 23:59:59 -9999",
+        "Fri, 02 Jan 0001 00:00:00 +2359",
+        "Fri, 02 Jan 2026 00:01:00 +99999999999999999999",
+        "Fri, 02 Jan 2026 00:01:00 +2400",
+        *("-1", "nan", "inf", "1e308", "1e5", "0x10", "+5", "5 5", "\u0665", "9" * 5000, ""),
+    ],
+)
+def test_R36_a_hostile_retry_after_is_ignored(text: str) -> None:
+    wait = retry_after_seconds(text, "Fri, 02 Jan 2026 00:00:00 GMT")
+    assert wait is None or 0.0 <= wait < float("inf")
 
 
 @given(st.text(max_size=40))

@@ -366,7 +366,7 @@ def test_a_long_error_body_is_cut() -> None:
     [
         ("https://evil.example:8443/runs?token=abc", "evil.example:8443"),
         ("//user:secret@evil.example/x", "evil.example"),
-        ("/login?next=abc", "another address"),
+        ("/login?next=abc", "another path of the same host"),
         ("http://[", "another address"),
         ("http://evil.example\\@good.example/", None),
         ("\xe4\xf6", "another address"),

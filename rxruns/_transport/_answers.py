@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+from rxruns._display import visible
 from rxruns._retry import retry_after_seconds
+from rxruns._transport._redaction import Redactor
 from rxruns.errors import APIError, FieldError, RunsError, WorkflowValidationError
 from rxruns.models import WorkflowIssue
 
@@ -44,36 +46,45 @@ class RequestMetrics:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer with a 2xx status. `body` is unpacked; `excerpt` is its start, without secrets."""
+    """A whole answer with a 2xx status. `body` is unpacked, and may quote secrets."""
 
     status: int
     request_id: str | None
-    body: bytes
-    excerpt: str
+    body: bytes = field(repr=False)
+    redactor: Redactor
+
+    @property
+    def excerpt(self) -> str:
+        """The start of the body, without secrets."""
+        return excerpt_of(self.body, self.redactor)
+
+
+def excerpt_of(body: bytes, redactor: Redactor) -> str:
+    """The start of a body as text, without secrets: those that the cut would go through, too."""
+    return redactor.text(body[: 2 * RAW_BODY].decode("utf-8", "replace"))[:RAW_BODY]
 
 
 def request_id_of(headers: Mapping[str, str]) -> str | None:
     """The service's id of a request: ``X-ModelRelay-Request-Id``, else ``X-Request-Id``."""
-    return headers.get("X-ModelRelay-Request-Id") or headers.get("X-Request-Id") or None
+    found = headers.get("X-ModelRelay-Request-Id") or headers.get("X-Request-Id")
+    return visible(found) if found else None
 
 
-def redirect_error(status: int, headers: Mapping[str, str]) -> APIError:
-    """The error of a redirect: names the host that it leads to, and nothing else of the target."""
-    try:
-        host = urlsplit(headers.get("Location", "")).netloc.rpartition("@")[2]
-    except ValueError:
-        host = ""
-    return APIError(
-        f"a redirect to {host or 'another address'} is not followed, because the credentials would go there: "
-        "set base_url to the service's own address",
-        status=status,
-        request_id=request_id_of(headers),
-    )
+def status_error(status: int, headers: Mapping[str, str]) -> APIError:
+    """The error of a 3xx status: a redirect, of which it names the host and nothing else, or another."""
+    message = f"an unexpected status: {_phrase(status)}"
+    if "Location" in headers:
+        message = (
+            f"a redirect to {_place(headers['Location'])} is not followed, because the credentials would go "
+            "there: set base_url to the service's own address"
+        )
+    return APIError(message, status=status, request_id=request_id_of(headers))
 
 
-def api_error(status: int, headers: Mapping[str, str], body: str) -> APIError:
+def api_error(status: int, headers: Mapping[str, str], body: bytes, redactor: Redactor) -> APIError:
     """The error that a body describes, in any form that is known; a strange body is an error's text."""
-    outer = _object(_parsed(body))
+    text = body.decode("utf-8", "replace")
+    outer = _object(_parsed(text, redactor))
     inner = _object(outer.get("error")) or outer
     sent_status = inner.get("status")
     options: dict[str, Any] = {
@@ -81,8 +92,8 @@ def api_error(status: int, headers: Mapping[str, str], body: str) -> APIError:
         "code": _text(inner.get("code")) or _text(outer.get("code")),
         "request_id": _text(outer.get("request_id")) or request_id_of(headers),
         "fields": _fields(inner.get("fields")),
-        "raw_body": body[:RAW_BODY],
-        "retry_after": retry_after_seconds(headers.get("Retry-After")),
+        "raw_body": excerpt_of(body, redactor),
+        "retry_after": retry_after_seconds(headers.get("Retry-After"), headers.get("Date")),
     }
     issues: Any = outer.get("issues") or inner.get("issues")
     message = _text(inner.get("message")) or _text(outer.get("message")) or _text(outer.get("error"))
@@ -92,12 +103,37 @@ def api_error(status: int, headers: Mapping[str, str], body: str) -> APIError:
             issues=[_issue(issue) for issue in cast(list[object], issues)],
             **options,
         )
-    return APIError(message or ("" if outer else _excerpt(body)) or _phrase(status), **options)
+    return APIError(message or ("" if outer else _excerpt(text, redactor)) or _phrase(status), **options)
 
 
-def _parsed(body: str) -> Any:
+def _shown(value: object, redactor: Redactor) -> Any:
+    """A parsed body without secrets and without characters that a log or a terminal would obey."""
+    match value:
+        case str():
+            return visible(redactor.text(value))
+        case dict():
+            pairs = cast(dict[str, Any], value).items()
+            return {_shown(name, redactor): _shown(item, redactor) for name, item in pairs}
+        case list():
+            return [_shown(item, redactor) for item in cast(list[object], value)]
+        case _:
+            return value
+
+
+def _place(location: str) -> str:
+    """Where a redirect leads, as far as it is safe to show."""
     try:
-        return json.loads(body)
+        host = urlsplit(location).netloc.rpartition("@")[2]
+    except ValueError:
+        return "another address"
+    if host:
+        return visible(host)
+    return "another path of the same host" if location.startswith(("/", "?", ".")) else "another address"
+
+
+def _parsed(body: str, redactor: Redactor) -> Any:
+    try:
+        return _shown(json.loads(body), redactor)
     except (ValueError, RecursionError):
         return None
 
@@ -113,7 +149,7 @@ def _text(value: object) -> str | None:
 def _fields(value: object) -> tuple[FieldError, ...]:
     """The refused fields, sent as a list of ``{"field", "message"}`` or a mapping of field to message."""
     if isinstance(value, dict):
-        pairs: list[tuple[object, object]] = list(cast(dict[object, object], value).items())
+        pairs: list[tuple[object, object]] = [*value.items()]
     else:
         items = cast(list[object], value) if isinstance(value, list) else []
         pairs = [(item.get("field"), item.get("message")) for item in map(_object, items) if item]
@@ -135,8 +171,8 @@ def _issue(value: object) -> WorkflowIssue:
     )
 
 
-def _excerpt(body: str) -> str:
-    return " ".join(body[: 4 * _MESSAGE].split())[:_MESSAGE]
+def _excerpt(body: str, redactor: Redactor) -> str:
+    return visible(" ".join(redactor.text(body[: 4 * _MESSAGE]).split())[:_MESSAGE])
 
 
 def _phrase(status: int) -> str:

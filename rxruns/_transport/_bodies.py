@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import requests
+from urllib3 import HTTPResponse
 
 from rxruns._transport._cancellation import Cancellation
 from rxruns._transport._exchange import FOREIGN, Exchange
+from rxruns._transport._redaction import Redactor
 
 _PIECE = 64 * 2**10
 
@@ -19,12 +21,14 @@ class OpenStream:
         status: HTTP status, 2xx.
         headers: by name, in any case.
         request_id: the service's id of the request.
+        redactor: removes the request's secrets from what the service sends.
     """
 
     def __init__(self, response: requests.Response, exchange: Exchange) -> None:
         self.status: int = response.status_code
         self.headers: Mapping[str, str] = response.headers
         self.request_id: str | None = exchange.request_id
+        self.redactor: Redactor = exchange.redactor
         self._response = response
         self._exchange = exchange
 
@@ -41,10 +45,12 @@ class OpenStream:
                 cancellation.check()
                 yield piece
             cancellation.check()  # a body that was shut down can look like one that ended
+            return
         except FOREIGN as error:
-            raise self._exchange.fault(error) from error
+            foreign = error
         finally:
             self.close()
+        raise self._exchange.fault(foreign) from foreign
 
     def close(self) -> None:
         """Let go of the connection: kept for the next request if the body was read to its end, or closed."""
@@ -73,6 +79,13 @@ def read_bounded(response: requests.Response, cancellation: Cancellation, limit:
         body += piece
     cancellation.check()
     return bytes(body)
+
+
+def unsupported_encoding(response: requests.Response) -> str | None:
+    """The ``Content-Encoding`` of a body, where urllib3 can't unpack it."""
+    sent: str = response.headers.get("Content-Encoding", "")
+    known = ("", "identity", *HTTPResponse.CONTENT_DECODERS)
+    return None if all(name.strip().lower() in known for name in sent.split(",")) else sent
 
 
 def _pieces(response: requests.Response) -> Iterator[bytes]:

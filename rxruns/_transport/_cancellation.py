@@ -12,7 +12,9 @@ it, free-threaded builds nothing more: all state changes under the lock.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
+import ssl
 import threading
 from typing import Protocol
 
@@ -48,6 +50,7 @@ class Cancellation:
         self._event = threading.Event()
         self._socket: socket.socket | None = None
         self._hold: Hold | None = None
+        self._process = os.getpid()
 
     def cancel(self) -> None:
         """Stop. From any thread, at any time, any number of times; never waits for the network."""
@@ -86,7 +89,12 @@ class Cancellation:
             hold.close()
 
     def _shut_down(self) -> None:
-        if self._socket is not None:
-            with contextlib.suppress(OSError):  # the other side may have closed it
+        sock = self._socket
+        if sock is None or self._process != os.getpid():  # a forked child leaves its parent's alone
+            return
+        with contextlib.suppress(OSError):  # the other side may have closed it
+            if isinstance(sock, ssl.SSLSocket):
                 # The base class's own: SSLSocket's would first drop the TLS state that a reader uses.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            else:
+                sock.shutdown(socket.SHUT_RDWR)

@@ -76,31 +76,6 @@ class Chunks:
         except ValueError:
             size = -1
         if size < 0:
-            raise http.client.HTTPException(f"{line[:40]!r} is no size of a chunk")
+            raise http.client.HTTPException("the size of a chunk must be a hexadecimal number")
         self._in_trailer = size == 0
         self._left = size + 2 if size else 0
-
-
-class PromptResponse(http.client.HTTPResponse):
-    """An answer whose :meth:`read1` gives all the chunks that came. Its other reads do not go on there."""
-
-    _chunks: Chunks | None = None
-
-    def read1(self, n: int = -1) -> bytes:
-        """Content, as soon as there is some; none at the end.
-
-        Raises:
-            http.client.IncompleteRead: the connection ended before the body did.
-        """
-        if not self.chunked or self.fp is None:  # pyright: ignore[reportUnnecessaryComparison]
-            return super().read1(n)
-        chunks = self._chunks = self._chunks or Chunks()
-        content = b""
-        while not content and not chunks.ended:
-            received = self.fp.read1(n)
-            if not received:
-                raise http.client.IncompleteRead(b"")
-            content = chunks.feed(received)
-        if chunks.ended:
-            self.close()
-        return content

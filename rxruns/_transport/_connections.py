@@ -2,30 +2,32 @@
 
 A new socket is noted as soon as TCP is connected, and a kept one before it is used again. It is let go of
 before the connection returns to the pool, where another request may take it.
+
+A forked child closes its copies of all these sockets at once: two processes that read from one connection
+would get each other's answers.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+import weakref
+from collections.abc import Generator
 from contextvars import ContextVar
-from typing import Any, cast
+from typing import Any
 
-import requests
-from requests.adapters import HTTPAdapter
-from requests.utils import prepend_scheme_if_needed, select_proxy  # pyright: ignore[reportUnknownVariableType]
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from rxruns._transport._cancellation import Cancellation
-from rxruns._transport._chunked import PromptResponse
 from rxruns._transport._exchange import Exchange
+from rxruns._transport._response import PromptResponse
 
 _current: ContextVar[Exchange | None] = ContextVar("rxruns_exchange", default=None)
 
 
-@contextmanager
+@contextlib.contextmanager
 def used_for(exchange: Exchange) -> Generator[None, None, None]:
     """Connections that this thread uses inside are used for this exchange."""
     token = _current.set(exchange)
@@ -39,11 +41,28 @@ def _note(cancellation: Cancellation, sock: socket.socket) -> None:
     cancellation.note(sock, sock.makefile("rb", buffering=0))  # which keeps the socket open
 
 
-class _NotingConnection(HTTPConnection):
+_PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+"""Where the system has these options: a dead peer is noticed after two minutes of silence."""
+
+
+def _probe_when_silent(sock: socket.socket) -> None:
+    """Let TCP notice that the other side is gone, also where a stream has no idle timeout."""
+    with contextlib.suppress(OSError):  # it may be no TCP socket
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _PROBES.items():
+            if hasattr(socket, name):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+class NotingConnection(HTTPConnection):
     """Notes its socket with the cancellation of the request that it is used for."""
 
     response_class = PromptResponse
     cancellation: Cancellation | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        _connections.add(self)
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"  # as errors of urllib3 quote it
@@ -53,17 +72,28 @@ class _NotingConnection(HTTPConnection):
         if exchange is None:
             return super()._new_conn()
         exchange.ask.cancellation.check()
-        sock = super()._new_conn()
+        sock = self.connect_socket()
         try:
-            self._note_new(sock, exchange)
+            self.note_connected(sock)
         except BaseException:
             sock.close()
             raise
+        exchange.connected = not isinstance(self, HTTPSConnection)  # which still has its handshake to do
         return sock
 
-    def _note_new(self, sock: socket.socket, exchange: Exchange) -> None:
-        _note(exchange.ask.cancellation, sock)
-        exchange.connected = True
+    def connect_socket(self) -> socket.socket:
+        """A socket that is connected to the service, or to an HTTP proxy."""
+        return super()._new_conn()
+
+    def note_connected(self, sock: socket.socket) -> None:
+        """Note a socket as soon as TCP is connected."""
+        _probe_when_silent(sock)
+        if (exchange := _current.get()) is not None:
+            self.note_new(sock, exchange.ask.cancellation)
+
+    def note_new(self, sock: socket.socket, cancellation: Cancellation) -> None:
+        """Note a socket that was not used yet."""
+        _note(cancellation, sock)
 
     def request(self, *args: Any, **options: Any) -> None:
         """Note the socket of a connection that is there already, then send."""
@@ -77,64 +107,48 @@ class _NotingConnection(HTTPConnection):
         super().request(*args, **options)
 
 
-class _NotingTLSConnection(_NotingConnection, HTTPSConnection):
-    def _note_new(self, sock: socket.socket, exchange: Exchange) -> None:
-        # The handshake detaches this socket object: a duplicate stands in until request() notes the new one.
-        duplicate = sock.dup()
-        exchange.ask.cancellation.note(duplicate, duplicate)
+class NotingTLSConnection(NotingConnection, HTTPSConnection):
+    """The same, encrypted."""
 
-
-def _let_go(connection: object) -> None:
-    """Before another request may use a connection, it must not be noted for this one any more."""
-    if isinstance(connection, _NotingConnection) and connection.cancellation is not None:
-        connection.cancellation.release()
-        connection.cancellation = None
+    def note_new(self, sock: socket.socket, cancellation: Cancellation) -> None:
+        """Note a duplicate, since the handshake detaches this object; `request` notes the one after it."""
+        duplicate = socket.socket(sock.family, sock.type, sock.proto, os.dup(sock.fileno()))
+        cancellation.note(duplicate, duplicate)
 
 
 class _NotingPool(HTTPConnectionPool):
-    ConnectionCls = _NotingConnection  # pyright: ignore[reportAssignmentType] -- urllib3's own does not fit
+    """Before another request may use a connection, it must not be noted for this one any more."""
 
     def _put_conn(self, conn: Any) -> None:
-        _let_go(conn)
+        cancellation: Cancellation | None = getattr(conn, "cancellation", None)
+        if cancellation is not None:
+            cancellation.release()
+            conn.cancellation = None
         super()._put_conn(conn)
 
 
-class _NotingTLSPool(HTTPSConnectionPool):
-    ConnectionCls = _NotingTLSConnection  # pyright: ignore[reportAssignmentType]
+class NotingHTTPPool(_NotingPool):
+    """Connections without encryption."""
 
-    def _put_conn(self, conn: Any) -> None:
-        _let_go(conn)
-        super()._put_conn(conn)
+    ConnectionCls = NotingConnection  # pyright: ignore[reportAssignmentType] -- urllib3's own does not fit
 
 
-_STOCK_POOLS = {"http": HTTPConnectionPool, "https": HTTPSConnectionPool}
-_NOTING_POOLS = {"http": _NotingPool, "https": _NotingTLSPool}
+class NotingHTTPSPool(_NotingPool, HTTPSConnectionPool):
+    """Encrypted connections."""
+
+    ConnectionCls = NotingTLSConnection  # pyright: ignore[reportAssignmentType]
 
 
-def note_sockets_of(session: requests.Session, url: str, proxies: Any) -> None:
-    """Make the adapter for `url` use our connections, unless its pools are somebody's own."""
-    adapter = session.get_adapter(url)
-    if not isinstance(adapter, HTTPAdapter):
-        return
-    managers = [adapter.poolmanager]
-    if proxy := select_proxy(url, proxies):
-        with_scheme = cast(Callable[[str, str], str], prepend_scheme_if_needed)
-        managers.append(adapter.proxy_manager_for(with_scheme(proxy, "http")))
-    for manager in managers:
-        if manager.pool_classes_by_scheme == _STOCK_POOLS:
-            manager.pool_classes_by_scheme = _NOTING_POOLS
-            manager.clear()  # the idle connections of the pools that it made before
+_connections: weakref.WeakSet[NotingConnection] = weakref.WeakSet()
 
 
-def close_idle(session: requests.Session) -> None:
-    """Close a session and its idle connections now.
+def _close_inherited() -> None:
+    """In a forked child: close the copies of the parent's sockets, without a word to the other side."""
+    for connection in list(_connections):
+        if isinstance(connection.sock, socket.socket) and connection.sock.fileno() >= 0:
+            os.close(connection.sock.detach())
+    _connections.clear()
 
-    urllib3 by itself closes them when a pool is collected as garbage, which an error's traceback puts off.
-    """
-    for adapter in session.adapters.values():
-        if isinstance(adapter, HTTPAdapter):
-            for manager in (adapter.poolmanager, *adapter.proxy_manager.values()):
-                for key in manager.pools.keys():  # noqa: SIM118  (it can not be iterated itself)
-                    if (pool := manager.pools.get(key)) is not None:
-                        pool.close()
-    session.close()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_inherited)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from rxruns._transport._redaction import HIDDEN, Redactor
 from rxruns.errors import InvalidArgumentError
 
 Secret = str | Callable[[], str] | None
@@ -11,7 +12,6 @@ Secret = str | Callable[[], str] | None
 KEY_HEADER = "X-ModelRelay-Api-Key"
 TOKEN_HEADER = "Authorization"
 KEY_PREFIX = "mr_sk_"
-HIDDEN = "[hidden]"
 
 
 class Credentials:
@@ -48,16 +48,19 @@ class Credentials:
 
     def headers(self) -> dict[str, str]:
         """The headers of one attempt. What a function of the caller's raises passes through."""
-        key = self._api_key() if callable(self._api_key) else self._api_key
-        token = self._access_token() if callable(self._access_token) else self._access_token
-        return _key_header(key) | _token_header(token)
+        try:
+            return _key_header(_asked(self._api_key)) | _token_header(_asked(self._access_token))
+        except InvalidArgumentError as error:
+            raise error.with_traceback(None) from None  # its frames hold the secret
 
 
-def hide(text: str, headers: Mapping[str, str]) -> str:
-    """The text without the secrets of these headers, which a service may have sent back."""
-    for value in headers.values():
-        text = text.replace(value.removeprefix("Bearer "), HIDDEN)
-    return text
+def redactor_of(headers: Mapping[str, str]) -> Redactor:
+    """What removes the secrets of these headers from all that a service may send back."""
+    return Redactor(value.removeprefix("Bearer ") for value in headers.values())
+
+
+def _asked(secret: Secret) -> object:
+    return secret() if callable(secret) else secret
 
 
 def _key_header(key: object) -> dict[str, str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import ssl
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,9 +13,11 @@ from typing import Literal
 import requests
 import urllib3
 
+from rxruns._display import visible
 from rxruns._retry import RETRY_AFTER_LIMIT, RetryPolicy, is_retryable
 from rxruns._transport._cancellation import Cancellation
-from rxruns._transport._credentials import hide
+from rxruns._transport._redaction import Redactor
+from rxruns._transport._response import UnsupportedFraming
 from rxruns.errors import APIError, TransportError
 
 FOREIGN = (
@@ -66,23 +70,22 @@ class Exchange:
     connected: bool = False
     status: int | None = None
     request_id: str | None = None
-    secrets: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    redactor: Redactor = Redactor(())
 
     def begin(self) -> None:
         self.attempts += 1
         self.connected, self.status, self.request_id = False, None, None
 
-    def shown(self, body: bytes) -> str:
-        """A body as text that may be shown."""
-        return hide(body.decode("utf-8", "replace"), self.secrets)
-
     def fault(self, error: Exception) -> TransportError:
-        """Our error for a foreign one; `Cancelled` is raised where that is the reason."""
+        """Our error for a foreign one, to be raised from it outside the handler that caught it.
+
+        Raises:
+            Cancelled: that is the reason.
+        """
         self.ask.cancellation.check()
-        _forget_request(error)
-        return TransportError(
-            hide(f"{self.ask}: {_reason(error)}", self.secrets), kind=_kind(error, connected=self.connected)
-        )
+        kind = _kind(error, connected=self.connected)
+        self.redactor.clean(error, keep=sys.exception())
+        return TransportError(visible(f"{self.ask}: {_reason(error)}"), kind=kind)
 
 
 def _is_passing(error: APIError | TransportError) -> bool:
@@ -99,18 +102,28 @@ def _kind(error: Exception, *, connected: bool) -> Literal["timeout", "connect",
         return "other"
     if isinstance(error, ValueError):  # an address that can not be used
         return "other"
+    if _is_lasting(error, _innermost(error)):
+        return "other"
     return "request" if connected else "connect"
 
 
-def _forget_request(error: Exception) -> None:
-    """Take from an exception of requests what it was sent with: who prints or pickles causes shows no key."""
-    if isinstance(error, requests.RequestException):
-        error.request = error.response = None
+def _is_lasting(error: Exception, innermost: BaseException) -> bool:
+    """Whether no further attempt can do better: it fails before, or whatever, the service answers."""
+    if type(error) is OSError and error.errno is None:  # requests' own: certificates that it can't find
+        return True
+    if isinstance(innermost, ssl.SSLError) and innermost.library == "X509":  # ... or read
+        return True
+    return isinstance(innermost, UnsupportedFraming)
 
 
-def _reason(error: BaseException) -> str:
-    """The innermost of the exceptions that they wrap into each other."""
+def _innermost(error: BaseException) -> BaseException:
+    """The innermost of the exceptions that requests and urllib3 wrap into each other."""
     inner = getattr(error, "reason", None)
     if not isinstance(inner, BaseException):
         inner = next((wrapped for wrapped in error.args if isinstance(wrapped, BaseException)), None)
-    return f"{type(error).__name__}: {error}" if inner is None else _reason(inner)
+    return error if inner is None else _innermost(inner)
+
+
+def _reason(error: BaseException) -> str:
+    inner = _innermost(error)
+    return f"{type(inner).__name__}: {inner}"

@@ -9,22 +9,16 @@ from typing import TypeVar
 from urllib.parse import urlencode
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
-from rxruns._transport._answers import (
-    RAW_BODY,
-    Answer,
-    RequestMetrics,
-    api_error,
-    redirect_error,
-    request_id_of,
-)
-from rxruns._transport._bodies import OpenStream, closing, read_bounded
+from rxruns._display import visible
+from rxruns._transport._answers import Answer, RequestMetrics, api_error, request_id_of, status_error
+from rxruns._transport._bodies import OpenStream, closing, read_bounded, unsupported_encoding
 from rxruns._transport._cancellation import Cancelled
-from rxruns._transport._connections import close_idle, note_sockets_of, used_for
-from rxruns._transport._credentials import Credentials, hide
+from rxruns._transport._connections import used_for
+from rxruns._transport._credentials import Credentials, redactor_of
 from rxruns._transport._exchange import FOREIGN, Ask, Exchange
+from rxruns._transport._sessions import close_idle, new_session, note_sockets_of, renew_in_children
 from rxruns.errors import APIError, RunsError, TransportError
 
 Session = requests.Session
@@ -33,7 +27,6 @@ MAX_BODY = 64 * 2**20
 """Bytes of an answer that is no stream, unpacked: a small gzip must not fill the memory."""
 
 _MAX_ERROR_BODY = 64 * 2**10
-_POOL = 1000
 
 logger = logging.getLogger("rxruns")
 T = TypeVar("T")
@@ -67,7 +60,8 @@ class Transport:
         self._connect_timeout = connect_timeout
         self._on_request = on_request
         self._owns_session = session is None
-        self._session = _new_session() if session is None else session
+        self._session = new_session() if session is None else session
+        renew_in_children(self._session)
 
     def close(self) -> None:
         """Close idle connections, unless the session is the caller's own."""
@@ -88,7 +82,7 @@ class Transport:
                 body = read_bounded(response, ask.cancellation, MAX_BODY)
             if len(body) > MAX_BODY:
                 raise TransportError(f"{ask}: the answer is larger than {MAX_BODY:,} bytes", kind="other")
-            return Answer(response.status_code, exchange.request_id, body, exchange.shown(body[:RAW_BODY]))
+            return Answer(response.status_code, exchange.request_id, body, exchange.redactor)
 
         return self._perform(ask, read)
 
@@ -107,7 +101,8 @@ class Transport:
         except (APIError, TransportError) as error:
             error.retries = exchange.attempts - 1
             self._report(exchange, error)
-            raise
+            # Without frames, which keep what was sent and received.
+            raise error.with_traceback(None) from error.__cause__
         self._report(exchange, None)
         return result
 
@@ -130,9 +125,10 @@ class Transport:
     def _attempt(self, exchange: Exchange, consume: Callable[[requests.Response, Exchange], T]) -> T:
         """One attempt. The socket is let go of on every way out, unless `consume` took the response over."""
         exchange.ask.cancellation.check()
-        exchange.secrets = self._credentials.headers()
+        secrets = self._credentials.headers()
+        exchange.redactor = redactor_of(secrets)
         try:
-            response = self._send(exchange)
+            response = self._send(exchange, secrets)
             logger.debug(
                 "%s: attempt %d: status %s, request %s",
                 exchange.ask,
@@ -142,15 +138,17 @@ class Transport:
             )
             if not response.ok:
                 raise _refusal(response, exchange)
+            _check_encoding(response, exchange)
             return consume(response, exchange)
         except FOREIGN as error:
-            exchange.ask.cancellation.release()
-            raise exchange.fault(error) from error
+            foreign = error
         except BaseException:
             exchange.ask.cancellation.release()
             raise
+        exchange.ask.cancellation.release()
+        raise exchange.fault(foreign) from foreign
 
-    def _send(self, exchange: Exchange) -> requests.Response:
+    def _send(self, exchange: Exchange, secrets: Mapping[str, str]) -> requests.Response:
         ask, session = exchange.ask, self._session
         prepared = session.prepare_request(
             requests.Request(
@@ -159,7 +157,7 @@ class Transport:
                 headers={**self._headers, **ask.headers},
                 params=urlencode(ask.params, safe=","),
                 data=ask.body,
-                auth=_Auth(exchange.secrets),
+                auth=_Auth(secrets),
             )
         )
         url = prepared.url or self._base_url
@@ -168,7 +166,7 @@ class Transport:
         settings = session.merge_environment_settings(url, {}, True, verify, None)
         note_sockets_of(session, url, settings["proxies"])
         # A hook, because requests would read the body of a redirect, and parse its target.
-        prepared.hooks["response"].append(_refuse_redirect(exchange))
+        prepared.hooks["response"].append(_check_status(exchange))
         timeout = (self._connect_timeout, ask.read_timeout)
         with used_for(exchange):
             return session.send(prepared, timeout=timeout, allow_redirects=False, **settings)
@@ -202,24 +200,30 @@ class _Auth(AuthBase):
         return prepared
 
 
-def _new_session() -> requests.Session:
-    session = requests.Session()
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(pool_maxsize=_POOL))  # each open stream holds a connection
-    return session
-
-
-def _refuse_redirect(exchange: Exchange) -> Callable[..., None]:
+def _check_status(exchange: Exchange) -> Callable[..., None]:
     def check(response: requests.Response, **options: object) -> None:
         for name, value in response.headers.items():
-            response.headers[name] = hide(value, exchange.secrets)  # some proxies quote the request
-        exchange.status = response.status_code
+            response.headers[name] = exchange.redactor.text(value)  # some proxies quote the request
+        exchange.status = status = response.status_code
         exchange.request_id = request_id_of(response.headers)
-        if 300 <= response.status_code < 400:
+        if status < 200:
             response.close()
-            raise redirect_error(response.status_code, response.headers)
+            raise TransportError(f"{exchange.ask}: an unexpected status {status} in the place of an answer")
+        if 300 <= status < 400:
+            response.close()
+            raise status_error(status, response.headers)
 
     return check
+
+
+def _check_encoding(response: requests.Response, exchange: Exchange) -> None:
+    """Raise an error for a body that can't be unpacked."""
+    if encoding := unsupported_encoding(response):
+        response.close()
+        raise TransportError(
+            f"{exchange.ask}: the response's Content-Encoding must be one that was asked for, "
+            f"got {visible(encoding)!r}; is there a proxy that compresses?"
+        )
 
 
 def _refusal(response: requests.Response, exchange: Exchange) -> APIError:
@@ -227,10 +231,14 @@ def _refusal(response: requests.Response, exchange: Exchange) -> APIError:
     cancellation = exchange.ask.cancellation
     with closing(response, cancellation):
         try:
-            body = read_bounded(response, cancellation, _MAX_ERROR_BODY)
+            body = (
+                b""
+                if unsupported_encoding(response)
+                else read_bounded(response, cancellation, _MAX_ERROR_BODY)
+            )
         except FOREIGN:
             cancellation.check()
             body = b""
-    error = api_error(response.status_code, response.headers, exchange.shown(body[:_MAX_ERROR_BODY]))
+    error = api_error(response.status_code, response.headers, body[:_MAX_ERROR_BODY], exchange.redactor)
     exchange.request_id = error.request_id
     return error

@@ -1,0 +1,104 @@
+"""Remove secrets from what a service may echo: from text in any spelling, and from exceptions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, cast
+
+HIDDEN = "[hidden]"
+
+_NAMED = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"}
+_HELD_BODIES = ("data", "valid_data", "partial", "doc", "unparsed_data")
+"""Attributes of exceptions that hold what was being read: marshmallow's, http.client's, json's, urllib3's."""
+
+
+class Redactor:
+    """Replaces secrets by ``[hidden]``, also where they are JSON-escaped, URL-encoded or HTML-escaped.
+
+    Args:
+        secrets: of printable ASCII.
+
+    >>> Redactor(["mr_sk_a/b+"]).text(r"plain mr_sk_a/b+, JSON mr_sk_a\\/b\\u002B, URL mr_sk_a%2Fb%2b")
+    'plain [hidden], JSON [hidden], URL [hidden]'
+    """
+
+    __slots__ = ("_pattern",)
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        spelled = ["".join(map(_spellings, secret)) for secret in secrets if secret]
+        self._pattern = re.compile("|".join(spelled)) if spelled else None
+
+    def __repr__(self) -> str:
+        return f"Redactor({HIDDEN})"
+
+    def text(self, text: str) -> str:
+        """The text without secrets."""
+        return text if self._pattern is None else self._pattern.sub(HIDDEN, text)
+
+    def clean(self, error: BaseException, *, keep: BaseException | None = None) -> None:
+        """Take secrets and frames from an exception, and from all that it was raised from, in place.
+
+        A frame keeps the values of its variables, and tools such as pytest and rich print them.
+
+        Args:
+            keep: the caller's own exception, which was being handled meanwhile. It stays as it is.
+        """
+        seen: list[BaseException] = [] if keep is None else [keep]
+        pending = [error]
+        while pending:
+            current = pending.pop()
+            if any(current is other for other in seen):
+                continue
+            seen.append(current)
+            current.__traceback__ = None
+            current.args = tuple(self._value(value, pending) for value in current.args)
+            for name, value in list(vars(current).items()):
+                held = name in _HELD_BODIES
+                setattr(current, name, _empty(value) if held else self._value(value, pending))
+            if isinstance(current, UnicodeDecodeError):
+                current.object = b""
+            pending += [cause for cause in (current.__cause__, current.__context__) if cause is not None]
+
+    def _value(self, value: object, pending: list[BaseException]) -> Any:
+        """A value that an exception holds; what may hold anything, such as a request, becomes None."""
+        match value:
+            case None | bool() | int() | float():
+                return value
+            case str():
+                return self.text(value)
+            case bytes():
+                return self.text(value.decode("latin-1")).encode("latin-1")
+            case BaseException():
+                pending.append(value)
+                return value
+            case list() | tuple():
+                items = cast("list[object] | tuple[object, ...]", value)
+                return type(items)(self._value(item, pending) for item in items) if _is_plain(items) else None
+            case dict():
+                pairs = cast(dict[object, object], value).items()
+                return {self._value(name, pending): self._value(item, pending) for name, item in pairs}
+            case _:
+                return None
+
+
+def _empty(value: object) -> object:
+    """What stands for a body: of its type, because exceptions measure it when they are shown."""
+    if isinstance(value, str | bytes):
+        return type(value)()
+    return value if isinstance(value, int) else None
+
+
+def _is_plain(items: object) -> bool:
+    return type(items) in (list, tuple)
+
+
+def _spellings(char: str) -> str:
+    """A pattern of all the ways in which JSON, URLs, HTML and Python's ``repr`` write a character."""
+    code = f"{ord(char):02x}"
+    digits = "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in code)
+    named = f"|&{_NAMED[char]};" if char in _NAMED else ""
+    return (
+        rf"(?:\\{{0,4}}{re.escape(char)}|\\{{1,4}}(?:u00|x){digits}|%(?:25){{0,3}}{digits}"
+        rf"|&#(?:0*{ord(char)}|[xX]0*{digits});{named})"
+    )
