@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import accumulate
 from typing import Any, Union, cast
+from uuid import UUID
 
 import marshmallow as ma
 import msgspec
 from marshmallow import exceptions
 
-from rxruns.errors import EXCERPT
+from rxruns._display import visible
+from rxruns.errors import EXCERPT, StreamProtocolError
 from rxruns.events import KNOWN_EVENTS, NodeOutput, RunCompleted, RunEvent, UnknownEvent
 from rxruns.schemas import RunEventSchema
 
@@ -29,6 +31,7 @@ __all__ = [
     "decode_known",
     "encode_event",
     "excerpt",
+    "refusal",
     "refuse_deep_nesting",
     "refuse_included",
 ]
@@ -106,6 +109,27 @@ def encode_event(event: RunEvent) -> bytes:
 def excerpt(line: bytes) -> str:
     """The start of a line as text, for an error message."""
     return line[: 4 * EXCERPT].decode("utf-8", "replace")[:EXCERPT]
+
+
+def refusal(
+    error: RecordError,
+    line: bytes,
+    number: int,
+    *,
+    redact: Callable[[str], str] = str,
+    run_id: UUID | None = None,
+    last_seq: int = 0,
+) -> StreamProtocolError:
+    """The error of a line that is no valid event, to be raised from `error`.
+
+    Args:
+        redact: removes secrets that a service may have sent back.
+    """
+    # Redacted before it is cut, because a part of a secret would not be found.
+    raw_data = redact(line[: 4 * EXCERPT].decode("utf-8", "replace"))
+    return StreamProtocolError(
+        visible(redact(str(error))), raw_data=raw_data, line_number=number, run_id=run_id, last_seq=last_seq
+    )
 
 
 def _judge(line: bytes) -> RunEvent | None:

@@ -15,7 +15,8 @@ from itertools import chain
 from operator import length_hint
 
 BOM = b"\xef\xbb\xbf"
-EXCERPT_BYTES = 200
+EXCERPT_BYTES = 800
+"""Of an over-long line: what is shown of it is cut after secrets were removed."""
 MAX_LINE_BYTES = 16 * 2**20
 
 OnOverlong = Callable[[int, bytes], None]
@@ -34,7 +35,7 @@ class Lines:
     Args:
         chunks: the bytes, cut anywhere. An exception of theirs passes through.
         max_line_bytes: the longest line, without its newline.
-        on_overlong: called with the number and the first 200 bytes of a longer line, as soon as it is known
+        on_overlong: called with the number and the first 800 bytes of a longer line, as soon as it is known
             to be too long; it may raise. The line is skipped to its newline and ``b""`` stands in its place.
 
     Attributes:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator, Iterator
 from uuid import UUID
 
-from rxruns._decoding import RecordError, decode_event, excerpt, refuse_included
+from rxruns._decoding import RecordError, decode_event, refusal, refuse_included
 from rxruns._framing import Lines
 from rxruns._transport import Cancellation, Cancelled, OpenStream
-from rxruns.errors import StreamInterruptedError, StreamProtocolError
+from rxruns.errors import RunsError, StreamInterruptedError, StreamProtocolError
 from rxruns.events import RunEvent
 
 __all__ = ["RunEventStream"]
@@ -64,7 +65,15 @@ class RunEventStream(Iterator[RunEvent]):
         return f"RunEventStream(run_id={str(self._run_id)!r}, request_id={self.request_id!r})"
 
     def __next__(self) -> RunEvent:
-        return next(self._events)
+        try:
+            return next(self._events)
+        except RunsError as error:
+            ended_by = error
+        self._stream.redactor.clean(ended_by, keep=sys.exception())
+        try:
+            raise ended_by
+        finally:
+            del ended_by  # or the error and this frame would keep each other
 
     def __enter__(self) -> RunEventStream:
         return self
@@ -111,7 +120,7 @@ class RunEventStream(Iterator[RunEvent]):
         try:
             event = self._decode(line)
         except RecordError as error:
-            raise self._refusal(str(error), line, number) from error
+            raise self._refusal(error, line, number) from error
         if event is not None:
             self._last_seq = event.seq
         return event
@@ -122,20 +131,21 @@ class RunEventStream(Iterator[RunEvent]):
             return self._decode(tail)
         except RecordError as error:
             if error.is_record:
-                raise self._refusal(str(error), tail, number) from error
+                raise self._refusal(error, tail, number) from error
             raise StreamInterruptedError(
                 "the stream ended in the middle of a line", run_id=self._run_id, last_seq=self._last_seq
             ) from error
 
     def _refuse_overlong(self, number: int, start: bytes) -> None:
-        message = f"a line is longer than {self._max_line_bytes:,} bytes (max_line_bytes)"
-        raise self._refusal(message, start, number)
+        error = RecordError(f"a line is longer than {self._max_line_bytes:,} bytes (max_line_bytes)")
+        raise self._refusal(error, start, number) from error
 
-    def _refusal(self, message: str, line: bytes, number: int) -> StreamProtocolError:
-        return StreamProtocolError(
-            message,
-            raw_data=excerpt(line),
-            line_number=number,
+    def _refusal(self, error: RecordError, line: bytes, number: int) -> StreamProtocolError:
+        return refusal(
+            error,
+            line,
+            number,
+            redact=self._stream.redactor.text,
             run_id=self._run_id,
             last_seq=self._last_seq,
         )

@@ -29,9 +29,10 @@ models
 workflow
 structschema
 schemas
+_display
 _decoding
 _arguments
-_framing _retry _rope _prices _growing _display
+_framing _retry _rope _prices _growing
 _bulk
 _transport
 _requests

@@ -66,8 +66,7 @@ def excerpt_of(body: bytes, redactor: Redactor) -> str:
 
 def request_id_of(headers: Mapping[str, str]) -> str | None:
     """The service's id of a request: ``X-ModelRelay-Request-Id``, else ``X-Request-Id``."""
-    found = headers.get("X-ModelRelay-Request-Id") or headers.get("X-Request-Id")
-    return visible(found) if found else None
+    return headers.get("X-ModelRelay-Request-Id") or headers.get("X-Request-Id") or None
 
 
 def status_error(status: int, headers: Mapping[str, str]) -> APIError:

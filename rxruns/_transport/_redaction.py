@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Any, cast
 
+from rxruns.errors import RunsError
+
 HIDDEN = "[hidden]"
 
 _NAMED = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"}
@@ -39,7 +41,8 @@ class Redactor:
     def clean(self, error: BaseException, *, keep: BaseException | None = None) -> None:
         """Take secrets and frames from an exception, and from all that it was raised from, in place.
 
-        A frame keeps the values of its variables, and tools such as pytest and rich print them.
+        A frame keeps the values of its variables, and tools such as pytest and rich print them. Errors of
+        ours are made without secrets, so they lose their frames alone.
 
         Args:
             keep: the caller's own exception, which was being handled meanwhile. It stays as it is.
@@ -52,13 +55,17 @@ class Redactor:
                 continue
             seen.append(current)
             current.__traceback__ = None
-            current.args = tuple(self._value(value, pending) for value in current.args)
-            for name, value in list(vars(current).items()):
-                held = name in _HELD_BODIES
-                setattr(current, name, _empty(value) if held else self._value(value, pending))
-            if isinstance(current, UnicodeDecodeError):
-                current.object = b""
+            if not isinstance(current, RunsError):
+                self._empty_foreign(current, pending)
             pending += [cause for cause in (current.__cause__, current.__context__) if cause is not None]
+
+    def _empty_foreign(self, error: BaseException, pending: list[BaseException]) -> None:
+        error.args = tuple(self._value(value, pending) for value in error.args)
+        for name, value in list(vars(error).items()):
+            held = name in _HELD_BODIES
+            setattr(error, name, _empty(value) if held else self._value(value, pending))
+        if isinstance(error, UnicodeDecodeError):
+            error.object = b""
 
     def _value(self, value: object, pending: list[BaseException]) -> Any:
         """A value that an exception holds; what may hold anything, such as a request, becomes None."""

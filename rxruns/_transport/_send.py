@@ -203,7 +203,7 @@ class _Auth(AuthBase):
 def _check_status(exchange: Exchange) -> Callable[..., None]:
     def check(response: requests.Response, **options: object) -> None:
         for name, value in response.headers.items():
-            response.headers[name] = exchange.redactor.text(value)  # some proxies quote the request
+            response.headers[name] = visible(exchange.redactor.text(value))  # some proxies quote the request
         exchange.status = status = response.status_code
         exchange.request_id = request_id_of(response.headers)
         if status < 200:
