@@ -129,7 +129,15 @@ def check_source(value: object) -> None:
 def check_path(name: str, value: str | os.PathLike[str]) -> Path:
     """The path that is meant."""
     check_kind(name, value, str | os.PathLike, "give a path, as text or a pathlib.Path")
-    return Path(value)
+    try:
+        path = os.fsdecode(os.fsencode(value))
+    except UnicodeEncodeError:  # a lone surrogate
+        path = "\0"
+    if "\0" in path:
+        raise InvalidArgumentError(
+            f"{name} must be a path that the system can hold, got {os.fspath(value)!r}", field=name
+        )
+    return Path(path)
 
 
 def check_base_url(value: object) -> str:

@@ -33,7 +33,7 @@ _display
 _decoding
 _arguments
 _framing _retry _rope _prices _growing
-_bulk
+_bulk _log_writer
 _transport
 _requests
 stream

@@ -12,11 +12,11 @@ import pytest
 import reactivex
 from reactivex import Subject
 
+from rxruns import _log_writer
 from rxruns import operators as ops
 from rxruns._decoding import decode_event, encode_event
-from rxruns.errors import InvalidArgumentError
+from rxruns.errors import InvalidArgumentError, StoreError
 from rxruns.events import RunEvent
-from rxruns.operators import _record
 from tests.conftest import HANG, eventually, open_descriptors
 from tests.making import OTHER_RUN, delta, node_started, run_started, unknown
 
@@ -109,28 +109,51 @@ def test_a_long_torn_line_is_removed_up_to_the_newline(path: Path) -> None:
 def test_a_file_that_is_no_log_is_left_alone(path: Path) -> None:
     path.write_text("dear diary")
     (refused,) = record_all(path)
-    assert isinstance(refused, InvalidArgumentError)
-    assert ("path", "dear diary") == (refused.field, path.read_text())
+    assert isinstance(refused, StoreError)
+    assert (str(path), "dear diary") == (refused.path, path.read_text())
 
 
-@pytest.mark.parametrize("name", ["missing/run.ndjson", "."])
-def test_a_path_that_can_not_be_opened_is_an_error(tmp_path: Path, name: str) -> None:
+def test_zeros_that_a_power_loss_left_are_a_torn_line(path: Path) -> None:
+    path.write_bytes(encode_event(EVENTS[0]) + b"\n" + bytes(5_000))
+    record_all(path, EVENTS[1:])
+    assert EVENTS == recorded(path)
+
+
+def test_a_log_is_readable_by_its_owner_alone(path: Path) -> None:
+    record_all(path)
+    assert 0o600 == path.stat().st_mode & 0o777
+
+
+@pytest.mark.parametrize("name", ["missing/run.ndjson", ".", "x" * 5_000])
+def test_a_path_that_cannot_be_opened_is_an_error_that_names_it(tmp_path: Path, name: str) -> None:
     (refused,) = record_all(tmp_path / name)
-    assert isinstance(refused, InvalidArgumentError)
-    assert "path" == refused.field
-    assert str(tmp_path) in str(refused)
+    assert isinstance(refused, StoreError)
+    assert isinstance(refused.__cause__, OSError)
+    assert str(tmp_path / name) == refused.path
+    assert str(tmp_path / name) in str(refused)
 
 
-def test_a_compressed_log_is_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(InvalidArgumentError, match="compress it later"):
-        ops.record(tmp_path / "run.ndjson.gz")
+def test_a_fifo_is_not_a_log(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (refused,) = record_all(tmp_path / "pipe")
+    assert isinstance(refused, StoreError)
+    assert f"the log {tmp_path / 'pipe'} can't be appended to: it is not a regular file" == str(refused)
+
+
+@pytest.mark.parametrize("name", ["run.ndjson.gz", "run\0.ndjson", "run\ud800.ndjson"])
+def test_a_path_that_no_log_can_have_is_refused_at_once(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="^path must ") as refused:
+        ops.record(tmp_path / name)
+    assert "path" == refused.value.field
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no full disk to offer")
 def test_a_full_disk_ends_the_stream_before_the_event_passes() -> None:
     (error,) = record_all(Path("/dev/full"))
-    assert isinstance(error, OSError)
-    assert errno.ENOSPC == error.errno
+    assert isinstance(error, StoreError)
+    assert "/dev/full" == error.path
+    assert isinstance(error.__cause__, OSError)
+    assert errno.ENOSPC == error.__cause__.errno
 
 
 def test_an_event_that_can_not_be_written_ends_the_stream(path: Path) -> None:
@@ -189,14 +212,14 @@ class TestTheFileIsClosed:
         self, path: Path, source: Subject[RunEvent], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         writing, disposed = threading.Event(), threading.Event()
-        write = _record._write
+        write = _log_writer._write
 
         def write_slowly(*args: Any) -> None:
             writing.set()
             assert disposed.wait(HANG)
             write(*args)
 
-        monkeypatch.setattr(_record, "_write", write_slowly)
+        monkeypatch.setattr(_log_writer, "_write", write_slowly)
         subscription = source.pipe(ops.record(path)).subscribe()
         thread = threading.Thread(target=source.on_next, args=(EVENTS[0],))
         thread.start()
@@ -210,6 +233,7 @@ class TestTheFileIsClosed:
 
 KILLED = """
 import itertools, sys, reactivex
+from rxruns import _log_writer
 from rxruns import operators as ops
 from tests.making import delta
 events = (delta("x" * 100, seq=seq) for seq in itertools.count(1))
