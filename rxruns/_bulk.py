@@ -34,6 +34,9 @@ class EventLines:
         on_invalid: gets the error of a line that is no valid event, when all events before it were given.
             It may raise.
 
+    Attributes:
+        has_idled: whether a blank line or a keep-alive has come.
+
     >>> lines = Lines([b'{"type":"keepalive"}\\n[]\\n'])
     >>> [list(events) for events in EventLines(lines, lambda error: print(error))]
     not a JSON object
@@ -48,12 +51,19 @@ class EventLines:
         self._first = 1
         self._decoded = 0
         self._rest: Iterator[RunEvent] = iter(())
+        self.has_idled = False
         self._iterator = map(self._give, self._decode())
 
     @property
     def line(self) -> bytes:
         """That of the event that was given last, or of the error."""
         return without_newline(self._batch[self._place])
+
+    @property
+    def received(self) -> bytes:
+        """The bytes of that line exactly as they came, ending in LF."""
+        line = self._batch[self._place]
+        return line if line.endswith(b"\n") else line + b"\n"
 
     @property
     def number(self) -> int:
@@ -115,6 +125,8 @@ class EventLines:
             else:
                 if event is not None:
                     yield (event,)
+                elif line:  # an over-long one was replaced by b""
+                    self.has_idled = True
 
 
 def _are_plain(lines: list[bytes]) -> bool:

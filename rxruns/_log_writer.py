@@ -25,8 +25,8 @@ def check_log_path(name: str, value: str | os.PathLike[str]) -> Path:
     path = check_path(name, value)
     if path.suffix == ".gz":
         raise InvalidArgumentError(
-            f"{name} must not end in .gz, got {str(path)!r}; a log is recorded as plain text, which survives a "
-            "killed process: compress it later",
+            f"{name} must not end in .gz, got {str(path)!r}; a log is recorded as plain text, which "
+            "survives a killed process: compress it later",
             field=name,
         )
     return path

@@ -25,6 +25,7 @@ from reactivex.scheduler import CurrentThreadScheduler, TrampolineScheduler
 
 from rxruns._arguments import check_id
 from rxruns._transport import Cancelled
+from rxruns.errors import StoreError
 from rxruns.events import RunEvent
 
 __all__ = ["Merging", "RunNotFollowed"]
@@ -52,27 +53,31 @@ class Merging:
 
     Args:
         observer: gets the events and, with ``emits``, :class:`RunNotFollowed` values.
-        follow: gives a run's events, and the ``seq`` that they begin after. What it raises is the run's
-            failure.
+        follow: gives a run's events, and the ``seq`` that they begin after; called with the run's id and a
+            function for the line of each event, which is called before the event comes. What it raises is the
+            run's failure.
         most: how many runs are followed at once.
         emits: whether a run's failure is a value; else it ends all.
         on_stopped: called once, when the last run was let go of.
+        record: gets the line of each event that is about to be emitted. What it raises ends all.
     """
 
     def __init__(
         self,
         observer: abc.ObserverBase[Any],
-        follow: Callable[[UUID], tuple[Observable[RunEvent], int]],
+        follow: Callable[[UUID, Callable[[bytes], bool]], tuple[Observable[RunEvent], int]],
         *,
         most: float,
         emits: bool,
         on_stopped: Callable[[], object],
+        record: Callable[[bytes], bool] | None = None,
     ) -> None:
         self._observer = observer
         self._follow = follow
         self._most = most
         self._emits = emits
         self._on_stopped = on_stopped
+        self._record = record
         # The observer's turn. Reentrant, so that `_busy` can be asked by the thread whose turn it is.
         self._turn = threading.RLock()
         self._busy = False
@@ -144,13 +149,14 @@ class Merging:
 
     def _follow_waiting(self) -> None:
         while (run_id := self._take_place()) is not None:
+            run = _Run(self, run_id)
             try:
-                events, after_seq = self._follow(run_id)
+                events, run.last_seq = self._follow(run_id, run.keep_line)
             except Exception as error:
                 self._report(error, run_id=run_id, last_seq=0)
                 self._give_place_back()
             else:
-                self._start(_Run(self, run_id, after_seq), events)
+                self._start(run, events)
 
     def _take_place(self) -> UUID | None:
         with self._changed:
@@ -180,8 +186,8 @@ class Merging:
         except RuntimeError as error:  # there are no more threads
             self.fail(run, error)
 
-    def emit(self, value: RunEvent | RunNotFollowed) -> None:
-        """Hand a value over when it is its turn.
+    def emit(self, value: RunEvent | RunNotFollowed, line: bytes = b"") -> None:
+        """Hand a value over when it is its turn, with its line in the log.
 
         Raises:
             Cancelled: all was let go of before it could be handed over.
@@ -189,6 +195,8 @@ class Merging:
         with self._turn:
             if self._stopped:
                 raise Cancelled
+            if line and self._record is not None:
+                self._append(self._record, line)
             if self._busy:
                 self._due.append(partial(self._observer.on_next, value))
                 return
@@ -202,6 +210,15 @@ class Merging:
                 raise
             finally:
                 self._busy = False
+
+    def _append(self, record: Callable[[bytes], bool], line: bytes) -> None:
+        try:
+            is_recorded = record(line)
+        except StoreError as error:
+            self._fail(error)
+            is_recorded = False
+        if not is_recorded:
+            raise Cancelled
 
     def fail(self, run: _Run, error: Exception) -> None:
         """End, or emit, the failure of one run."""
@@ -267,16 +284,22 @@ class Merging:
 class _Run(abc.ObserverBase[RunEvent]):
     """The observer of one run."""
 
-    __slots__ = ("_merging", "last_seq", "run_id", "subscription")
+    __slots__ = ("_line", "_merging", "last_seq", "run_id", "subscription")
 
-    def __init__(self, merging: Merging, run_id: UUID, last_seq: int) -> None:
+    def __init__(self, merging: Merging, run_id: UUID) -> None:
         self._merging = merging
+        self._line = b""
         self.run_id = run_id
-        self.last_seq = last_seq
+        self.last_seq = 0
         self.subscription = SingleAssignmentDisposable()
 
+    def keep_line(self, line: bytes) -> bool:
+        """Keep the line of the event that comes next."""
+        self._line = line
+        return True
+
     def on_next(self, value: RunEvent) -> None:
-        self._merging.emit(value)
+        self._merging.emit(value, self._line)
         self.last_seq = value.seq
 
     def on_error(self, error: Exception) -> None:

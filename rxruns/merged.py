@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Collection, Iterable
+from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, overload
 from uuid import UUID
 
@@ -14,7 +17,9 @@ from reactivex.disposable import Disposable
 
 from rxruns._arguments import check_id, check_run_ids, check_whole_number
 from rxruns._lease import ClientLease
+from rxruns._log_writer import LogWriter
 from rxruns._merging import Merging, RunNotFollowed
+from rxruns._observable import SourceObservable
 from rxruns._retry import ResumePolicy
 from rxruns.client import RunsClient
 from rxruns.errors import InvalidArgumentError
@@ -45,6 +50,7 @@ def merge_runs(
     resume: ResumePolicy | None = ResumePolicy(),
     on_invalid: OnInvalid = "raise",
     on_lifecycle: OnLifecycle | None = None,
+    record: str | os.PathLike[str] | None = None,
 ) -> Observable[RunEvent]: ...
 @overload
 def merge_runs(
@@ -60,6 +66,7 @@ def merge_runs(
     resume: ResumePolicy | None = ResumePolicy(),
     on_invalid: OnInvalid = "raise",
     on_lifecycle: OnLifecycle | None = None,
+    record: str | os.PathLike[str] | None = None,
 ) -> Observable[RunEvent | RunNotFollowed]: ...
 def merge_runs(
     run_ids: RunIds,
@@ -74,6 +81,7 @@ def merge_runs(
     resume: ResumePolicy | None = ResumePolicy(),
     on_invalid: OnInvalid = "raise",
     on_lifecycle: OnLifecycle | None = None,
+    record: str | os.PathLike[str] | None = None,
 ) -> Observable[Any]:
     """Emit the events of many runs as they come, one at a time; each run's own are in ``seq`` order.
 
@@ -100,6 +108,8 @@ def merge_runs(
             error; with ``"emit"`` it is emitted as :class:`RunNotFollowed`, and the others go on.
         after_seq: begin after the event with this ``seq`` in each run. A function is asked for each run
             before it is opened: ``after_seq=store.get`` goes on from where ``ops.checkpoint(store)`` was.
+        record: a log for the lines of all runs, in the order in which their events are emitted; see
+            :func:`~rxruns.run_events`. An error of it ends all runs, in both modes.
         client, limit, wait, include_output, resume, on_invalid, on_lifecycle: as in
             :func:`~rxruns.run_events`, for each run.
 
@@ -133,6 +143,7 @@ def merge_runs(
         resume=resume,
         on_invalid=on_invalid,
         on_lifecycle=on_lifecycle,
+        record=record,
     )
     ids = _checked(run_ids)
     lease = ClientLease(client)
@@ -140,25 +151,33 @@ def merge_runs(
     def subscribe(
         observer: abc.ObserverBase[Any], scheduler: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
-        def events_of(run_id: UUID) -> tuple[Observable[RunEvent], int]:
+        def events_of(run_id: UUID, keep_line: Callable[[bytes], bool]) -> tuple[Observable[RunEvent], int]:
             own = _for_one_run(options, run_id, after_seq, merging)
-            return follow(lambda client, cancellation: run_id, own, lease), own.after_seq
+            record_line = None if log is None else keep_line
+            return follow(lambda client, cancellation: run_id, own, lease, record_line), own.after_seq
 
+        with ExitStack() as opened:
+            lease.acquire()  # kept from run to run
+            opened.callback(lease.release)
+            log = None if record is None else LogWriter(Path(record))
+            if log is not None:
+                opened.callback(log.close)
+            close = opened.pop_all().close
         merging = Merging(
             observer,
             events_of,
             most=math.inf if max_concurrent is None else max_concurrent,
             emits=on_run_error == "emit",
-            on_stopped=lease.release,
+            on_stopped=close,
+            record=None if log is None else log.append,
         )
-        lease.acquire()  # kept from run to run
         if isinstance(ids, Observable):
             merging.subscribe_to(ids, scheduler)
         else:
             merging.iterate(ids)
         return Disposable(merging.dispose)
 
-    return Observable(subscribe)
+    return SourceObservable(subscribe, lease)
 
 
 def _checked(run_ids: RunIds) -> RunIds:
@@ -181,6 +200,7 @@ def _for_one_run(
         after_seq=after_seq(run_id) if callable(after_seq) else after_seq,
         on_invalid=on_invalid if on_invalid == "raise" else partial(_ending, merging, on_invalid),
         on_lifecycle=on_lifecycle and partial(_ending, merging, on_lifecycle),
+        record=None,  # all runs share one log
     )
 
 

@@ -13,6 +13,7 @@ not asked to wait), *the end of a page*, which is followed by the next one at on
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -26,6 +27,7 @@ from rxruns._arguments import MAX_PAGE, check_after_seq, check_callback, check_f
 from rxruns._bulk import EventLines
 from rxruns._decoding import WITH_OUTPUT, RecordError, excerpt, refuse_included
 from rxruns._framing import Lines
+from rxruns._log_writer import check_log_path
 from rxruns._retry import RETRY_AFTER_LIMIT, ResumePolicy, is_retryable
 from rxruns._threads import start_thread
 from rxruns._transport import Cancellation, Cancelled, OpenStream
@@ -35,6 +37,7 @@ from rxruns.errors import (
     InvalidArgumentError,
     RunsError,
     SequenceGapError,
+    StoreError,
     StreamError,
     StreamInterruptedError,
     StreamProtocolError,
@@ -57,12 +60,14 @@ _ALIVE = (RunStatus.RUNNING, RunStatus.WAITING)
 _ENDED = (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELED)
 _LOOKED_INTO: frozenset[type] = WITH_OUTPUT | TERMINAL_EVENTS
 
+_SILENT_AFTER = 0.5
+"""Seconds without an event after which a cut is a proxy's that cuts quiet responses, and not an outage."""
+
 
 class _Fault(Exception):
     """A connection ended before the run did.
 
-    ``silent``: it ended cleanly or was idle too long, and brought no event: the run may be waiting for
-    somebody.
+    ``silent``: the service accepted it and had nothing to send: the run may be waiting for somebody.
     """
 
     def __init__(self, cause: RunsError, *, silent: bool = False, retry_after: float | None = None) -> None:
@@ -79,6 +84,14 @@ class _Gap(Exception):
         super().__init__(expected, received)
         self.expected = expected
         self.received = received
+
+
+class _NotRecorded(Exception):
+    """Carries the error of the log past everything that looks for errors of the subscriber."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 class _SubscriberError(BaseException):
@@ -107,6 +120,7 @@ class FollowOptions(Struct, frozen=True, kw_only=True):
     resume: ResumePolicy | None = ResumePolicy()
     on_invalid: OnInvalid = "raise"
     on_lifecycle: OnLifecycle | None = None
+    record: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         check_after_seq(self.after_seq)
@@ -117,6 +131,8 @@ class FollowOptions(Struct, frozen=True, kw_only=True):
             check_kind("resume", self.resume, ResumePolicy, "give a ResumePolicy, or None for one connection")
         check_on_invalid(self.on_invalid)
         check_callback("on_lifecycle", self.on_lifecycle)
+        if self.record is not None:
+            check_log_path("record", self.record)
 
 
 class EventReader:
@@ -128,6 +144,8 @@ class EventReader:
         options: what to ask for, and what to do about faults.
         observer: gets the events, and the end.
         on_closed: called when the socket is done, before the observer hears of the end.
+        record: gets the line of each event before the observer gets the event. False: it was closed, so that
+            the event isn't handed over. What it raises ends the stream.
     """
 
     def __init__(
@@ -137,12 +155,14 @@ class EventReader:
         options: FollowOptions,
         observer: abc.ObserverBase[RunEvent],
         on_closed: Callable[[], object],
+        record: Callable[[bytes], bool] | None = None,
     ) -> None:
         self._client = client
         self._find_run = find_run
         self._options = options
         self._observer = observer
         self._on_closed = on_closed
+        self._record = record
         self._cancellation = Cancellation()
         # What is known of the run.
         self._run_id = NIL
@@ -180,6 +200,8 @@ class EventReader:
             pass
         except _SubscriberError as raised:
             error, subscriber_raised = raised.error, True
+        except _NotRecorded as raised:
+            error = raised.error
         except Exception as raised:
             error = raised
         disposed = self._cancellation.cancelled
@@ -227,7 +249,9 @@ class EventReader:
             self._tell_opened(stream.request_id)
             return self._read(stream, page)
         except TransportError as error:
-            raise self._broken(error) from error
+            if not _may_pass(error):
+                raise
+            raise self._broken(error, silent=self._was_quiet(error)) from error
         finally:
             stream.close()
 
@@ -254,7 +278,8 @@ class EventReader:
     def _read(self, stream: OpenStream, page: int | None) -> bool:
         lines = Lines(stream.chunks(), self._client.max_line_bytes, self._refuse_overlong)
         self._events = EventLines(lines, self._refuse)
-        run, cancellation, on_next = self._run_id.int, self._cancellation, self._observer.on_next
+        run, cancellation = self._run_id.int, self._cancellation
+        on_next = self._observer.on_next if self._record is None else self._record_and_emit
         is_limited = self._remaining is not None
         for events in chain(self._events, self._last_event(lines)):
             due = self._due  # bad lines, which move it, come between those that came together
@@ -269,7 +294,7 @@ class EventReader:
                     raise Cancelled
                 try:
                     on_next(event)
-                except Cancelled:  # let go of while it waited for its turn among merged runs
+                except (Cancelled, _NotRecorded):  # disposed, maybe while it waited among merged runs
                     raise
                 except BaseException as error:
                     raise _SubscriberError(error) from None
@@ -278,6 +303,17 @@ class EventReader:
                 if (is_rare and type(event) in TERMINAL_EVENTS) or (is_limited and self._is_enough()):
                     return True
         return self._end_of_body(page)
+
+    def _record_and_emit(self, event: RunEvent) -> None:
+        """Hand an event over whose line is in the log."""
+        assert self._record is not None
+        try:
+            is_recorded = self._record(self._events.received)
+        except StoreError as error:
+            raise _NotRecorded(error) from error
+        if not is_recorded:
+            raise Cancelled
+        self._observer.on_next(event)
 
     @property
     def _due(self) -> int:
@@ -338,7 +374,8 @@ class EventReader:
             yield self._events.decode_tail()
         except RecordError as error:
             if not error.is_record:
-                raise _Fault(self._interrupted("the stream ended in the middle of a line")) from error
+                cause = self._interrupted("the stream ended in the middle of a line")
+                raise _Fault(cause, silent=self._was_quiet(cause)) from error
             self._refuse(error)
 
     # ---- bad lines ----
@@ -408,7 +445,7 @@ class EventReader:
         return False
 
     def _reconnect(self, cause: RunsError, delay: float, *, quiet: bool = False) -> None:
-        level = logging.DEBUG if quiet or self._rounds > 1 else logging.WARNING
+        level = logging.DEBUG if quiet or self._reconnects > 1 else logging.WARNING
         logger.log(
             level, "run %s: reconnecting in %.3g s after seq %d: %s", self._run_id, delay, self._cursor, cause
         )
@@ -426,15 +463,23 @@ class EventReader:
             logger.debug("run %s: its status is unknown: %s", self._run_id, error)
             return ""
 
-    def _broken(self, error: APIError | TransportError) -> _Fault:
+    def _was_quiet(self, cause: RunsError) -> bool:
+        """Whether a connection that was accepted and then broke had nothing to send, as a waiting run has."""
+        if self._progressed:
+            return False
+        if self._events.has_idled or isinstance(cause, TransportError) and cause.kind == "timeout":
+            return True
+        return time.monotonic() - self._opened_at >= _SILENT_AFTER
+
+    def _broken(self, error: APIError | TransportError, *, silent: bool = False) -> _Fault:
         """The fault that an error of the transport is."""
         if isinstance(error, APIError):
             return _Fault(error, retry_after=error.retry_after)
         if error.kind != "timeout" or self._idle_timeout is None:
-            return _Fault(error)
+            return _Fault(error, silent=silent)
         idle = StreamTimeoutError(timeout=self._idle_timeout, run_id=self._run_id, last_seq=self._cursor)
         idle.__cause__ = error
-        return _Fault(idle, silent=not self._progressed)
+        return _Fault(idle, silent=silent)
 
     def _final(self, cause: RunsError) -> RunsError:
         """What a fault is called where nothing resumes."""
@@ -476,5 +521,5 @@ class EventReader:
 def _may_pass(error: APIError | TransportError) -> bool:
     """Whether another attempt may do better."""
     if isinstance(error, TransportError):
-        return True
+        return error.kind != "other"
     return is_retryable(error.status) and (error.retry_after or 0.0) <= RETRY_AFTER_LIMIT

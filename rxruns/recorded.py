@@ -22,6 +22,7 @@ from rxruns._arguments import check_path
 from rxruns._bulk import EventLines
 from rxruns._decoding import RecordError, excerpt
 from rxruns._framing import Lines
+from rxruns._observable import SourceObservable
 from rxruns.errors import InvalidArgumentError, StreamProtocolError
 from rxruns.events import RunEvent
 from rxruns.reader import OnInvalid, check_on_invalid
@@ -78,7 +79,7 @@ def recorded_events(
             emission = _emit_paced(log, speed, observer, scheduler or TimeoutScheduler.singleton())
         return CompositeDisposable(Disposable(log.close), emission)
 
-    return Observable(subscribe)
+    return SourceObservable(subscribe)
 
 
 class _RecordedLog:

@@ -7,7 +7,10 @@ needs something that keeps it alive, such as :func:`block_on`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 from uuid import UUID
@@ -18,6 +21,8 @@ from reactivex.scheduler import CurrentThreadScheduler, NewThreadScheduler
 
 from rxruns._arguments import check_run_id, check_source
 from rxruns._lease import ClientLease
+from rxruns._log_writer import LogWriter
+from rxruns._observable import SourceObservable
 from rxruns._requests import CreateOptions, Spec, create_body
 from rxruns._retry import ResumePolicy
 from rxruns._transport import Cancellation
@@ -42,6 +47,7 @@ def run_events(
     resume: ResumePolicy | None = ResumePolicy(),
     on_invalid: OnInvalid = "raise",
     on_lifecycle: OnLifecycle | None = None,
+    record: str | os.PathLike[str] | None = None,
 ) -> Observable[RunEvent]:
     """Emit each event of a run once, in ``seq`` order, across reconnects; complete when the run ends.
 
@@ -64,12 +70,17 @@ def run_events(
         on_invalid: ``"raise"`` ends the stream at a line that is no valid event; a function gets the
             :class:`~rxruns.errors.StreamProtocolError` instead, and the stream goes on.
         on_lifecycle: gets the values of :mod:`rxruns.lifecycle`, on the reader's thread.
+        record: a log to append to. The line of each event is in it, exactly as it was received and ending in
+            LF, before the event is emitted; keep-alives, duplicates and bad lines are not.
+            ``recorded_events(path)`` reads it. Each subscription opens the file, created with mode 0600, and
+            closes it at its end; ``.gz`` is refused.
 
     Raises:
         InvalidArgumentError: at once, for an argument that can not be sent.
 
     ``on_error`` gets a :class:`~rxruns.errors.RunsError`: a :class:`~rxruns.errors.StreamError` or, for a
-    request that the service refused, an :class:`~rxruns.errors.APIError`.
+    request that the service refused, an :class:`~rxruns.errors.APIError`; for a log that can't be opened or
+    written, a :class:`~rxruns.errors.StoreError`.
 
     >>> from rxruns.devserver import DevServer
     >>> from rxruns import ops, workflow
@@ -87,6 +98,7 @@ def run_events(
         resume=resume,
         on_invalid=on_invalid,
         on_lifecycle=on_lifecycle,
+        record=record,
     )
     run = check_run_id(run_id)
     return follow(lambda client, cancellation: run, options, ClientLease(client))
@@ -109,6 +121,7 @@ def start_run(
     resume: ResumePolicy | None = ResumePolicy(),
     on_invalid: OnInvalid = "raise",
     on_lifecycle: OnLifecycle | None = None,
+    record: str | os.PathLike[str] | None = None,
 ) -> Observable[RunEvent]:
     """Start a run at the first subscription, and emit its events as :func:`run_events` does.
 
@@ -118,7 +131,7 @@ def start_run(
         spec_or_plan_hash: a workflow spec, or the hash of a compiled plan.
         session_id, input, model_override, model_overrides, stream, idempotency_key: as in
             :meth:`rxruns.RunsClient.create`.
-        client, after_seq, limit, wait, include_output, resume, on_invalid, on_lifecycle: as in
+        client, after_seq, limit, wait, include_output, resume, on_invalid, on_lifecycle, record: as in
             :func:`run_events`.
 
     Raises:
@@ -141,6 +154,7 @@ def start_run(
         resume=resume,
         on_invalid=on_invalid,
         on_lifecycle=on_lifecycle,
+        record=record,
     )
     started: list[UUID] = []
 
@@ -185,20 +199,44 @@ def block_on(source: Observable[T]) -> T | None:
 
 
 def follow(
-    find_run: Callable[[RunsClient, Cancellation], UUID], options: FollowOptions, lease: ClientLease
+    find_run: Callable[[RunsClient, Cancellation], UUID],
+    options: FollowOptions,
+    lease: ClientLease,
+    record: Callable[[bytes], bool] | None = None,
 ) -> Observable[RunEvent]:
-    """Follow the run that is found, on a reader's thread, with the client that is leased for as long."""
+    """Follow the run that is found, on a reader's thread, with the client that is leased for as long.
+
+    Args:
+        record: gets the line of each event, instead of a log that is opened as `options` say.
+    """
 
     def subscribe(
         observer: abc.ObserverBase[RunEvent], scheduler: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
-        reader = EventReader(lease.acquire(), find_run, options, observer, lease.release)
+        with ExitStack() as opened:
+            client = lease.acquire()
+            opened.callback(lease.release)
+            log = None if options.record is None else LogWriter(Path(options.record))
+            if log is not None:
+                opened.callback(log.close)
+            close = opened.pop_all().close
+        append = record if log is None else log.append
+        reader = EventReader(client, find_run, options, observer, close, append)
 
         def start(_: abc.SchedulerBase, state: object = None) -> None:
-            reader.start()
+            try:
+                reader.start()
+            except RuntimeError:  # there are no more threads
+                close()
+                raise
+
+        def dispose() -> None:
+            reader.dispose()
+            if log is not None:
+                log.close()
 
         # Only when all operators of the chain have their disposables, so that the first event can dispose it.
         (scheduler or CurrentThreadScheduler.singleton()).schedule(start)
-        return Disposable(reader.dispose)
+        return Disposable(dispose)
 
-    return Observable(subscribe)
+    return SourceObservable(subscribe, lease)

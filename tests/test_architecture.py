@@ -39,7 +39,7 @@ _requests
 stream
 client
 lifecycle cursors _lease
-_channel _subscribing _threads
+_channel _observable _subscribing _threads
 _pulling
 reader
 source recorded _merging
@@ -75,6 +75,7 @@ MEANT = {
     "costs": {"AttributeError"},
     "dask": {"ImportError"},
     "client": {"TypeError"},  # as pickle's own for what is not to be pickled
+    "_observable": {"TypeError"},  # as Python's own for what is not iterable
     "devserver": {"LookupError", "TypeError"},
     "_pulling": {"RuntimeError", "StopIteration"},
     "structschema": {"TypeError"},

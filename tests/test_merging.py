@@ -87,7 +87,7 @@ def merging(
     *,
     most: float = math.inf,
     emits: bool = False,
-    follow: Callable[[UUID], tuple[Observable[Any], int]] | None = None,
+    follow: Callable[[UUID, Any], tuple[Observable[Any], int]] | None = None,
     on_stopped: Callable[[], object] = lambda: None,
 ) -> Observable[Any]:
     def subscribe(
@@ -95,7 +95,7 @@ def merging(
     ) -> abc.DisposableBase:
         merging = Merging(
             observer,
-            follow or (lambda run_id: (runs[run_id], 0)),
+            follow or (lambda run_id, keep_line: (runs[run_id], 0)),
             most=most,
             emits=emits,
             on_stopped=on_stopped,
@@ -188,7 +188,7 @@ def test_what_ends_the_ids_ends_all_in_both_modes() -> None:
 
 
 def test_a_run_that_can_not_even_begin_gives_its_place_back() -> None:
-    def follow(run_id: UUID) -> Any:
+    def follow(run_id: UUID, keep_line: object) -> Any:
         raise BROKEN
 
     stage = Stage("-abc|")
@@ -198,7 +198,7 @@ def test_a_run_that_can_not_even_begin_gives_its_place_back() -> None:
 
 
 def test_ever_so_many_that_can_not_begin_do_not_pile_up_on_the_stack() -> None:
-    def follow(run_id: UUID) -> tuple[Observable[Any], int]:
+    def follow(run_id: UUID, keep_line: object) -> tuple[Observable[Any], int]:
         if run_id == A:
             return release, 0
         raise BROKEN
@@ -313,7 +313,7 @@ def test_each_event_comes_once_and_in_order_and_no_more_runs_are_followed_than_m
     told: list[UUID | None] = []
     ends: list[str] = []
 
-    def follow(run_id: UUID) -> tuple[Observable[Any], int]:
+    def follow(run_id: UUID, keep_line: object) -> tuple[Observable[Any], int]:
         events, fails = runs[run_id.int - 1]
         source = Subject[Any]()
         expected[run_id] = list(range(1, events + 1))

@@ -166,7 +166,8 @@ def test_after_bad_lines_the_next_event_may_jump_by_as_many(parts: list[Any], lo
 
 def test_silence_of_a_run_that_is_alive_spares_the_budget() -> None:
     patience = ResumePolicy(max_reconnects=1, base_backoff=0.001, max_backoff=0.002, idle_timeout=0.1)
-    seen = follow(sends(LOG[:2]), hangs(), hangs(), hangs(), hangs(), sends(LOG[2:]), resume=patience)
+    silence = sends(), hangs()
+    seen = follow(sends(LOG[:2]), hangs(), *silence * 3, sends(LOG[2:]), resume=patience)
 
     assert list(LOG) == seen.events
     causes = [value.cause for value in seen.reconnects]

@@ -35,7 +35,7 @@ Example: rxruns events 7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11 --record run.ndjson
     "--record",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Append all that is read to this log, whatever is chosen of it.",
+    help="Append every event that is read to this log, a run's exactly as received, whatever is selected.",
 )
 @timeout_option
 @with_service
@@ -44,7 +44,8 @@ def events(
 ) -> Exit:
     """Write the events of a run or of a recorded log to standard output, one JSON object a line.
 
-    As on the wire, but for characters that a terminal could obey: those are written as \\u escapes.
+    Events are encoded again, without fields that rxruns doesn't know; characters that a terminal could obey
+    are written as \\u escapes. --record keeps what the service of a run sent, byte for byte.
     """
     if record is not None and isinstance(source, Path) and record.exists() and record.samefile(source):
         raise click.UsageError(f"--record {record} is the log that is read: name another")
@@ -65,9 +66,7 @@ def events(
     def write(event: RunEvent) -> None:
         lines.write(printable_json(encode_event(event)))
 
-    read = selection.read(service, source)
-    if record is not None:
-        read = read.pipe(ops.record(record))
+    read = selection.read(service, source, record=record)
     if isinstance(source, UUID) and selection.follows:
         read = read.pipe(
             ops.tap(on_completed=lambda: settle(panels[source], service.client, selection.after))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Collection
 from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -51,14 +53,19 @@ class Selection(Struct, frozen=True, kw_only=True):
         return self.after == 0 and self.tail is None
 
     def read(
-        self, service: Service, source: Source, on_lifecycle: OnLifecycle | None = None
+        self,
+        service: Service,
+        source: Source,
+        on_lifecycle: OnLifecycle | None = None,
+        record: Path | None = None,
     ) -> Observable[RunEvent]:
-        """The events of the source, of whatever node and type.
+        """The events of the source, of whatever node and type; all that is read is appended to `record`.
 
         A service knows no other place to begin than ``after_seq``, so for a tail all that is there is read.
         """
+        events = partial(service.events, source, on_lifecycle=on_lifecycle, record=record)
         if self.tail is None:
-            return service.events(source, after_seq=self.after, wait=self.follows, on_lifecycle=on_lifecycle)
+            return events(after_seq=self.after, wait=self.follows)
         tail = self.tail
 
         def go_on(last: list[RunEvent]) -> Observable[RunEvent]:
@@ -70,9 +77,9 @@ class Selection(Struct, frozen=True, kw_only=True):
             ):
                 return there
             seq = last[-1].seq if last else self.after
-            return reactivex.concat(there, service.events(source, after_seq=seq, on_lifecycle=on_lifecycle))
+            return reactivex.concat(there, events(after_seq=seq))
 
-        there = service.events(source, after_seq=self.after, wait=False, on_lifecycle=on_lifecycle)
+        there = events(after_seq=self.after, wait=False)
         return there.pipe(ops.take_last_buffer(max(tail, 1)), ops.flat_map(go_on))
 
     def takes(self, event: RunEvent) -> bool:

@@ -150,8 +150,12 @@ class Service:
         after_seq: int = 0,
         wait: bool = True,
         on_lifecycle: OnLifecycle | None = None,
+        record: Path | None = None,
     ) -> Observable[RunEvent]:
-        """The events of a run or of a recorded log, which takes ``after_seq`` alone."""
+        """The events of a run or of a recorded log, which takes ``after_seq`` and ``record`` alone.
+
+        A run is recorded as it is received; from a log its events are encoded again.
+        """
         if isinstance(source, UUID):
             return run_events(
                 source,
@@ -160,9 +164,12 @@ class Service:
                 wait=wait,
                 on_invalid=self._on_invalid,
                 on_lifecycle=on_lifecycle,
+                record=record,
             )
         log = recorded_events(source, on_invalid=self._on_invalid)
-        return log.pipe(ops.filter(lambda event: event.seq > after_seq)) if after_seq else log
+        if after_seq:
+            log = log.pipe(ops.filter(lambda event: event.seq > after_seq))
+        return log if record is None else log.pipe(ops.record(record))
 
 
 def skipping() -> OnInvalid:

@@ -28,16 +28,16 @@ def record(
         -1---2---3-|
         -1---2---3-|     each is in the file when it arrives below
 
-    Events are encoded again: fields that rxruns doesn't know are lost, except those of an ``UnknownEvent``, and
-    the order of the fields and the form of times may differ from what the service sent. Use this for events
-    that a pipeline selects; to keep what the service sent, pass ``record=path`` to
-    :func:`~rxruns.run_events`, :func:`~rxruns.start_run` or :func:`~rxruns.merge_runs`.
+    Events are encoded again. Fields that rxruns doesn't know are lost, except those of an ``UnknownEvent``;
+    the order of fields and the form of times may differ from what the service sent. Use this for events that
+    a pipeline selects; to keep what the service sent, pass ``record=path`` to :func:`~rxruns.run_events`,
+    :func:`~rxruns.start_run` or :func:`~rxruns.merge_runs`.
 
-    The subscription opens the file, creates it with mode 0600 if it is missing, and closes it at its end. Each
-    event is handed whole to the operating system, so a killed process loses none that arrived below; a killed
-    machine may, without ``fsync``. A last line that was cut by such an end is removed before anything is
-    appended (its event never arrived below), a whole one gets its newline. One writer at a time; several runs
-    in one file are fine.
+    The subscription opens the file, creates it with mode 0600 if it is missing, and closes it at its end.
+    Each event is handed whole to the operating system, so a killed process loses none that arrived below; a
+    killed machine may, without ``fsync``. A last line that was cut by such an end is removed before anything
+    is appended (its event never arrived below), a whole one gets its newline. One writer at a time; several
+    runs in one file are fine.
 
     Args:
         path: of the file; its directory must exist. Compress a log when it is finished: ``.gz`` is refused.
