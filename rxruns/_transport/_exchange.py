@@ -100,7 +100,7 @@ def _kind(error: Exception, *, connected: bool) -> Literal["timeout", "connect",
         return "timeout"
     if isinstance(error, requests.RequestException) and not isinstance(error, requests.ConnectionError):
         return "other"
-    if isinstance(error, ValueError):  # an address that can not be used
+    if isinstance(error, ValueError):  # an address that can't be used
         return "other"
     if _is_lasting(error, _innermost(error)):
         return "other"
@@ -111,8 +111,8 @@ def _is_lasting(error: Exception, innermost: BaseException) -> bool:
     """Whether no further attempt can do better: it fails before, or whatever, the service answers."""
     if type(error) is OSError and error.errno is None:  # requests' own: certificates that it can't find
         return True
-    if isinstance(innermost, ssl.SSLError) and innermost.library == "X509":  # ... or read
-        return True
+    if isinstance(innermost, ssl.SSLError):  # "X509" or "PEM": that file is damaged; "SSL": the connection
+        return innermost.library not in (None, "SSL")
     return isinstance(innermost, UnsupportedFraming)
 
 
