@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rxruns import ResumePolicy, run_events
+from rxruns import ResumePolicy, reader, run_events
 from rxruns.devserver import DevServer, Faults
 from rxruns.devserver.faults import (
     CloseAfter,
@@ -45,6 +45,12 @@ from tests.soak import both_sizes, measured
 
 QUICK = ResumePolicy(base_backoff=0.001, max_backoff=0.01, idle_timeout=20.0)
 IDLE = ResumePolicy(base_backoff=0.001, max_backoff=0.01, idle_timeout=0.2)
+
+
+@pytest.fixture(autouse=True)
+def no_cut_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is, a cut at once is one."""
+    monkeypatch.setattr(reader, "_SILENT_AFTER", HANG)
 
 
 @pytest.fixture
