@@ -25,12 +25,12 @@ from reactivex import abc
 
 from rxruns._arguments import MAX_PAGE, check_after_seq, check_callback, check_flag, check_kind, check_limit
 from rxruns._bulk import EventLines
-from rxruns._decoding import WITH_OUTPUT, RecordError, excerpt, refuse_included
+from rxruns._decoding import WITH_OUTPUT, RecordError, refusal, refuse_included
 from rxruns._framing import Lines
 from rxruns._log_writer import check_log_path
 from rxruns._retry import RETRY_AFTER_LIMIT, ResumePolicy, is_retryable
 from rxruns._threads import start_thread
-from rxruns._transport import Cancellation, Cancelled, OpenStream
+from rxruns._transport import Cancellation, Cancelled, OpenStream, Redactor
 from rxruns.client import RunsClient
 from rxruns.errors import (
     APIError,
@@ -174,6 +174,7 @@ class EventReader:
         self._reconnects = 0
         self._gap_at: int | None = None
         # Of this connection.
+        self._redactor = Redactor(())
         self._announce: type[Connected] | type[Resumed] | None = Connected
         self._opened_at = 0.0
         self._events = EventLines(Lines(()), self._refuse)
@@ -204,6 +205,8 @@ class EventReader:
             error = raised.error
         except Exception as raised:
             error = raised
+        if isinstance(error, RunsError) and not subscriber_raised:
+            self._redactor.clean(error)
         disposed = self._cancellation.cancelled
         if disposed and not subscriber_raised:
             error = None
@@ -246,6 +249,7 @@ class EventReader:
         stream = self._open(page)
         self._progressed, self._came, self._skipped = False, 0, 0
         try:
+            self._redactor = stream.redactor
             self._tell_opened(stream.request_id)
             return self._read(stream, page)
         except TransportError as error:
@@ -386,9 +390,8 @@ class EventReader:
 
     def _refuse_line(self, error: RecordError, line: bytes, number: int) -> None:
         """Raise or report a bad line. The next event may leave out the ``seq`` that it may have had."""
-        refused = StreamProtocolError(
-            str(error), raw_data=excerpt(line), line_number=number, run_id=self._run_id, last_seq=self._cursor
-        )
+        redact = self._redactor.text
+        refused = refusal(error, line, number, redact=redact, run_id=self._run_id, last_seq=self._cursor)
         if self._options.on_invalid == "raise":
             raise refused from error
         if self._cancellation.cancelled:
@@ -445,6 +448,7 @@ class EventReader:
         return False
 
     def _reconnect(self, cause: RunsError, delay: float, *, quiet: bool = False) -> None:
+        self._redactor.clean(cause)
         level = logging.DEBUG if quiet or self._reconnects > 1 else logging.WARNING
         logger.log(
             level, "run %s: reconnecting in %.3g s after seq %d: %s", self._run_id, delay, self._cursor, cause

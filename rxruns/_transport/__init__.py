@@ -4,9 +4,10 @@ Whatever they raise becomes a :class:`~rxruns.errors.TransportError` or an :clas
 here, with theirs as its ``__cause__``. Each request runs under a :class:`Cancellation`, which ends every
 phase but DNS and TCP connect at once; after those nothing is sent any more.
 
-``_cancellation`` frees a blocked socket, ``_credentials`` and ``_answers`` are values, ``_exchange`` is one
-request and what became of it, ``_chunked`` unpacks chunks, ``_connections`` are urllib3's that note their
-sockets, ``_bodies`` reads, ``_send`` puts them together.
+``_cancellation`` frees a blocked socket, ``_credentials``, ``_redaction`` and ``_answers`` are values,
+``_exchange`` is one request and what became of it. ``_chunked`` unpacks chunks, ``_response`` reads the
+status and the headers before them, ``_connections`` and ``_socks`` are urllib3's connections that note their
+sockets, ``_sessions`` makes requests use those, ``_bodies`` reads, ``_send`` puts them together.
 """
 
 from rxruns._transport._answers import Answer, RequestMetrics
@@ -14,6 +15,7 @@ from rxruns._transport._bodies import OpenStream
 from rxruns._transport._cancellation import Cancellation, Cancelled
 from rxruns._transport._credentials import Credentials, Secret
 from rxruns._transport._exchange import Ask
+from rxruns._transport._redaction import Redactor
 from rxruns._transport._send import Session, Transport
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "Cancelled",
     "Credentials",
     "OpenStream",
+    "Redactor",
     "RequestMetrics",
     "Secret",
     "Session",
