@@ -60,12 +60,16 @@ class Redactor:
             pending += [cause for cause in (current.__cause__, current.__context__) if cause is not None]
 
     def _empty_foreign(self, error: BaseException, pending: list[BaseException]) -> None:
-        error.args = tuple(self._value(value, pending) for value in error.args)
+        if isinstance(error, UnicodeDecodeError):
+            error.object = b""
+            error.args = (error.encoding, b"", 0, 0, error.reason)
+        elif type(error) is ValueError:  # int() quotes a part of what it can't read
+            error.args = ()
+        else:
+            error.args = tuple(self._value(value, pending) for value in error.args)
         for name, value in list(vars(error).items()):
             held = name in _HELD_BODIES
             setattr(error, name, _empty(value) if held else self._value(value, pending))
-        if isinstance(error, UnicodeDecodeError):
-            error.object = b""
 
     def _value(self, value: object, pending: list[BaseException]) -> Any:
         """A value that an exception holds; what may hold anything, such as a request, becomes None."""
@@ -75,7 +79,7 @@ class Redactor:
             case str():
                 return self.text(value)
             case bytes():
-                return self.text(value.decode("latin-1")).encode("latin-1")
+                return b""  # a piece of what was read, where a secret may be cut
             case BaseException():
                 pending.append(value)
                 return value
@@ -104,8 +108,9 @@ def _spellings(char: str) -> str:
     """A pattern of all the ways in which JSON, URLs, HTML and Python's ``repr`` write a character."""
     code = f"{ord(char):02x}"
     digits = "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in code)
-    named = f"|&{_NAMED[char]};" if char in _NAMED else ""
+    named = f"|{_NAMED[char]}" if char in _NAMED else ""
+    # The longest first: a character may be the start of how it is escaped.
     return (
-        rf"(?:\\{{0,4}}{re.escape(char)}|\\{{1,4}}(?:u00|x){digits}|%(?:25){{0,3}}{digits}"
-        rf"|&#(?:0*{ord(char)}|[xX]0*{digits});{named})"
+        rf"(?:\\{{1,16}}(?:u00|x){digits}|%(?:25){{0,3}}{digits}"
+        rf"|&(?:#(?:0*{ord(char)}|[xX]0*{digits}){named});|\\{{0,16}}{re.escape(char)})"
     )

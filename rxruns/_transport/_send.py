@@ -100,8 +100,8 @@ class Transport:
             result = self._persist(exchange, consume)
         except (APIError, TransportError) as error:
             error.retries = exchange.attempts - 1
+            error.__traceback__ = None  # frames keep what was sent and received
             self._report(exchange, error)
-            # Without frames, which keep what was sent and received.
             raise error.with_traceback(None) from error.__cause__
         self._report(exchange, None)
         return result
@@ -125,10 +125,10 @@ class Transport:
     def _attempt(self, exchange: Exchange, consume: Callable[[requests.Response, Exchange], T]) -> T:
         """One attempt. The socket is let go of on every way out, unless `consume` took the response over."""
         exchange.ask.cancellation.check()
-        secrets = self._credentials.headers()
-        exchange.redactor = redactor_of(secrets)
+        auth = _Auth(self._credentials.headers())
+        exchange.redactor = auth.redactor
         try:
-            response = self._send(exchange, secrets)
+            response = self._send(exchange, auth)
             logger.debug(
                 "%s: attempt %d: status %s, request %s",
                 exchange.ask,
@@ -148,7 +148,7 @@ class Transport:
         exchange.ask.cancellation.release()
         raise exchange.fault(foreign) from foreign
 
-    def _send(self, exchange: Exchange, secrets: Mapping[str, str]) -> requests.Response:
+    def _send(self, exchange: Exchange, auth: AuthBase) -> requests.Response:
         ask, session = exchange.ask, self._session
         prepared = session.prepare_request(
             requests.Request(
@@ -157,7 +157,7 @@ class Transport:
                 headers={**self._headers, **ask.headers},
                 params=urlencode(ask.params, safe=","),
                 data=ask.body,
-                auth=_Auth(secrets),
+                auth=auth,
             )
         )
         url = prepared.url or self._base_url
@@ -194,6 +194,7 @@ class _Auth(AuthBase):
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         self._headers = headers
+        self.redactor = redactor_of(headers)
 
     def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
         prepared.headers.update(self._headers)
