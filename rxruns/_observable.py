@@ -15,10 +15,11 @@ _T = TypeVar("_T", covariant=True)
 
 
 class SourceObservable(Observable[_T]):
-    """An Observable of ours, and what it is piped into.
+    """An Observable of ours, and what it is piped into; what ``reactivex.merge`` and the like make is RxPY's.
 
     RxPY's Observable has ``__getitem__`` alone, which Python takes for a sequence: a loop over one would give
-    Observables for ever and subscribe to nothing.
+    Observables for ever and subscribe to nothing. (RxPY's ``sequence_equal`` asks whether its argument is
+    iterable: give it ``reactivex.defer(lambda _: source)``.)
 
     Args:
         subscribe: as for RxPY's Observable.
@@ -42,6 +43,9 @@ class SourceObservable(Observable[_T]):
             "an Observable can't be iterated over: use `for event in rxruns.iterate(source)`, or "
             "`rxruns.block_on(source)` for its last value"
         )
+
+    def __contains__(self, value: object) -> bool:
+        return value in iter(self)  # without it Python would put a message of its own over ours
 
     if not TYPE_CHECKING:  # its types are RxPY's own
 

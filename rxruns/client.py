@@ -280,8 +280,12 @@ class RunsClient:
     ) -> RunsToolResultsResponse:
         """Send what the tools gave back: ``POST /runs/{id}/tool-results``. `cancellation` as above.
 
+        If the answer is lost, the request is sent again, and the service may answer 404 or 409 because it has
+        accepted the results already: the events of the run tell.
+
         Raises:
-            APIError: with status 409 when the step or the request id is not the one that waits.
+            APIError: with status 409 when the step or the request id is not the one that waits; with 404 or
+                409 on a retry (``error.retries``) when an earlier attempt was accepted.
         """
         path = f"/runs/{check_run_id(run_id)}/tool-results"
         body = tool_results_body(request)

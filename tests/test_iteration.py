@@ -20,7 +20,7 @@ from reactivex.disposable import Disposable
 from reactivex.scheduler import NewThreadScheduler
 from reactivex.subject import ReplaySubject
 
-from rxruns import iterate, run_events, workflow
+from rxruns import block_on, iterate, merge_runs, ops, recorded_events, run_events, start_run, workflow
 from rxruns.devserver import DevServer
 from rxruns.errors import InvalidArgumentError, StreamBackpressureError
 from tests.conftest import HANG, ROOT, eventually
@@ -216,3 +216,59 @@ def test_ctrl_c_ends_the_loop_and_disposes() -> None:
         process.send_signal(signal.SIGINT)
         assert "disposed\ninterrupted\n" == process.stdout.read()
         assert 0 == process.wait(HANG)
+
+
+# ---- iterating over an Observable ----
+
+RUN = "7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11"
+SOURCES: dict[str, Observable[Any]] = {
+    "run_events": run_events(RUN),
+    "start_run": start_run("0" * 64),
+    "merge_runs": merge_runs([RUN]),
+    "recorded_events": recorded_events("run.ndjson"),
+    "piped": run_events(RUN).pipe(ops.for_node("draft"), ops.map(str)),
+    "piped twice": merge_runs([RUN]).pipe(ops.cost_totals()).pipe(ops.last()),
+    "piped into nothing": run_events(RUN).pipe(),
+    "a method": run_events(RUN).filter(bool).take(2),
+    "an item": run_events(RUN)[3],
+}
+
+
+def looped(source: Any) -> None:
+    for event in source:
+        pytest.fail(f"the loop got {event}")
+
+
+def unpacked(source: Any) -> Any:
+    first, *_ = source
+    return first
+
+
+@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize(
+    "use",
+    [
+        list,
+        iter,
+        set,
+        sorted,
+        unpacked,
+        lambda source: 3 in source,
+        looped,
+    ],
+    ids=["list", "iter", "set", "sorted", "unpack", "in", "for"],
+)
+def test_a_source_that_is_iterated_over_says_what_to_use_instead(name: str, use: Any) -> None:
+    with pytest.raises(TypeError, match=r"rxruns\.iterate\(source\).*rxruns\.block_on\(source\)"):
+        use(SOURCES[name])
+
+
+def test_what_is_piped_emits_what_rxpys_own_would() -> None:
+    with DevServer() as server, server.client() as client:
+        spec = workflow.chain(workflow.llm("draft", model="claude-sonnet-4-5", user="Hi"))
+        run_id = client.create(spec).run_id
+        seqs = run_events(run_id, client=client).pipe(ops.map(lambda event: event.seq))
+        shared = seqs.pipe(ops.filter(lambda seq: seq < 4), ops.publish(), ops.ref_count())
+        assert [1, 2, 3] == block_on(shared.pipe(ops.to_list()))
+        assert [1, 2, 3, 1, 2] == list(iterate((shared + seqs).pipe(ops.take(5))))
+        assert 6 == seqs.pipe(ops.take(3), ops.sum()).run()
