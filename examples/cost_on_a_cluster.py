@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 from distributed import Client
 
-from rxruns import CostTotals, RunsClient, block_on, merge_runs, ops
+from rxruns import CostTotals, RunsClient, block_on, merge_runs
 from rxruns.dask import fold_logs, fold_runs
 from rxruns.devserver import PRICES, DevServer
 from rxruns.workflow import chain, llm
@@ -33,7 +33,7 @@ def main(client: RunsClient, directory: str) -> None:
 
         for part in range(4):
             path = Path(directory, f"runs-{part}.ndjson")
-            block_on(merge_runs(run_ids[part::4], client=client).pipe(ops.record(path)))
+            block_on(merge_runs(run_ids[part::4], client=client, record=path))
         show("from four logs", fold_logs(f"{directory}/*.ndjson", CostTotals(PRICES)))
 
 

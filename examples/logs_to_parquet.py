@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 
-from rxruns import RunsClient, block_on, merge_runs, ops
+from rxruns import RunsClient, block_on, merge_runs
 from rxruns.devserver import DevServer
 from rxruns.workflow import chain, llm
 
@@ -40,7 +40,7 @@ def to_parquet(logs: str, parquet: Path) -> None:
 
 def main(client: RunsClient, folder: Path) -> None:
     run_ids = [client.create(spec).run_id for _ in range(10)]
-    block_on(merge_runs(run_ids, client=client).pipe(ops.record(folder / "runs.ndjson")))
+    block_on(merge_runs(run_ids, client=client, record=folder / "runs.ndjson"))
     to_parquet(f"{folder}/*.ndjson", folder / "runs.parquet")
     answer = duckdb.execute(QUESTION, {"runs": str(folder / "runs.parquet")})
     for model, calls, written in answer.fetchall():

@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 
 from rxruns import ResumePolicy, RetryPolicy, run_events
-from rxruns._decoding import RecordError, decode_event
+from rxruns._decoding import RecordError, decode_event, excerpt
 from rxruns._framing import BOM, Lines
 from rxruns.devserver import DevServer, Faults
 from rxruns.devserver.faults import CutAt, Ending, InvalidLine, SplitBytes, Unchunked
@@ -240,6 +240,41 @@ BAD_LINES: dict[str, bytes] = {
         b'"more":0', b'"more":' + b"[" * DEEP + b"]" * DEEP
     ),
 }
+
+
+EVIL = "a\n\x1b[31m\u202e\x85\u2028"
+
+
+def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where something may stand in a record, as keys and indexes."""
+    yield place
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in inner:
+        yield from places(part, (*place, key))
+
+
+def replaced(value: Any, place: tuple[Any, ...], part: Any) -> Any:
+    """The record with another part in that place."""
+    if not place:
+        return part
+    copy = value.copy()
+    copy[place[0]] = replaced(value[place[0]], place[1:], part)
+    return copy
+
+
+@pytest.mark.parametrize("wire_type", samples())
+def test_no_message_about_a_bad_line_has_a_control_character_of_it(wire_type: str) -> None:
+    told: set[str] = set()
+    sample = samples()[wire_type]
+    for place in places(sample):
+        for part in (EVIL, {EVIL: EVIL}, [EVIL], {EVIL: {EVIL: 1}}, [{EVIL: [EVIL]}]):
+            line = line_of(replaced(sample, place, part))
+            try:
+                decode_event(line)
+            except RecordError as error:
+                told.add(str(StreamProtocolError(str(error), raw_data=excerpt(line), line_number=1)))
+    assert told
+    assert [] == [text for text in told if not text.isprintable()]
 
 
 @pytest.mark.parametrize("name", BAD_LINES)

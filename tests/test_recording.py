@@ -16,6 +16,7 @@ from rxruns import RunsClient, block_on, merge_runs, ops, recorded_events, run_e
 from rxruns._decoding import decode_event, encode_event
 from rxruns._log_writer import LogWriter
 from rxruns._transport import Cancellation
+from rxruns.cli import run
 from rxruns.devserver import DevServer, Faults
 from rxruns.devserver.faults import CloseAfter, CutRandomly, Duplicates, Refuse, Replay, Unchunked
 from rxruns.errors import InvalidArgumentError, RunsError, StoreError, StreamProtocolError
@@ -129,8 +130,8 @@ def test_a_log_of_a_run_is_continued_where_it_ends(path: Path) -> None:
 
 
 def test_cuts_at_random_bytes_leave_no_trace_in_the_log(server: DevServer, path: Path) -> None:
-    run = server.add_run(events=run_of(2_000))
-    lines = raw_lines(server, run.run_id)
+    run_id = server.add_run(events=run_of(2_000)).run_id
+    lines = raw_lines(server, run_id)
     dice = random.Random(40)
 
     def fault() -> Any:
@@ -149,7 +150,7 @@ def test_cuts_at_random_bytes_leave_no_trace_in_the_log(server: DevServer, path:
     server.use_faults(Faults([fault() for _ in range(2_000)], seed=40))
     with server.client() as client:
         seen = Seen()
-        with run_events(run.run_id, client=client, resume=QUICK, record=path).subscribe(seen):
+        with run_events(run_id, client=client, resume=QUICK, record=path).subscribe(seen):
             seen.wait_end()
 
     assert seen.completed
@@ -437,8 +438,6 @@ def test_a_client_that_the_environment_does_not_describe_leaves_no_log_open(
 def test_the_command_line_records_what_the_service_sent(
     runs_environment: DevServer, path: Path, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    from rxruns.cli import run
-
     added = runs_environment.add_run(events=run_of(3))
     sent = [
         b'{"news":{"cached_tokens":7.50}, ' + line[1:-1] + b"\r\n"
@@ -452,3 +451,28 @@ def test_the_command_line_records_what_the_service_sent(
     assert 0 == run(["events", str(added.run_id), "--type", "node_started", "--record", str(path)])
     assert b"".join(sent) == path.read_bytes()
     assert b"news" not in capsysbinary.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "words"),
+    [
+        ("pipe", 3, "can't be appended to: it is not a regular file"),
+        ("missing/run.ndjson", 3, "can't be opened: No such file or directory"),
+        ("run.ndjson.gz", 2, "record must not end in .gz"),
+    ],
+)
+def test_a_log_that_the_command_line_cannot_record_is_said_in_one_line(
+    name: str,
+    code: int,
+    words: str,
+    runs_environment: DevServer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    run_id = runs_environment.add_run(events=run_of(3)).run_id
+    assert code == run(["events", str(run_id), "--record", str(tmp_path / name)])
+    out, err = capsys.readouterr()
+    assert ("", 1) == (out, err.count("\n"))
+    assert words in err
+    assert str(tmp_path / name) in err
