@@ -70,6 +70,9 @@ T = TypeVar("T")
 class RunsClient:
     """Talk to a runs service. Safe to use from many threads; close it, or use it in a ``with`` block.
 
+    A process that forks may use its client in the parent and in the children: each child opens connections
+    of its own, also where the session is yours.
+
     Args:
         api_key: starts with ``mr_sk_``; or a function that gives it, called at each attempt.
         access_token: sent as ``Authorization: Bearer``; or a function that gives it. Both may be given.

@@ -365,3 +365,20 @@ def test_a_noted_socket_stays_open_until_it_is_released() -> None:
         cancellation.release()
         assert ours.fileno() == -1
         cancellation.cancel()
+
+
+def test_a_socket_of_a_library_that_patches_sockets_is_shut_down() -> None:
+    class Green:
+        """As eventlet's: it has the methods of a socket, and is none for the standard library."""
+
+        def __init__(self) -> None:
+            self.calls: list[int] = []
+            self.shutdown = self.calls.append
+
+        def close(self) -> None: ...
+
+    green: Any = Green()
+    cancellation = Cancellation()
+    cancellation.note(green, green)
+    cancellation.cancel()
+    assert [socket.SHUT_RDWR] == green.calls

@@ -90,9 +90,9 @@ def test_lines_are_counted_from_one_as_they_are_given() -> None:
 
 def test_an_over_long_line_is_reported_once_and_skipped() -> None:
     reported: list[tuple[int, bytes]] = []
-    chunks = [b"ok\n", b"x" * 300, b"x" * 300, b"x\nok\n", b"y" * 301 + b"\nlast"]
+    chunks = [b"ok\n", b"x" * 1200, b"x" * 1200, b"x\nok\n", b"y" * 1201 + b"\nlast"]
 
-    lines = Lines(chunks, 300, lambda *report: reported.append(report))
+    lines = Lines(chunks, 1200, lambda *report: reported.append(report))
 
     assert [b"ok", b"", b"ok", b""] == list(lines)
     assert [(2, b"x" * EXCERPT_BYTES), (4, b"y" * EXCERPT_BYTES)] == reported
