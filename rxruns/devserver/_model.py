@@ -55,7 +55,9 @@ _TEXT = (
     "errors grow fast near an edge while simple tests find them early"
 )
 _WORDS = _TEXT.split()
-_MARKER = re.compile(r"\[\[(fail|say|ask|tokens|rounds):(.*)\]\]", re.DOTALL)
+_MARKER = re.compile(r"\[\[(fail|say|ask|tokens|rounds):")
+_MOST = 1_000_000
+"""Tokens and rounds that a prompt may ask for."""
 
 
 class ModelFault(Exception):
@@ -153,12 +155,14 @@ def run_tool(seed: int, call: ToolRequest) -> str:
 
 
 def _wish(prompt: str) -> dict[str, str]:
+    """The first marker. It lasts to the last brackets, so that its text may hold nested arrays."""
     found = _MARKER.search(prompt)
-    return {found[1]: found[2].strip()} if found else {}
+    end = prompt.rfind("]]", found.end()) if found else -1
+    return {found[1]: prompt[found.end() : end].strip()} if found and end >= 0 else {}
 
 
 def _number(text: str | None, default: int) -> int:
-    return int(text) if text and text.isdecimal() else default
+    return min(int(text[:8]), _MOST) if text and text.isdecimal() else default
 
 
 def _dice(seed: int, model: str, prompt: str) -> random.Random:
