@@ -68,23 +68,22 @@ def patience(soaking: bool) -> float:
     return 1.0 if soaking else 20.0
 
 
-def resident() -> float:
+def resident(process: int | str = "self") -> float:
     """Bytes of memory that the process holds now (RSS)."""
-    return float(Path("/proc/self/statm").read_text("ascii").split()[1]) * _PAGE
+    return float(Path(f"/proc/{process}/statm").read_text("ascii").split()[1]) * _PAGE
 
 
 @contextmanager
-def peak_of_memory() -> Iterator[Callable[[], float]]:
+def peak_of_memory(process: int | str = "self") -> Iterator[Callable[[], float]]:
     """Inside the block, give the bytes by which RSS grew at its highest since the block began."""
     gc.collect()
     _give_back()
-    before = resident()
-    Path("/proc/self/clear_refs").write_text("5", "ascii")  # sets the peak back to what is held now
+    before = resident(process)
+    Path(f"/proc/{process}/clear_refs").write_text("5", "ascii")  # sets the peak back to what is held now
 
     def grown() -> float:
-        (line,) = [
-            line for line in Path("/proc/self/status").read_text("ascii").splitlines() if "VmHWM" in line
-        ]
+        status = Path(f"/proc/{process}/status").read_text("ascii")
+        (line,) = [line for line in status.splitlines() if "VmHWM" in line]
         return float(line.split()[1]) * 1024 - before
 
     yield grown

@@ -25,8 +25,8 @@ ids like ``each.one[0]``.
 from __future__ import annotations
 
 from rxruns.devserver import faults
-from rxruns.devserver._http import Request
 from rxruns.devserver._model import PRICES
+from rxruns.devserver._request import Request
 from rxruns.devserver._server import DevServer, ScriptedRun
 from rxruns.devserver.faults import Faults
 

@@ -1,209 +1,144 @@
-"""The requests of the runs API, on the standard library's threading server."""
+"""The requests of the runs API: which may be served, and what they are answered."""
 
 from __future__ import annotations
 
-import errno
-import hmac
 import logging
 import random
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import TCPServer
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlsplit
+from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
 
+from rxruns._display import visible
+from rxruns.devserver._admission import refuse_foreign, refuse_unauthorized
+from rxruns.devserver._connections import Connection
+from rxruns.devserver._event_schema import event_schema
 from rxruns.devserver._json import is_object
-from rxruns.devserver._log import now
+from rxruns.devserver._listener import Then
 from rxruns.devserver._refusal import Refusal
+from rxruns.devserver._request import Head, Request, parse_head, read_body, request_of
+from rxruns.devserver._service import Service
 from rxruns.devserver._stream import parse_ask, stream
 from rxruns.devserver._wire import Answered, Cut, Gone, Wire
 from rxruns.devserver.faults import Fault
 from rxruns.errors import InvalidArgumentError
 
-if TYPE_CHECKING:
-    from rxruns.devserver._service import Service
-
-__all__ = ["Listener", "Request"]
+__all__ = ["BASE_PATH", "BODY_SECONDS", "Api"]
 
 BASE_PATH = "/api/v1"
-MAX_BODY = 16 * 2**20
-HIDDEN = "<hidden>"
-_SECRET = ("authorization", "x-modelrelay-api-key")
+BODY_SECONDS = 30.0
+"""Seconds for the whole body of a request."""
+
+_AT_ONCE = 2**18
+"""Bytes of an answer that the system takes without waiting for the client."""
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _INCLUDES = frozenset({"steps", "tool_calls"})
+_SCHEMA_PATHS = ("/schemas/run_event.schema.json", f"{BASE_PATH}/schemas/run_event.schema.json")
 _logger = logging.getLogger("rxruns.devserver")
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a client asked. Headers have lower-case names; of keys and tokens only the presence is kept.
+class Api:
+    """Answers the requests to one service, which goes by `hosts` beside localhost and addresses."""
 
-    `at` is the time as on the wire, `body` the decoded JSON, None where there is none.
-    """
+    def __init__(self, service: Service, hosts: frozenset[str], closing: threading.Event) -> None:
+        self._service, self._hosts, self._closing = service, hosts, closing
 
-    method: str
-    path: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    body: Any
-    at: str
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether a stream of events was asked for."""
-        return self.path.endswith("/events")
-
-
-class Listener(ThreadingHTTPServer):
-    """Accepts connections; knows the threads and sockets at work, so that closing frees them all."""
-
-    daemon_threads = True
-    request_queue_size = 512
-
-    service: Service
-
-    def __init__(self, address: tuple[str, int]) -> None:
-        self.closing = threading.Event()
-        self._at_work: dict[socket.socket, threading.Thread] = {}
-        self._lock = threading.Lock()
-        super().__init__(address, _Connection)
-
-    def server_bind(self) -> None:
-        # Not HTTPServer's own: it looks the host's name up, which can take seconds.
+    def admit(self, connection: socket.socket, head: bytes) -> Head | None:
+        """The request, if it may be served; None when it was answered, its body unread. Never waits."""
         try:
-            TCPServer.server_bind(self)
-        except OSError as error:
-            host, port, *_ = map(str, self.server_address)
-            remedy = "; port 0 takes a free one" if error.errno == errno.EADDRINUSE else ""
-            error.strerror = f"can not listen on {host}:{port}: {error.strerror}{remedy}"
-            raise
-        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        arguments = (request, client_address)
-        thread = threading.Thread(
-            target=self.process_request_thread, args=arguments, name="devserver-connection", daemon=True
-        )
-        with self._lock:
-            self._at_work[request] = thread
-        thread.start()
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
+            asked = parse_head(head)
+        except Refusal as refusal:
+            self.refuse(connection, refusal)
+            return None
+        _logger.debug("%s %s", asked.method, visible(asked.path))
         try:
-            super().process_request_thread(request, client_address)
-        finally:
-            with self._lock:
-                del self._at_work[request]
+            refuse_foreign(asked, self._hosts)
+            if asked.path not in _SCHEMA_PATHS:
+                refuse_unauthorized(asked.headers, self._service.api_key, self._service.access_token)
+                return asked
+            _refuse_method(asked.method, "GET")
+        except Refusal as refusal:
+            self._service.keep(request_of(asked, b""), asked.size)
+            self.refuse(connection, refusal, bodiless=asked.method == "HEAD")
+        else:
+            self._service.keep(request_of(asked, b""), asked.size)
+            self._answer_at_once(connection, 200, event_schema())
+        return None
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        _logger.exception("a request failed")
+    def refuse(self, connection: socket.socket, refusal: Refusal, *, bodiless: bool = False) -> None:
+        """Answer with an error, without a wait. The connection takes no other request."""
+        self._answer_at_once(connection, refusal.status, refusal, bodiless=bodiless)
 
-    def free_connections(self) -> None:
-        """Break all connections and wait for their threads."""
-        with self._lock:
-            at_work = dict(self._at_work)
-        for connection in at_work:
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        for thread in at_work.values():
-            thread.join()
-
-
-class _Connection(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    server: Listener  # pyright: ignore[reportIncompatibleVariableOverride]
-
-    def handle(self) -> None:
-        with suppress(ConnectionError):
-            super().handle()
-
-    def do_GET(self) -> None:
-        self._serve()
-
-    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
-
-    def log_message(self, format: str, *args: Any) -> None:
-        _logger.debug(format, *args)
-
-    def _serve(self) -> None:
-        wire = Wire(self.connection, f"req_{uuid4().hex[:16]}", self.server.closing)
+    def serve(self, connection: Connection, head: Head) -> Then:
+        """Read the body of an admitted request and answer it."""
+        sock = connection.sock
+        wire = Wire(sock, _request_id(), self._closing, chunked=head.chunks, keep_open=head.keep_open)
         try:
-            self._exchange(wire)
+            if head.expects_continue and len(connection.received) < head.length:
+                wire.send(_CONTINUE)
+            try:
+                raw = read_body(sock, connection.received, head.length, BODY_SECONDS)
+            except Refusal as refusal:
+                wire.keep_open = False
+                _answer(wire, refusal.status, refusal)
+                return "drain"
+            self._exchange(request_of(head, raw), head.size + len(raw), wire)
         except Answered:
             pass
         except Cut as cut:
             with suppress(Gone):
                 wire.end(cut.ending)
-        except Gone:
+        except (Gone, OSError):
             wire.keep_open = False
-        if not wire.keep_open:
-            self.close_connection = True
-            # Both, or the socket stays open until the buffered reader is collected.
-            self.rfile.close()
-            self.connection.close()
+        return "keep" if wire.keep_open else "close"
 
-    def _exchange(self, wire: Wire) -> None:
-        try:
-            request = self._read()
-        except Refusal as refusal:
-            wire.keep_open = False  # the rest of the body is still under way
-            _answer(wire, refusal.status, refusal.body(wire.request_id), (), random.Random(0))
-            return
-        service = self.server.service
-        faults, dice = service.note(request)
+    def _answer_at_once(
+        self, connection: socket.socket, status: int, body: Any, *, bodiless: bool = False
+    ) -> None:
+        with suppress(Gone, OSError):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _AT_ONCE)
+            wire = Wire(connection, _request_id(), self._closing, keep_open=False)
+            _answer(wire, status, body, bodiless=bodiless)
+
+    def _exchange(self, request: Request, size: int, wire: Wire) -> None:
+        service = self._service
+        faults, dice = service.note(request, size)
         with service.watched(wire) if faults else nullcontext():
             for fault in faults:
                 fault.before(wire)
-            try:
-                self._authorize()
-                path = self._path(request)
-                if path[2:] == ["events"]:
-                    self._stream(request, path, wire, faults, dice)
-                    return
-                status, body = 200, self._route(request, path)
-            except Refusal as refusal:
-                status, body = refusal.status, refusal.body(wire.request_id)
-            except InvalidArgumentError as error:
-                status, body = 500, Refusal(500, "INTERNAL", str(error)).body(wire.request_id)
+            status, body = self._result(request, wire, faults, dice)
+            if wire.status is not None:
+                return
             for fault in faults:
                 fault.after(wire)
-            _answer(wire, status, body, faults, dice)
+            _answer(wire, status, body, faults, dice, bodiless=request.method == "HEAD")
 
-    def _read(self) -> Request:
-        length = self.headers.get("Content-Length") or "0"
-        if not length.isdecimal() or int(length) > MAX_BODY or "Transfer-Encoding" in self.headers:
-            raise Refusal(413, "INVALID_INPUT", f"send a body with a length up to {MAX_BODY} bytes")
-        raw = self.rfile.read(int(length))
+    def _result(
+        self, request: Request, wire: Wire, faults: Sequence[Fault], dice: random.Random
+    ) -> tuple[int, Any]:
+        """The status and the body of the answer, unless a stream was the answer."""
         try:
-            body = msgspec.json.decode(raw) if raw else None
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            body = raw.decode("utf-8", "replace")
-        url = urlsplit(self.path)
-        headers = {
-            name.lower(): HIDDEN if name.lower() in _SECRET else value for name, value in self.headers.items()
-        }
-        query = dict(parse_qsl(url.query, keep_blank_values=True))
-        return Request(self.command, url.path, query, headers, body, now())
-
-    def _authorize(self) -> None:
-        service, given = self.server.service, False
-        key, bearer = self.headers.get("X-ModelRelay-Api-Key"), self.headers.get("Authorization")
-        if key is not None:
-            given = _same(key, service.api_key)
-        if bearer is not None and (key is None or given):
-            scheme, _, token = bearer.partition(" ")
-            given = scheme.lower() == "bearer" and (
-                _same(token, service.access_token) | _same(token, service.api_key)
-            )
-        if not given:
-            raise Refusal(401, "UNAUTHORIZED", "send the key of this service in X-ModelRelay-Api-Key")
+            path = self._path(request)
+            if path[2:] == ["events"]:
+                self._stream(request, path, wire, faults, dice)
+                return 200, None
+            return 200, self._route(request, path)
+        except Refusal as refusal:
+            return refusal.status, refusal
+        except InvalidArgumentError as error:
+            return 500, Refusal(500, "INTERNAL", str(error))
+        except (Answered, Cut, Gone):
+            raise
+        except Exception as error:
+            if wire.status is not None:
+                raise
+            _logger.exception("a request failed")
+            return 500, Refusal(500, "INTERNAL", f"the request failed: {type(error).__name__}, see the log")
 
     def _path(self, request: Request) -> list[str]:
         if not request.path.startswith(f"{BASE_PATH}/"):
@@ -214,14 +149,14 @@ class _Connection(BaseHTTPRequestHandler):
         self, request: Request, path: Sequence[str], wire: Wire, faults: Sequence[Fault], dice: random.Random
     ) -> None:
         if path[0] != "runs" or request.method != "GET":
-            raise _no_route(request)
-        service = self.server.service
+            raise _no_route(request, path)
+        service = self._service
         run, ask = service.runs.get(_run_id(path[1])), parse_ask(request.query)
         with service.streaming():
             stream(run.log, ask, wire, faults, dice, service.watch, service.keepalive)
 
     def _route(self, request: Request, path: Sequence[str]) -> dict[str, Any]:
-        runs = self.server.service.runs
+        runs = self._service.runs
         match request.method, *path:
             case "POST", "workflows", "compile":
                 plan = runs.compile(_object(request))
@@ -240,23 +175,34 @@ class _Connection(BaseHTTPRequestHandler):
             case "POST", "runs", run_id, "tool-results":
                 return runs.get(_run_id(run_id)).take_results(_object(request))
             case _:
-                raise _no_route(request)
+                raise _no_route(request, path)
 
 
-def _answer(wire: Wire, status: int, body: Any, faults: Sequence[Fault], dice: random.Random) -> None:
-    content = msgspec.json.encode(body)
+def _answer(
+    wire: Wire,
+    status: int,
+    body: Any,
+    faults: Sequence[Fault] = (),
+    dice: random.Random | None = None,
+    *,
+    bodiless: bool = False,
+) -> None:
+    """Send a whole answer: JSON, the error of a Refusal, or bytes that are JSON already."""
+    headers: dict[str, str] = {}
+    if isinstance(body, Refusal):
+        headers, body = body.headers, body.body(wire.request_id)
+    content = body if isinstance(body, bytes) else msgspec.json.encode(body)
     wire.chunked = False  # a REST answer has a length
-    headers = {"Content-Type": "application/json", "Content-Length": str(len(content))}
-    pieces = iter([content])
+    pieces = iter([] if bodiless else [content])
     for fault in faults:
-        pieces = fault.pieces(pieces, dice, wire)
-    wire.start(status, headers)
+        pieces = fault.pieces(pieces, dice or random.Random(0), wire)
+    wire.start(status, {"Content-Type": "application/json", "Content-Length": str(len(content))} | headers)
     for piece in pieces:
         wire.send(piece)
 
 
-def _same(given: str, expected: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), expected.encode())
+def _request_id() -> str:
+    return f"req_{uuid4().hex[:16]}"
 
 
 def _run_id(text: str) -> UUID:
@@ -282,5 +228,23 @@ def _object(request: Request) -> dict[str, Any]:
     return request.body
 
 
-def _no_route(request: Request) -> Refusal:
-    return Refusal(404, "NOT_FOUND", f"there is no {request.method} {request.path} here")
+def _no_route(request: Request, path: Sequence[str]) -> Refusal:
+    match path:
+        case ["runs"] | ["workflows", "compile"] | ["runs", _, "tool-results"]:
+            allowed = "POST"
+        case ["runs", _] | ["runs", _, "events" | "pending-tools"]:
+            allowed = "GET"
+        case _:
+            shown = visible(request.path[:200])
+            return Refusal(404, "NOT_FOUND", f"there is no {request.method} {shown} here")
+    return _wrong_method(request.method, allowed)
+
+
+def _refuse_method(method: str, allowed: str) -> None:
+    if method != allowed:
+        raise _wrong_method(method, allowed)
+
+
+def _wrong_method(method: str, allowed: str) -> Refusal:
+    message = f"the method must be {allowed} here, got {method}"
+    return Refusal(405, "METHOD_NOT_ALLOWED", message, headers={"Allow": allowed})

@@ -20,7 +20,7 @@ __all__ = ["INLINE_BYTES", "KEEPALIVE", "TERMINAL", "EventLog", "artifact", "now
 INLINE_BYTES = 1_000_000
 """Payloads above this many bytes are never sent inside an event."""
 
-KEEPALIVE = b'{"type":"keepalive"}\n'
+KEEPALIVE = b"\n"  # a record of a type "keepalive" is refused by the service's own clients
 TERMINAL = frozenset({"run_completed", "run_failed", "run_canceled"})
 _ARTIFACTS = ("output", "outputs")
 

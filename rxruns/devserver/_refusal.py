@@ -18,21 +18,30 @@ class Refusal(Exception):
         message: str,
         fields: Mapping[str, str] | None = None,
         issues: Sequence[Mapping[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status, self.code, self.message = status, code, message
-        self.fields, self.issues = dict(fields or {}), list(issues)
+        self.fields, self.issues, self.headers = dict(fields or {}), list(issues), dict(headers or {})
 
     def body(self, request_id: str) -> dict[str, Any]:
-        """The error body of the contract.
+        """The error body of the contract: flat, the one form that each of the service's clients reads.
 
-        >>> Refusal(404, "NOT_FOUND", "no such run").body("req_1")["error"]
-        {'code': 'NOT_FOUND', 'message': 'no such run', 'status': 404}
+        >>> Refusal(404, "NOT_FOUND", "no such run").body("req_1")
+        {'error': 'no such run', 'code': 'NOT_FOUND', 'message': 'no such run', 'request_id': 'req_1'}
+        >>> Refusal(400, "INVALID_INPUT", "invalid query", {"limit": "expected 1"}).body("req_1")["fields"]
+        [{'field': 'limit', 'message': 'expected 1'}]
         """
-        error: dict[str, Any] = {"code": self.code, "message": self.message, "status": self.status}
+        answer: dict[str, Any] = {
+            "error": self.message,
+            "code": self.code,
+            "message": self.message,
+            "request_id": request_id,
+        }
         if self.fields:
-            error["fields"] = self.fields
-        answer: dict[str, Any] = {"error": error, "request_id": request_id}
+            answer["fields"] = [
+                {"field": field, "message": message} for field, message in self.fields.items()
+            ]
         if self.issues:
             answer["issues"] = self.issues
         return answer

@@ -12,8 +12,12 @@ from uuid import UUID, uuid4
 from rxruns._arguments import check_kind, check_path, check_run_id
 from rxruns._decoding import encode_event
 from rxruns.client import RunsClient
+from rxruns.devserver._admission import check_hosts, is_address
+from rxruns.devserver._connections import LIMITS
 from rxruns.devserver._engine import Settings
-from rxruns.devserver._http import BASE_PATH, Listener, Request
+from rxruns.devserver._http import BASE_PATH, Api
+from rxruns.devserver._listener import Listener
+from rxruns.devserver._request import Request
 from rxruns.devserver._runs import Run, Runs
 from rxruns.devserver._service import Service
 from rxruns.devserver.faults import Faults
@@ -22,8 +26,8 @@ from rxruns.events import RunEvent
 
 __all__ = ["DevServer", "ScriptedRun"]
 
-POLL = 0.02
-"""Seconds that closing waits at most for the accepting thread."""
+_ANY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Where a service can be reached that listens on all addresses."""
 
 
 class DevServer:
@@ -32,18 +36,21 @@ class DevServer:
     Use it as a context manager, or call :meth:`start` and :meth:`close`, which frees all threads and sockets.
 
     Args:
-        host: where to listen; anything but loopback is yours to protect.
+        host: where to listen, IPv6 too; anything but loopback is yours to protect.
         port: 0 for a free one.
         directory: where each run's log is kept as ``<run_id>.ndjson``, so that a service started again on it
             serves the same runs; logs from elsewhere under such a name are served too. None: in memory.
         faults: what goes wrong on the way, see :mod:`rxruns.devserver.faults`.
         seed: of the model's texts; the same spec, input and seed give the same texts and usage.
         delay: seconds between two tokens.
-        keepalive: seconds of silence after which a keep-alive record is sent.
+        keepalive: seconds of silence after which a blank line is sent as a keep-alive.
         api_key: None for a random one.
+        allow_hosts: names by which clients may call the service, beside `host`, localhost and IP addresses,
+            which are always allowed. Any other ``Host`` is refused with 403, and so are requests of web pages
+            from elsewhere (``Origin``): a page in your browser must not reach the service.
 
     Raises:
-        InvalidArgumentError: a number below zero.
+        InvalidArgumentError: a number below zero, or a name that is not one.
         OSError: from :meth:`start`: the port is taken, or the directory can not be used.
 
     >>> from urllib.request import Request, urlopen
@@ -67,6 +74,7 @@ class DevServer:
         delay: float = 0.0,
         keepalive: float = 15.0,
         api_key: str | None = None,
+        allow_hosts: Iterable[str] = (),
     ) -> None:
         for name, value, least in (("delay", delay, 0.0), ("keepalive", keepalive, 0.001)):
             if not isinstance(value, int | float) or not least <= value < 1e9:
@@ -76,10 +84,12 @@ class DevServer:
         if faults is not None:
             check_kind("faults", faults, Faults, "give Faults([...]), or None")
         self._host, self._port = host, port
+        own_name = [host] if host and not is_address(host) else []
+        self._hosts = check_hosts(allow_hosts).union(name.lower() for name in own_name)
         self._directory = None if directory is None else check_path("directory", directory)
         self._settings = Settings(seed, delay)
         self._options = (faults, keepalive, api_key)
-        self._started: tuple[Listener, Service, threading.Thread] | None = None
+        self._started: tuple[Listener, Service] | None = None
         self._closed = threading.Event()
 
     def __enter__(self) -> DevServer:
@@ -95,31 +105,23 @@ class DevServer:
         """Listen. Starting twice changes nothing."""
         if self._started is None:
             runs = Runs(self._directory, self._settings)
-            listener = Listener((self._host, self._port))
+            listener = Listener(self._host, self._port, LIMITS)
             service = Service(runs, *self._options)
-            listener.service = service
-            arguments = {"poll_interval": POLL}
-            thread = threading.Thread(
-                target=listener.serve_forever, kwargs=arguments, name="devserver", daemon=True
-            )
-            self._started = (listener, service, thread)
+            self._started = (listener, service)
             self._closed.clear()
-            thread.start()
+            listener.start(Api(service, self._hosts, listener.closing))
         return self
 
     def close(self) -> None:
         """Stop listening, break what is open, wait for all threads. Runs at work stay where they are."""
         if self._started is None:
             return
-        (listener, service, thread), self._started = self._started, None
+        (listener, service), self._started = self._started, None
         listener.closing.set()
         service.runs.stop()
-        listener.shutdown()
-        thread.join()
-        listener.free_connections()
+        listener.close()
         service.runs.close()
         service.watch.close()
-        listener.server_close()
         self._closed.set()
 
     def wait_closed(self, timeout: float | None = None) -> bool:
@@ -129,9 +131,9 @@ class DevServer:
     @property
     def url(self) -> str:
         """The base URL for a client."""
-        listener, _, _ = self._at_work()
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{listener.server_port}{BASE_PATH}"
+        listener, _ = self._at_work()
+        host = _ANY.get(self._host, self._host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{listener.port}{BASE_PATH}"
 
     @property
     def api_key(self) -> str:
@@ -145,7 +147,10 @@ class DevServer:
 
     @property
     def requests(self) -> list[Request]:
-        """What was asked so far, in order, without secrets."""
+        """The requests so far, in order, without secrets; the newest 10,000 of at most 16 MiB as sent.
+
+        The body of one that was refused at the door (400, 401, 403, 413) is not read.
+        """
         with self._service.changed:
             return list(self._service.requests)
 
@@ -241,7 +246,7 @@ class DevServer:
     def _service(self) -> Service:
         return self._at_work()[1]
 
-    def _at_work(self) -> tuple[Listener, Service, threading.Thread]:
+    def _at_work(self) -> tuple[Listener, Service]:
         if self._started is None:
             raise InvalidArgumentError("the server is not started: use `with DevServer() as server`")
         return self._started

@@ -1,22 +1,24 @@
-"""What the requests share: runs, keys, faults, and the list of what was asked."""
+"""What the requests share: runs, keys, faults, and the newest requests."""
 
 from __future__ import annotations
 
 import random
 import secrets
 import threading
+from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
+from rxruns.devserver._request import Request
 from rxruns.devserver._runs import Runs
 from rxruns.devserver._wire import Watch, Wire
 from rxruns.devserver.faults import Fault, Faults
 
-if TYPE_CHECKING:
-    from rxruns.devserver._http import Request
+__all__ = ["KEPT_BYTES", "KEPT_REQUESTS", "Service"]
 
-__all__ = ["Service"]
+KEPT_REQUESTS = 10_000
+KEPT_BYTES = 16 * 2**20
+"""Bytes of the requests that are kept, as they were sent."""
 
 
 class Service:
@@ -28,7 +30,9 @@ class Service:
         self.access_token = secrets.token_hex(16)
         self.watch = Watch()
         self.changed = threading.Condition()
-        self.requests: list[Request] = []
+        self.requests: deque[Request] = deque()
+        self._sizes: deque[int] = deque()
+        self._held = 0
         self.streams = 0
         self._faults = Faults()
         self.use(faults)
@@ -39,11 +43,21 @@ class Service:
             self._faults = faults or Faults()
             self._streams_asked = self._others_asked = 0
 
-    def note(self, request: Request) -> tuple[tuple[Fault, ...], random.Random]:
-        """Keep the request, and draw what goes wrong with it."""
+    def keep(self, request: Request, size: int) -> None:
+        """Keep a request of `size` bytes. The oldest are forgotten where they are too many or too large."""
         with self.changed:
             self.requests.append(request)
+            self._sizes.append(size)
+            self._held += size
+            while len(self.requests) > 1 and (self._held > KEPT_BYTES or len(self.requests) > KEPT_REQUESTS):
+                self.requests.popleft()
+                self._held -= self._sizes.popleft()
             self.changed.notify_all()
+
+    def note(self, request: Request, size: int) -> tuple[tuple[Fault, ...], random.Random]:
+        """Keep an admitted request, and draw what goes wrong with it."""
+        with self.changed:
+            self.keep(request, size)
             if request.is_stream:
                 number, self._streams_asked = self._streams_asked, self._streams_asked + 1
                 return self._faults.for_stream(number), self._faults.dice(number)

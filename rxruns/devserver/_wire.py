@@ -39,15 +39,28 @@ class Cut(Exception):
 
 
 class Wire:
-    """One response. `gone` is set by others when it can not be finished."""
+    """One response. `gone` is set by others when it can not be finished.
 
-    def __init__(self, connection: socket.socket, request_id: str, closing: threading.Event) -> None:
+    Args:
+        chunked: False for a client that does not know chunks, as of HTTP/1.0.
+        keep_open: whether the connection may serve another request.
+    """
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        request_id: str,
+        closing: threading.Event,
+        *,
+        chunked: bool = True,
+        keep_open: bool = True,
+    ) -> None:
         self.connection: socket.socket = connection
         self.request_id: str = request_id
         self.content_type: str | None = None
-        self.chunked: bool = True
+        self.chunked: bool = chunked
         self.rewind = 0
-        self.keep_open: bool = True
+        self.keep_open: bool = keep_open
         self.status: int | None = None
         self._closing = closing
         self._gone = threading.Event()

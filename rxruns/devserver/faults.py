@@ -21,7 +21,7 @@ from typing import TypeAlias, get_args
 import msgspec
 
 from rxruns._arguments import check_kind, check_seconds, check_timeout, check_whole_number
-from rxruns.devserver._log import KEEPALIVE
+from rxruns.devserver._refusal import Refusal
 from rxruns.devserver._wire import Answered, Cut, Ending, Wire
 from rxruns.errors import InvalidArgumentError
 
@@ -164,8 +164,8 @@ class Status(Fault):
         code = self.code or codes.get(
             self.status, "SERVICE_UNAVAILABLE" if self.status >= 500 else "INVALID_INPUT"
         )
-        error = {"code": code, "message": "a fault on request", "status": self.status}
-        body = msgspec.json.encode({"error": error, "request_id": wire.request_id})
+        refusal = Refusal(self.status, code, "a fault on request")
+        body = msgspec.json.encode(refusal.body(wire.request_id))
         headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
         if self.retry_after is not None:
             headers["Retry-After"] = str(self.retry_after)
@@ -447,7 +447,7 @@ def _first(lines: Iterator[bytes], events: int) -> Iterator[bytes]:
         if line is None:
             return
         yield line
-        seen += line is not KEEPALIVE
+        seen += not line.isspace()  # a keep-alive is a blank line
 
 
 def _cut(pieces: Iterable[bytes], left: int, how: Ending) -> Iterator[bytes]:

@@ -29,6 +29,11 @@ class Answer:
         return json.loads(self.content)
 
     @property
+    def fields(self) -> dict[str, str]:
+        """The messages of an error, by field."""
+        return {item["field"]: item["message"] for item in self.body["fields"]}
+
+    @property
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.content.splitlines()]
 
@@ -108,7 +113,7 @@ class Api:
         """A socket on which a stream was asked for."""
         assert self.address.hostname and self.address.port
         connection = socket.create_connection((self.address.hostname, self.address.port), timeout=HANG)
-        head = f"GET {self.address.path}/runs/{run_id}/events HTTP/1.1\r\nHost: x\r\n"
+        head = f"GET {self.address.path}/runs/{run_id}/events HTTP/1.1\r\nHost: localhost\r\n"
         connection.sendall(f"{head}X-ModelRelay-Api-Key: {self.server.api_key}\r\n\r\n".encode())
         return connection
 

@@ -354,12 +354,12 @@ def test_a_bad_request_is_refused_by_field(api, build, body, field):
         inputs=[{"name": "need", "type": "integer", "required": True}, {"name": "any", "type": "blob"}],
     )
     answer = api.post("/runs", {"spec": spec, **body})
-    assert 400 == answer.status and field in answer.body["error"]["fields"]
+    assert 400 == answer.status and field in answer.fields
 
 
 def test_a_placeholder_that_nothing_fills_is_refused(api, build):
     answer = api.post("/runs", {"spec": build.workflow(build.llm("a", "{{nobody}}"))})
-    assert (400, ["input.nobody"]) == (answer.status, list(answer.body["error"]["fields"]))
+    assert (400, ["input.nobody"]) == (answer.status, list(answer.fields))
 
 
 def test_booleans_are_no_numbers_but_are_booleans(api, build):

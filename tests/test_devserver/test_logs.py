@@ -125,7 +125,7 @@ def test_a_damaged_log_is_told(serve, tmp_path):
     (tmp_path / f"{ONE}.ndjson").write_bytes(line(ONE, 1) + b"{\n")
     api = serve(directory=tmp_path)
     answer = api.get(f"/runs/{ONE}")
-    assert 500 == answer.status and "line 2" in answer.body["error"]["message"]
+    assert 500 == answer.status and "line 2" in answer.body["message"]
 
 
 def test_nothing_outside_the_directory_is_served(serve, tmp_path):

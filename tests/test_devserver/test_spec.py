@@ -108,7 +108,7 @@ def test_all_issues_are_told_at_once():
 def test_issues_come_back_from_compiling_and_creating(api):
     wrong = spec({"id": "a", "type": "llm"})
     for answer in (api.post("/workflows/compile", wrong), api.post("/runs", {"spec": wrong})):
-        assert (400, "VALIDATION_ERROR") == (answer.status, answer.body["error"]["code"])
+        assert (400, "VALIDATION_ERROR") == (answer.status, answer.body["code"])
         assert [("MODEL_REQUIRED", "$.nodes[0].model")] == [
             (issue["code"], issue["path"]) for issue in answer.body["issues"]
         ]

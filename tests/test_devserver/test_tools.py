@@ -102,8 +102,7 @@ def test_results_for_another_step_or_request_conflict(api, spec):
     run_id, body = waiting(api, spec)
     wrong = [body | {"step": 1}, body | {"request_id": str(uuid4())}]
     assert [(409, "CONFLICT")] * 2 == [
-        (answer.status, answer.body["error"]["code"])
-        for answer in (submit(api, run_id, item) for item in wrong)
+        (answer.status, answer.body["code"]) for answer in (submit(api, run_id, item) for item in wrong)
     ]
 
 
@@ -133,14 +132,12 @@ def test_results_for_what_is_not_pending_are_not_found(api, spec):
 def test_bad_results_are_refused_by_field(api, spec, change, field):
     run_id, body = waiting(api, spec)
     answer = submit(api, run_id, body | change)
-    assert 400 == answer.status and field in answer.body["error"]["fields"]
+    assert 400 == answer.status and field in answer.fields
 
 
 def test_missing_fields_and_a_call_answered_twice_are_refused(api, spec):
     run_id, body = waiting(api, spec)
-    assert {"node_id", "step", "request_id", "results"} == submit(api, run_id, {}).body["error"][
-        "fields"
-    ].keys()
+    assert {"node_id", "step", "request_id", "results"} == set(submit(api, run_id, {}).fields)
     assert 400 == submit(api, run_id, body | {"results": body["results"][:1] * 2}).status
     assert 400 == submit(api, run_id, []).status
 
@@ -186,7 +183,7 @@ def test_a_malformed_answer_is_refused(api, build, output):
     run_id, body = waiting(api, build.workflow(build.llm("a", "x", tools=["user_ask"])))
     body["results"][0]["output"] = output
     answer = submit(api, run_id, body)
-    assert (400, ["results[0].output"]) == (answer.status, list(answer.body["error"]["fields"]))
+    assert (400, ["results[0].output"]) == (answer.status, list(answer.fields))
 
 
 @pytest.mark.parametrize("mode", ["server", "agentic"])
