@@ -83,6 +83,7 @@ def test_the_status_in_the_body_wins_where_it_is_one(sent: object, status: int) 
 def test_the_id_in_the_body_wins_over_the_headers() -> None:
     assert "one" == error_of({"request_id": "one"}, X_Request_Id="two").request_id
     assert "two" == error_of({"request_id": 1}, X_Request_Id="two").request_id
+    assert "one" == error_of({"requestId": "one"}, X_Request_Id="two").request_id
 
 
 def test_the_services_own_header_wins_over_the_common_one() -> None:

@@ -89,7 +89,7 @@ def api_error(status: int, headers: Mapping[str, str], body: bytes, redactor: Re
     options: dict[str, Any] = {
         "status": sent_status if type(sent_status) is int and 100 <= sent_status <= 599 else status,
         "code": _text(inner.get("code")) or _text(outer.get("code")),
-        "request_id": _text(outer.get("request_id")) or request_id_of(headers),
+        "request_id": _text(outer.get("request_id") or outer.get("requestId")) or request_id_of(headers),
         "fields": _fields(inner.get("fields")),
         "raw_body": excerpt_of(body, redactor),
         "retry_after": retry_after_seconds(headers.get("Retry-After"), headers.get("Date")),
