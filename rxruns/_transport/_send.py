@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
@@ -67,6 +68,12 @@ class Transport:
         """Close idle connections, unless the session is the caller's own."""
         if self._owns_session:
             close_idle(self._session)
+
+    def ignore_proxies(self) -> None:
+        """Take no proxies from the environment, unless the session is the caller's own."""
+        if self._owns_session:
+            self._session.trust_env = False  # with which requests would forget this, too:
+            self._session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
 
     def request(self, ask: Ask) -> Answer:
         """Send, retry as the policy says, and read the whole answer.
