@@ -6,6 +6,7 @@ pays nothing, and coverage of a package that is measured sees its import.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -38,10 +39,16 @@ def runs_client(runs_service: DevServer) -> Iterator[RunsClient]:
 
 @pytest.fixture
 def runs_environment(runs_service: DevServer, monkeypatch: pytest.MonkeyPatch) -> DevServer:
-    """``runs_service``, which the environment names: for code that makes its client itself."""
+    """``runs_service``, which the environment names: for code that makes its client itself.
+
+    No proxy is asked for it, as ``NO_PROXY`` says.
+    """
     monkeypatch.setenv("MODELRELAY_API_KEY", runs_service.api_key)
     monkeypatch.setenv("MODELRELAY_API_BASE_URL", runs_service.url)
     monkeypatch.delenv("MODELRELAY_ACCESS_TOKEN", raising=False)
+    direct = [os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), "127.0.0.1"]
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, ",".join(filter(None, direct)))
     return runs_service
 
 

@@ -172,9 +172,15 @@ class DevServer:
         self._service.use(faults)
 
     def client(self, **options: Any) -> RunsClient:
-        """A client of this service; `options` as for :class:`~rxruns.RunsClient`. Closing it is yours."""
+        """A client of this service; `options` as for :class:`~rxruns.RunsClient`. Closing it is yours.
+
+        It takes no proxies from the environment, unless `options` have a `base_url` or a `session`.
+        """
         named: dict[str, Any] = {"api_key": self.api_key, "base_url": self.url}
-        return RunsClient(**named | options)
+        client = RunsClient(**named | options)
+        if "base_url" not in options:
+            client.ignore_proxies()
+        return client
 
     def cancel(self, run_id: UUID | str, message: str = "canceled by its owner") -> bool:
         """Cancel a run that is executed here; False when it had ended before."""

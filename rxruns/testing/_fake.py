@@ -93,10 +93,14 @@ class FakeRuns(Loopback):
     def client(self, **options: Any) -> RunsClient:
         """A client of it that does not wait between tries; `options` as for :class:`~rxruns.RunsClient`.
 
-        Closing it is yours.
+        Closing it is yours. It takes no proxies from the environment, unless `options` have a `base_url` or a
+        `session`.
         """
         named: dict[str, Any] = {"api_key": self.api_key, "base_url": self.url, "retry": _RETRY}
-        return RunsClient(**named | options)
+        client = RunsClient(**named | options)
+        if "base_url" not in options:
+            client.ignore_proxies()
+        return client
 
     def answer(self, asked: Asked, wire: Wire) -> bool:
         answer = Answer(wire, self._sent)
