@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import pty
 import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import click
 import pytest
 
 import rxruns.__main__
-from rxruns import ResumePolicy
+from rxruns import ResumePolicy, RunsClient, workflow
 from rxruns.cli import COMMANDS, cli, run
 from rxruns.devserver import DevServer, Faults
 from rxruns.devserver.faults import Status
 from rxruns.errors import InvalidArgumentError, TransportError
 from tests.test_cli_view import read_until
+from tests.wire import has_ipv6
 
 PYTHON = [sys.executable, "-W", "error", "-m", "rxruns"]
 
@@ -74,6 +79,50 @@ def test_serve_never_shows_a_key_of_ones_own(monkeypatch: pytest.MonkeyPatch) ->
         process.send_signal(signal.SIGINT)
         process.wait(30)
     assert "mr_sk_very_own" not in told
+
+
+@contextmanager
+def serving(*options: str) -> Iterator[tuple[str, str, str]]:
+    """`rxruns serve` with these options: what it prints."""
+    arguments = [*PYTHON, "serve", "--port", "0", *options]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        first, url, key = (process.stdout.readline().strip() for _ in range(3))
+        yield first, url.partition("=")[2], key.partition("=")[2]
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [("::1", "[::1]"), ("::", "[::1]"), ("0.0.0.0", "127.0.0.1"), ("localhost", "localhost")],
+)
+def test_serve_prints_an_address_that_can_be_used(host: str, shown: str) -> None:
+    if ":" in host and not has_ipv6():
+        pytest.skip("no IPv6 here")
+    with serving("--host", host) as (first, url, key):
+        assert re.fullmatch(rf"http://{re.escape(shown)}:\d+/api/v1", url)
+        assert first.startswith(f"serving on {url} ")
+        with RunsClient(api_key=key, base_url=url) as client:
+            spec = workflow.chain(workflow.llm("a", user="Hello", model="gpt-4o"))
+            assert "running" == client.create(spec).status
+
+
+def test_serve_goes_by_the_names_that_are_allowed() -> None:
+    with serving("--allow-host", "one", "--allow-host", "two") as (_, url, key):
+        address, statuses = urlsplit(url), []
+        for name in ("one", "TWO", "three"):
+            connection = http.client.HTTPConnection("127.0.0.1", address.port, timeout=30)
+            headers = {"Host": f"{name}:{address.port}", "X-ModelRelay-Api-Key": key}
+            connection.request("POST", "/api/v1/runs", b"{}", headers)
+            statuses.append(connection.getresponse().status)
+            connection.close()
+    assert [400, 400, 403] == statuses
+
+
+def test_a_host_that_can_not_be_allowed_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["serve", "--port", "0", "--allow-host", "a:80"]) == 2
+    assert "got 'a:80'" in capsys.readouterr().err
 
 
 def test_a_port_that_is_taken_is_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ The stories of ``rxruns.testing`` say less and read better; this says what no se
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ from rxruns.testing._loopback import Loopback
 from rxruns.testing._wire import Wire, head
 from tests.conftest import HANG
 
-__all__ = ["KEY", "NDJSON", "Act", "Asked", "FakeAuthority", "FakeRuns", "Wire"]
+__all__ = ["KEY", "NDJSON", "Act", "Asked", "FakeAuthority", "FakeRuns", "Wire", "has_ipv6"]
 
 NDJSON = "application/x-ndjson"
 KEY = "mr_sk_fake_key_of_the_tests"
@@ -112,6 +113,15 @@ def raw(text: bytes, then: Act = cuts) -> Act:
         return then(wire)
 
     return act
+
+
+def has_ipv6() -> bool:
+    """Whether this machine has a loopback address of IPv6."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
 
 
 class FakeRuns(Loopback):

@@ -29,6 +29,7 @@ from tests.conftest import HANG
 from tests.records import samples
 from tests.soak import MIB, both_sizes, measured, peak_of_memory
 from tests.test_devserver.conftest import Answer, Api
+from tests.wire import has_ipv6
 
 Serve = Callable[..., Api]
 RUNS = "/api/v1/runs"
@@ -485,14 +486,6 @@ def test_the_schema_of_events_is_served_to_all(api: Api, base: str) -> None:
 # ---- where it listens ----
 
 
-def _has_ipv6() -> bool:
-    try:
-        with socket.create_server(("::1", 0), family=socket.AF_INET6):
-            return True
-    except OSError:
-        return False
-
-
 @pytest.mark.parametrize(
     ("host", "shown"),
     [
@@ -505,7 +498,7 @@ def _has_ipv6() -> bool:
     ],
 )
 def test_the_url_leads_to_the_service_wherever_it_listens(serve: Serve, host: str, shown: str) -> None:
-    if ":" in host and not _has_ipv6():
+    if ":" in host and not has_ipv6():
         pytest.skip("no IPv6 here")
     server = serve(host=host).server
     assert f"http://{shown}:{urlsplit(server.url).port}/api/v1" == server.url
