@@ -5,9 +5,9 @@
 ...     server.url.startswith("http://127.0.0.1:"), server.api_key.startswith("mr_sk_")
 (True, True)
 
-What the model says is made up, but follows from the seed, the model's name and the prompt. Markers in a prompt
-ask for more: ``[[say: text]]``, ``[[tokens: n]]``, ``[[fail: text]]``, ``[[ask: text]]`` and ``[[rounds: n]]``, see
-`docs/simulated-model.md`.
+What the model says is made up, but follows from the seed, the model's name and the prompt. Markers in a
+prompt ask for more: ``[[say: text]]``, ``[[tokens: n]]``, ``[[fail: text]]``, ``[[ask: text]]`` and
+``[[rounds: n]]``, see ``docs/simulated-model.md``.
 
 A model that was given tools calls each of them once, with arguments that fit its parameters, and quotes the
 results in its answer. With ``tool_execution: {"mode": "client"}`` they are the client's to run, ``user_ask``

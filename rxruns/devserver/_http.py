@@ -111,22 +111,22 @@ class Api:
         with service.watched(wire) if faults else nullcontext():
             for fault in faults:
                 fault.before(wire)
-            status, body = self._result(request, wire, faults, dice)
-            if wire.status is not None:
+            result = self._result(request, wire, faults, dice)
+            if result is None:
                 return
             for fault in faults:
                 fault.after(wire)
-            _answer(wire, status, body, faults, dice, bodiless=request.method == "HEAD")
+            _answer(wire, *result, faults, dice, bodiless=request.method == "HEAD")
 
     def _result(
         self, request: Request, wire: Wire, faults: Sequence[Fault], dice: random.Random
-    ) -> tuple[int, Any]:
-        """The status and the body of the answer, unless a stream was the answer."""
+    ) -> tuple[int, Any] | None:
+        """The status and the body of the answer; None where a stream was the answer."""
         try:
             path = self._path(request)
             if path[2:] == ["events"]:
                 self._stream(request, path, wire, faults, dice)
-                return 200, None
+                return None
             return 200, self._route(request, path)
         except Refusal as refusal:
             return refusal.status, refusal

@@ -15,6 +15,7 @@ import msgspec
 from rxruns._decoding import RecordError, refuse_deep_nesting
 from rxruns.devserver._log import now
 from rxruns.devserver._refusal import Refusal
+from rxruns.devserver._wire import Gone
 
 __all__ = ["MAX_BODY", "MAX_HEAD", "Head", "Request", "head_end", "parse_head", "read_body", "request_of"]
 
@@ -125,6 +126,7 @@ def read_body(connection: socket.socket, received: bytearray, length: int, secon
 
     Raises:
         Refusal: 408, when it is not there after `seconds`.
+        Gone: the client closed the connection.
         OSError: the connection broke.
     """
     body = received[:length]
@@ -135,7 +137,7 @@ def read_body(connection: socket.socket, received: bytearray, length: int, secon
             connection.settimeout(max(0.001, deadline - time.monotonic()))
             piece = connection.recv(min(2**16, length - len(body)))
             if not piece:
-                raise ConnectionError("the client closed the connection inside a body")
+                raise Gone
             body += piece
     except TimeoutError:
         message = f"{len(body)} of {length} bytes of the body arrived within {seconds:g} s"

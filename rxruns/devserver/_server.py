@@ -79,6 +79,7 @@ class DevServer:
         for name, value, least in (("delay", delay, 0.0), ("keepalive", keepalive, 0.001)):
             if not isinstance(value, int | float) or not least <= value < 1e9:
                 raise InvalidArgumentError(f"{name} is a number of seconds, not {value!r}", field=name)
+        check_kind("host", host, str, "give a name or an address")
         if not isinstance(port, int) or not 0 <= port <= 65535:
             raise InvalidArgumentError(f"port is {port!r}: give 0 to 65535; 0 takes a free one", field="port")
         if faults is not None:

@@ -204,6 +204,12 @@ def test_keepalives_are_no_events_to_a_fault(serve):
         assert 1 == sum(line != b"\n" for line in response)
 
 
+def test_a_fault_can_send_the_record_of_a_keepalive_which_the_client_skips(faulty):
+    api, run_id = faulty(InvalidLine(1, b'{"type":"keepalive"}'))
+    with api.server.client() as client:
+        assert list(range(1, 11)) == [event.seq for event in client.list_events(run_id)]
+
+
 def test_silence_lasts_until_the_client_hangs_up(faulty):
     api, run_id = faulty(Silence(2))
     with api.follow(run_id) as response:

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from rxruns.devserver import DevServer
-from rxruns.errors import InvalidArgumentError
+from rxruns.errors import APIError, InvalidArgumentError
 
 STARTED = {"type": "run_started", "plan_hash": "0" * 64}
 DELTA = {
@@ -108,6 +108,14 @@ def test_a_method_that_http_does_not_know_is_refused(api):
 def test_a_bad_query_is_refused_by_name(api, run_id, query, field):
     answer = api.get(f"/runs/{run_id}/events", **query)
     assert (400, [field]) == (answer.status, list(answer.fields))
+
+
+def test_refused_fields_reach_the_user_of_a_client(api, build):
+    spec = build.workflow(build.llm("a", "x"), inputs=[{"name": "need", "required": True}])
+    with api.server.client() as client, pytest.raises(APIError) as caught:
+        client.create(spec)
+    assert ["input.need"] == [refused.field for refused in caught.value.fields]
+    assert caught.value.request_id.startswith("req_")
 
 
 def test_after_seq_and_limit_select_events(api, run_id):
