@@ -63,10 +63,10 @@ class Api:
                 return asked
             _refuse_method(asked.method, "GET")
         except Refusal as refusal:
-            self._service.keep(request_of(asked, b""), asked.size)
+            self._service.keep_refused(request_of(asked, b""), asked.size)
             self.refuse(connection, refusal, bodiless=asked.method == "HEAD")
         else:
-            self._service.keep(request_of(asked, b""), asked.size)
+            self._service.keep_refused(request_of(asked, b""), asked.size)
             self._answer_at_once(connection, 200, event_schema())
         return None
 

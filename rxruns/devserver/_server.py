@@ -148,12 +148,12 @@ class DevServer:
 
     @property
     def requests(self) -> list[Request]:
-        """The requests so far, in order, without secrets; the newest 10,000 of at most 16 MiB as sent.
+        """The requests so far, in order, without secrets: the newest 25,000, and at most 16 MiB as sent.
 
-        The body of one that was refused at the door (400, 401, 403, 413) is not read.
+        Of those without the key, or from a foreign host or web page, the newest 1,000 and 1 MiB; their bodies
+        are not read. Requests that are not HTTP are not kept.
         """
-        with self._service.changed:
-            return list(self._service.requests)
+        return self._service.requests
 
     @property
     def streams(self) -> int:

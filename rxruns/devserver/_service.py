@@ -2,23 +2,56 @@
 
 from __future__ import annotations
 
+import heapq
 import random
 import secrets
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from operator import itemgetter
 
 from rxruns.devserver._request import Request
 from rxruns.devserver._runs import Runs
 from rxruns.devserver._wire import Watch, Wire
 from rxruns.devserver.faults import Fault, Faults
 
-__all__ = ["KEPT_BYTES", "KEPT_REQUESTS", "Service"]
+__all__ = ["ADMITTED", "STRANGERS", "Bound", "Service"]
 
-KEPT_REQUESTS = 10_000
-KEPT_BYTES = 16 * 2**20
-"""Bytes of the requests that are kept, as they were sent."""
+
+@dataclass(frozen=True)
+class Bound:
+    """How many requests are kept, and how many bytes of them, as they were sent."""
+
+    count: int
+    size: int
+
+
+ADMITTED = Bound(25_000, 16 * 2**20)
+STRANGERS = Bound(1_000, 2**20)
+"""Of requests that were refused before they were read: who sends them must not fill the memory."""
+
+
+class _Newest:
+    """The newest requests within a bound, and at least the last one, with their numbers."""
+
+    def __init__(self, bound: Bound) -> None:
+        self.requests: deque[tuple[int, Request]] = deque()
+        self._bound = bound
+        self._sizes: deque[int] = deque()
+        self._size = 0
+
+    def add(self, number: int, request: Request, size: int) -> None:
+        self.requests.append((number, request))
+        self._sizes.append(size)
+        self._size += size
+        while len(self._sizes) > 1 and (
+            self._size > self._bound.size or len(self._sizes) > self._bound.count
+        ):
+            self.requests.popleft()
+            self._size -= self._sizes.popleft()
 
 
 class Service:
@@ -30,9 +63,8 @@ class Service:
         self.access_token = secrets.token_hex(16)
         self.watch = Watch()
         self.changed = threading.Condition()
-        self.requests: deque[Request] = deque()
-        self._sizes: deque[int] = deque()
-        self._held = 0
+        self._admitted, self._strangers = _Newest(ADMITTED), _Newest(STRANGERS)
+        self._numbers = count()
         self.streams = 0
         self._faults = Faults()
         self.use(faults)
@@ -43,21 +75,24 @@ class Service:
             self._faults = faults or Faults()
             self._streams_asked = self._others_asked = 0
 
-    def keep(self, request: Request, size: int) -> None:
-        """Keep a request of `size` bytes. The oldest are forgotten where they are too many or too large."""
+    @property
+    def requests(self) -> list[Request]:
+        """The newest requests, in order."""
         with self.changed:
-            self.requests.append(request)
-            self._sizes.append(size)
-            self._held += size
-            while len(self.requests) > 1 and (self._held > KEPT_BYTES or len(self.requests) > KEPT_REQUESTS):
-                self.requests.popleft()
-                self._held -= self._sizes.popleft()
+            both = heapq.merge(self._admitted.requests, self._strangers.requests, key=itemgetter(0))
+            return [request for _, request in both]
+
+    def keep_refused(self, request: Request, size: int) -> None:
+        """Keep a request of `size` bytes that was refused before it was read."""
+        with self.changed:
+            self._strangers.add(next(self._numbers), request, size)
             self.changed.notify_all()
 
     def note(self, request: Request, size: int) -> tuple[tuple[Fault, ...], random.Random]:
         """Keep an admitted request, and draw what goes wrong with it."""
         with self.changed:
-            self.keep(request, size)
+            self._admitted.add(next(self._numbers), request, size)
+            self.changed.notify_all()
             if request.is_stream:
                 number, self._streams_asked = self._streams_asked, self._streams_asked + 1
                 return self._faults.for_stream(number), self._faults.dice(number)

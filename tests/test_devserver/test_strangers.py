@@ -24,6 +24,7 @@ from jsonschema import Draft202012Validator
 
 from rxruns.devserver import DevServer, _http, _server, _service
 from rxruns.devserver._connections import Limits
+from rxruns.devserver._service import Bound
 from rxruns.errors import InvalidArgumentError
 from tests.conftest import HANG
 from tests.records import samples
@@ -227,20 +228,23 @@ def test_a_refused_client_gets_its_answer_though_it_sends_a_large_body(api: Api)
     assert 401 == answer.status
 
 
-def test_the_requests_that_are_kept_are_bounded(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_service, "KEPT_REQUESTS", 3)
-    statuses = [api.ask("GET", f"/runs/{number}", headers={}).status for number in range(5)]
-    assert ([401] * 5, ["2", "3", "4"]) == (
-        statuses,
-        [_last(request.path) for request in api.server.requests],
-    )
+def test_the_requests_that_are_kept_are_bounded(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_service, "ADMITTED", Bound(4, 10_000))
+    monkeypatch.setattr(_service, "STRANGERS", Bound(3, 10_000))
+    api = serve()
+    first = str(uuid4())
+    api.get(f"/runs/{first}")
+    for number in range(5):
+        api.ask("GET", f"/runs/{number}", headers={})
+    assert [first, "2", "3", "4"] == [_last(request.path) for request in api.server.requests]
+    api.ask("GET", "/runs/large", headers={"X-Header": "x" * 9_900})
+    assert [first, "large"] == [_last(request.path) for request in api.server.requests]
 
-    monkeypatch.setattr(_service, "KEPT_BYTES", 10_000)
     for size in (4000, 4000, 9000):
         api.post("/runs", {"text": "x" * size})
-    assert [9000] == [len(request.body["text"]) for request in api.server.requests]
+    assert [9000] == [len(request.body["text"]) for request in api.server.requests if request.body]
     api.post("/runs", {"text": "x" * 20_000})
-    assert [20_000] == [len(request.body["text"]) for request in api.server.requests]
+    assert [20_000] == [len(request.body["text"]) for request in api.server.requests if request.body]
 
 
 def _last(path: str) -> str:
