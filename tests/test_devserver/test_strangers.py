@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -377,17 +378,17 @@ def test_closing_closes_half_sent_requests() -> None:
     assert before == set(threading.enumerate())
 
 
-@pytest.fixture
-def served() -> Iterator[tuple[int, Api]]:
+@contextmanager
+def served(*wrapper: str) -> Iterator[tuple[int, Api]]:
     """A service in a process of its own: its id, and the service."""
     environment = os.environ | {"MODELRELAY_API_KEY": "mr_sk_served"}
-    arguments = [sys.executable, "-m", "rxruns", "serve", "--port", "0"]
+    arguments = [*wrapper, sys.executable, "-m", "rxruns", "serve", "--port", "0"]
     with subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().split()[2]
         yield process.pid, Api(Served(url))  # type: ignore[arg-type]
         process.send_signal(signal.SIGINT)
-        process.wait(HANG)
+        assert 130 == process.wait(HANG)
 
 
 class Served:
@@ -398,26 +399,31 @@ class Served:
 
 
 @both_sizes
-def test_R38_bodies_of_strangers_take_no_memory(served: tuple[int, Api], soaking: bool) -> None:
-    process, api = served
+def test_R38_bodies_of_strangers_take_no_memory(soaking: bool) -> None:
     size, count = (16, 100) if soaking else (4, 24)
     foreign = [{}, {"Host": "evil.example"}, {"Origin": "https://evil.example"}]
-    assert 404 == api.get(f"/runs/{uuid4()}").status
 
-    def send(number: int) -> int:
+    def send(api: Api, number: int) -> int:
         lines = {"Host": "localhost", "Content-Length": str(size * MIB)} | foreign[number % 3]
         text = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         return exchange(api, f"{POST}\r\n{text}\r\n".encode(), *[b"x" * MIB] * size).status
 
-    with peak_of_memory(process) as grown, half_sent(api, 400):
-        with ThreadPoolExecutor(4) as pool:
-            statuses = list(pool.map(send, range(count)))
+    with served() as (process, api):
         assert 404 == api.get(f"/runs/{uuid4()}").status
-        peak = measured(
-            "R38", "RSS for bodies of strangers and 400 half-sent requests", grown(), 10 * MIB, "MiB"
-        )
+        with peak_of_memory(process) as grown, half_sent(api, 400):
+            with ThreadPoolExecutor(4) as pool:
+                statuses = list(pool.map(partial(send, api), range(count)))
+            assert 404 == api.get(f"/runs/{uuid4()}").status
+            what = "RSS for bodies of strangers and 400 half-sent requests"
+            peak = measured("R38", what, grown(), 10 * MIB, "MiB")
     assert {401, 403} == set(statuses)
     assert peak < 10 * MIB
+
+
+def test_R38_half_sent_requests_that_take_all_descriptors_hold_up_no_client() -> None:
+    limited = ("sh", "-c", 'ulimit -n 100 && exec "$@"', "sh")
+    with served(*limited) as (_, api), half_sent(api, 200):
+        assert 404 == api.get(f"/runs/{uuid4()}").status
 
 
 # ---- HTTP/1.0, 100 Continue, HEAD, the schema ----
