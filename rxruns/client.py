@@ -179,7 +179,7 @@ class RunsClient:
         """Close idle connections. Open streams go on until they are closed themselves."""
         self._transport.close()
 
-    def ignore_proxies(self) -> None:
+    def _ignore_proxies(self) -> None:
         """Take no proxies from the environment; for the embedded services, which no proxy can reach."""
         self._transport.ignore_proxies()
 

@@ -180,7 +180,7 @@ class DevServer:
         named: dict[str, Any] = {"api_key": self.api_key, "base_url": self.url}
         client = RunsClient(**named | options)
         if "base_url" not in options:
-            client.ignore_proxies()
+            client._ignore_proxies()
         return client
 
     def cancel(self, run_id: UUID | str, message: str = "canceled by its owner") -> bool:

@@ -99,7 +99,7 @@ class FakeRuns(Loopback):
         named: dict[str, Any] = {"api_key": self.api_key, "base_url": self.url, "retry": _RETRY}
         client = RunsClient(**named | options)
         if "base_url" not in options:
-            client.ignore_proxies()
+            client._ignore_proxies()
         return client
 
     def answer(self, asked: Asked, wire: Wire) -> bool:
