@@ -19,7 +19,7 @@ from marshmallow import exceptions
 
 from rxruns._display import visible
 from rxruns.errors import EXCERPT, StreamProtocolError
-from rxruns.events import KNOWN_EVENTS, NodeOutput, RunCompleted, RunEvent, UnknownEvent
+from rxruns.events import KNOWN_EVENTS, MAX_INTEGER, NodeOutput, RunCompleted, RunEvent, UnknownEvent
 from rxruns.schemas import RunEventSchema
 
 __all__ = [
@@ -211,7 +211,8 @@ def _refused(message: str, seq: int | None) -> RecordError:
 
 def _seq(record: dict[str, Any]) -> int | None:
     seq = record.get("seq")
-    return seq if isinstance(seq, int) and not isinstance(seq, bool) and seq > 0 else None
+    is_seq = isinstance(seq, int) and not isinstance(seq, bool) and 0 < seq <= MAX_INTEGER
+    return seq if is_seq else None
 
 
 def _flat(messages: dict[Any, Any] | list[Any] | str, path: str = "") -> str:

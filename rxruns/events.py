@@ -29,7 +29,7 @@ from rxruns.errors import InvalidArgumentError
 
 # fmt: off
 __all__ = [
-    "KNOWN_EVENTS", "NIL", "TERMINAL_EVENTS", "Count", "ExcludedArtifact", "Filled", "LLMCall",
+    "KNOWN_EVENTS", "MAX_INTEGER", "NIL", "TERMINAL_EVENTS", "Count", "ExcludedArtifact", "Filled", "LLMCall",
     "MemoryUpdated", "NodeError",
     "NodeEvent", "NodeFailed", "NodeLLMCall", "NodeOutput", "NodeOutputDelta", "NodeStarted",
     "NodeSucceeded", "NodeToolCall", "NodeToolResult", "NodeUserAnswer", "NodeUserAsk", "NodeWaiting",
@@ -47,8 +47,11 @@ __all__ = [
 ]
 # fmt: on
 
-Count = Annotated[int, Meta(ge=0)]
-Positive = Annotated[int, Meta(ge=1)]
+MAX_INTEGER = 2**63 - 1
+"""The largest integer that is valid anywhere: sums of such stay printable, and a database holds each of them."""
+
+Count = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
+Positive = Annotated[int, Meta(ge=1, le=MAX_INTEGER)]
 Text = Annotated[str, Meta(min_length=1)]
 Filled = Annotated[str, Meta(pattern=r"\S", description="text that is not blank")]
 Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z", description="64 lower-case hex digits")]

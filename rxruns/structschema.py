@@ -138,11 +138,15 @@ class _Matches(validate.Validator):
 def _bounds(kind: mi.IntType | mi.FloatType) -> list[validate.Validator]:
     if kind.multiple_of is not None:
         raise TypeError("multiple_of can not be translated")
+    # One validator for each bound, so that a message names the bound that is broken and not the other one.
     low = kind.ge if kind.ge is not None else kind.gt
     high = kind.le if kind.le is not None else kind.lt
-    if low is None and high is None:
-        return []
-    return [validate.Range(low, high, min_inclusive=kind.gt is None, max_inclusive=kind.lt is None)]
+    bounds: list[validate.Validator] = []
+    if low is not None:
+        bounds.append(validate.Range(min=low, min_inclusive=kind.gt is None))
+    if high is not None:
+        bounds.append(validate.Range(max=high, max_inclusive=kind.lt is None))
+    return bounds
 
 
 def _length(kind: mi.StrType | mi.CollectionType | mi.DictType) -> list[validate.Validator]:

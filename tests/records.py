@@ -15,6 +15,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from rxruns.events import MAX_INTEGER
 from tests.conftest import CONTRACT
 
 Record = dict[str, Any]
@@ -191,6 +192,8 @@ def _resolved(schema: Any, definitions: Record) -> Any:
         return [_resolved(item, definitions) for item in schema]
     if not isinstance(schema, dict):
         return schema
+    if schema.get("type") == "integer":
+        return {**schema, "maximum": MAX_INTEGER}
     if "$ref" in schema:
         return _resolved(definitions[schema["$ref"].removeprefix("#/definitions/")], definitions)
     schema = {key: _resolved(value, definitions) for key, value in schema.items()}
@@ -279,9 +282,8 @@ def _value_of(schema: Record) -> st.SearchStrategy[Any]:
         case "array":
             return st.lists(_value_of(schema["items"]), min_size=schema.get("minItems", 0), max_size=3)
         case "integer":
-            return st.integers(schema["minimum"], 2**70) | st.integers(
-                schema["minimum"], schema["minimum"] + 2
-            )
+            most = schema["maximum"]
+            return st.integers(schema["minimum"], schema["minimum"] + 2) | st.integers(most - 2, most)
         case "boolean":
             return st.booleans()
         case "string":
@@ -320,7 +322,12 @@ odd_times = st.sampled_from(
         *(TIME + "\n", " " + TIME, TIME + "x", "\uff12" + TIME[1:], "+" + TIME, "2026-1-31T12:00:00Z"),
     ]
 )
-odd_numbers = st.sampled_from([-1, 0, 1, 2**63 - 1, 2**63, 2**64, 10**30, -(2**63) - 1, 1.0, 0.0, 2.5, 1e300])
+odd_numbers = st.sampled_from(
+    [
+        *(-1, 0, 1, MAX_INTEGER - 1, MAX_INTEGER, MAX_INTEGER + 1, 2**64 - 1, 2**64, 10**30, -(2**63) - 1),
+        *(1.0, 0.0, 2.5, 1e300),
+    ]
+)
 odd_values = st.one_of(
     st.none(),
     st.booleans(),
@@ -337,7 +344,7 @@ odd_values = st.one_of(
 )
 
 
-def _places(value: Any) -> list[tuple[Any, Any]]:
+def places(value: Any) -> list[tuple[Any, Any]]:
     """Every container and key or index in a JSON value."""
     if isinstance(value, dict):
         inner = list(value.items())
@@ -345,10 +352,10 @@ def _places(value: Any) -> list[tuple[Any, Any]]:
         inner = list(enumerate(value))
     else:
         return []
-    return [(value, key) for key, _ in inner] + [place for _, item in inner for place in _places(item)]
+    return [(value, key) for key, _ in inner] + [place for _, item in inner for place in places(item)]
 
 
-_FIELDS = sorted({key for record in samples().values() for _, key in _places(record) if isinstance(key, str)})
+_FIELDS = sorted({key for record in samples().values() for _, key in places(record) if isinstance(key, str)})
 
 
 @st.composite
@@ -356,10 +363,10 @@ def spoiled(draw: st.DrawFn, whole: st.SearchStrategy[Record] = records) -> Reco
     """Records with one to three changes: fields dropped, added, replaced, emptied, copied from others."""
     record = copy.deepcopy(draw(whole))
     for _ in range(draw(st.integers(1, 3))):
-        places = _places(record)
-        if not places:
+        found = places(record)
+        if not found:
             break
-        container, key = draw(st.sampled_from(places))
+        container, key = draw(st.sampled_from(found))
         match draw(st.sampled_from(["replace", "replace", "drop", "add", "copy", "wrap"])):
             case "replace":
                 container[key] = draw(odd_values)

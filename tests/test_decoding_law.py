@@ -27,7 +27,7 @@ from rxruns._bulk import EventLines
 from rxruns._decoding import MAX_NESTING, RecordError, decode_event, encode_event, excerpt, refuse_included
 from rxruns._framing import Lines
 from rxruns.errors import EXCERPT
-from rxruns.events import KNOWN_EVENTS, NodeOutput, NodeStarted, RunEvent, UnknownEvent
+from rxruns.events import KNOWN_EVENTS, MAX_INTEGER, NodeOutput, NodeStarted, RunEvent, UnknownEvent
 from rxruns.schemas import EVENT_SCHEMAS, RunEventSchema
 from tests.records import (
     HASH,
@@ -41,6 +41,7 @@ from tests.records import (
     odd_times,
     odd_uuids,
     odd_values,
+    places,
     records,
     sample,
     samples,
@@ -246,11 +247,11 @@ def test_a_uuid_is_read_alike(text: str) -> None:
 @pytest.mark.parametrize(
     "seq, valid",
     [
-        *((1, True), (2**63 - 1, True), (2**63, True), (2**64, True), (10**300, True)),
+        *((1, True), (2**63 - 1, True), (2**63, False), (2**64 - 1, False), (2**64, False), (10**300, False)),
         *((0, False), (-1, False), (1.0, False), (1e2, False), (True, False), ("1", False), (None, False)),
     ],
 )
-def test_a_seq_is_a_whole_number_from_1(seq: Any, valid: bool) -> None:
+def test_a_seq_is_a_whole_number_from_1_to_the_bound(seq: Any, valid: bool) -> None:
     line = line_of(sample("node_started", seq=seq))
     assert ("event" if valid else "error") == check_the_law(line)
 
@@ -615,7 +616,7 @@ def test_messages_name_the_place_inside_arrays_and_rules_between_fields() -> Non
 
 
 @pytest.mark.parametrize(
-    "seq, expected", [(7, 7), (2**70, 2**70), (0, None), (-1, None), (True, None), (1.0, None), ("7", None)]
+    "seq, expected", [(7, 7), (2**63, None), (0, None), (-1, None), (True, None), (1.0, None), ("7", None)]
 )
 def test_an_error_has_the_seq_of_its_record_where_it_can_be_read(seq: Any, expected: int | None) -> None:
     with pytest.raises(RecordError) as caught:
@@ -732,10 +733,29 @@ def test_any_json_value_is_kept_in_content_and_in_unknown_records(value: Any, wi
     assert repr(value) == repr(output.content if isinstance(event, NodeOutput) else output["content"])
 
 
-def test_whole_numbers_beyond_64_bits_survive_everywhere() -> None:
-    record = sample("node_llm_call", seq=2**64 + 1)
-    record["llm_call"]["usage"] = {"input_tokens": 2**70, "output_tokens": 10**40}
+def test_the_largest_integer_survives_everywhere() -> None:
+    record = sample("node_llm_call", seq=MAX_INTEGER)
+    record["llm_call"]["usage"] = {"input_tokens": MAX_INTEGER, "output_tokens": MAX_INTEGER}
     assert record == json.loads(encode_event(decode(line_of(record))))
+
+
+def integers_of(record: Record) -> list[tuple[Any, Any]]:
+    """Every container in a record, and the key of an integer in it."""
+    return [(container, key) for container, key in places(record) if type(container[key]) is int]
+
+
+@pytest.mark.parametrize("wire_type", sorted(samples()))
+def test_an_integer_beyond_the_bound_is_an_error_for_both_wherever_it_is(wire_type: str) -> None:
+    for index in range(len(integers_of(sample(wire_type)))):
+        record = sample(wire_type)
+        container, key = integers_of(record)[index]
+        container[key] = MAX_INTEGER
+        assert "event" == check_the_law(line_of(record)), key
+        for beyond in (MAX_INTEGER + 1, 2**64 - 1, 2**64, 10**4_000):
+            container[key] = beyond
+            assert "error" == check_the_law(line_of(record)), key
+        with pytest.raises(RecordError, match=f"{key}: Must be less than or equal to {MAX_INTEGER}"):
+            decode(line_of(record))
 
 
 def test_the_schemas_dump_and_the_encoding_are_the_same_record() -> None:

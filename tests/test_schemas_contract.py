@@ -18,7 +18,7 @@ from hypothesis import given
 from jsonschema import Draft7Validator, FormatChecker
 from jsonschema.validators import extend
 
-from rxruns.events import KNOWN_EVENTS, UnknownEvent
+from rxruns.events import KNOWN_EVENTS, MAX_INTEGER, UnknownEvent
 from rxruns.schemas import EVENT_SCHEMAS, RunEventSchema
 from tests.conftest import CONTRACT
 from tests.records import (
@@ -49,6 +49,7 @@ DELIBERATE = (
     "a nil request_id is invalid",
     "included artifacts need their content",
     "1.0 is no whole number",
+    "integers that need more than 63 bits are invalid",
     "a trailing newline is no part of a hash",
     "times outside of the years 1 to 9999 are invalid",
 )
@@ -101,6 +102,7 @@ def our_judge(wire_type: str | None) -> Any:
     if wire_type is not None:
         return _WholeNumbers(plain_schemas()[wire_type], format_checker=formats)
     envelope = {**contract_schema()["properties"], "type": {"type": "string", "minLength": 1}}
+    envelope["seq"] = plain_schemas()["node_started"]["properties"]["seq"]
     required = contract_schema()["required"]
     return _WholeNumbers(
         {"type": "object", "required": required, "properties": envelope}, format_checker=formats
@@ -403,6 +405,18 @@ def test_1_0_is_no_whole_number(number: float) -> None:
 def test_other_things_are_no_whole_number_for_both(number: Any) -> None:
     record = _inside("node_llm_call", "llm_call", step=number)
     assert not is_contract_valid(record) and not is_valid(record)
+
+
+@pytest.mark.parametrize("number", [MAX_INTEGER + 1, 2**64, 10**30])
+def test_integers_that_need_more_than_63_bits_are_invalid(number: int) -> None:
+    for record in (
+        sample("node_started", seq=number),
+        sample("node_started", type="next_year", seq=number),
+        _inside("node_llm_call", "llm_call", "usage", total_tokens=number),
+        _inside("scheduler_started", "scheduler_started", "policy", timeout_ms=number),
+    ):
+        assert not is_valid(record)
+        assert is_contract_valid(record) is (record["type"] != "next_year")
 
 
 def test_a_trailing_newline_is_no_part_of_a_hash() -> None:

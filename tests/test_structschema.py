@@ -253,11 +253,8 @@ def test_a_field_takes_what_msgspec_takes(kind: str) -> None:
         (Literal["a"], "b", "Must be one of: a."),
         (Annotated[int, Meta(gt=0)], 0, "Must be greater than 0."),
         (Annotated[int, Meta(lt=5)], 5, "Must be less than 5."),
-        (
-            Annotated[int, Meta(ge=0, le=5)],
-            6,
-            "Must be greater than or equal to 0 and less than or equal to 5.",
-        ),
+        (Annotated[int, Meta(ge=0, le=5)], 6, "Must be less than or equal to 5."),
+        (Annotated[int, Meta(ge=0, le=5)], -1, "Must be greater than or equal to 0."),
         (Annotated[str, Meta(min_length=2)], "a", "Shorter than minimum length 2."),
         (Annotated[str, Meta(pattern="^a")], "b", "Must match '^a'."),
         (Annotated[str, Meta(pattern="^a", description="an a")], "b", "Must be an a."),
