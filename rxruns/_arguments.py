@@ -17,7 +17,7 @@ import msgspec
 from reactivex import Observable
 
 from rxruns.errors import InvalidArgumentError
-from rxruns.events import NIL
+from rxruns.events import MAX_INTEGER, NIL
 
 MAX_PAGE = 10_000
 """The most events that one connection may be limited to."""
@@ -76,24 +76,26 @@ def check_include(include: Iterable[str]) -> str:
 
 
 def check_whole_number(name: str, value: object, *, at_least: int) -> None:
-    """Raise `InvalidArgumentError` unless `value` is an int from `at_least` on."""
+    """Raise `InvalidArgumentError` unless `value` is an int from `at_least` to 2**63 - 1."""
     if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
         raise InvalidArgumentError(
-            f"{name} is {value!r}: give a whole number, {at_least} or more", field=name
+            f"{name} is {_shown(value)}: give a whole number, {at_least} or more", field=name
         )
+    if value > MAX_INTEGER:
+        raise InvalidArgumentError(f"{name} must be at most 2**63 - 1, got {_shown(value)}", field=name)
 
 
 def check_seconds(name: str, value: object) -> None:
     """Raise `InvalidArgumentError` unless `value` is a finite number of seconds, 0 or more."""
     if not _is_number(value) or value < 0:
-        raise InvalidArgumentError(f"{name} is {value!r}: give seconds, 0 or more", field=name)
+        raise InvalidArgumentError(f"{name} is {_shown(value)}: give seconds, 0 or more", field=name)
 
 
 def check_timeout(name: str, value: object) -> None:
     """Raise `InvalidArgumentError` unless `value` is None or a finite number of seconds above 0."""
     if value is not None and (not _is_number(value) or value <= 0):
         raise InvalidArgumentError(
-            f"{name} is {value!r}: give seconds above 0, or None for no limit", field=name
+            f"{name} is {_shown(value)}: give seconds above 0, or None for no limit", field=name
         )
 
 
@@ -101,6 +103,14 @@ def check_flag(name: str, value: object) -> None:
     """Raise `InvalidArgumentError` unless `value` is a bool."""
     if not isinstance(value, bool):
         raise InvalidArgumentError(f"{name} is {value!r}: give True or False", field=name)
+
+
+def _shown(value: object) -> str:
+    """The value as a message quotes it. Python refuses to print an integer of thousands of digits."""
+    try:
+        return repr(value)
+    except ValueError:
+        return f"an {type(value).__name__} of thousands of digits"
 
 
 def _is_number(value: object) -> TypeGuard[float]:
@@ -127,16 +137,19 @@ def check_source(value: object) -> None:
 
 
 def check_path(name: str, value: str | os.PathLike[str]) -> Path:
-    """The path that is meant."""
+    """The path that is meant, which the file system can take."""
     check_kind(name, value, str | os.PathLike, "give a path, as text or a pathlib.Path")
-    try:
-        path = os.fsdecode(os.fsencode(value))
-    except UnicodeEncodeError:  # a lone surrogate
-        path = "\0"
-    if "\0" in path:
+    path: object = os.fspath(value)
+    if not isinstance(path, str) or not path or "\0" in path:
         raise InvalidArgumentError(
-            f"{name} must be a path that the system can hold, got {os.fspath(value)!r}", field=name
+            f"{name} must be text, not empty and without NUL characters, got {path!r}", field=name
         )
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError as error:
+        raise InvalidArgumentError(
+            f"{name} must be text that the file system can encode, got {path!r}", field=name
+        ) from error
     return Path(path)
 
 

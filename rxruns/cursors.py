@@ -17,17 +17,24 @@ import sqlite3
 import threading
 import time
 import weakref
+from contextlib import suppress
 from typing import Any, Protocol, Self
 from uuid import UUID
 
-from rxruns._arguments import check_path, check_run_id, check_seconds
-from rxruns.errors import InvalidArgumentError
+from rxruns._arguments import check_path, check_run_id, check_seconds, check_whole_number
+from rxruns._writing import owner_only
+from rxruns.errors import InvalidArgumentError, StoreError
+from rxruns.events import MAX_INTEGER
 
 __all__ = ["CursorStore", "MemoryCursors", "SqliteCursors"]
 
 
 class CursorStore(Protocol):
-    """What ``ops.checkpoint`` writes to. Implement these two to keep cursors elsewhere."""
+    """What ``ops.checkpoint`` writes to. Implement these two to keep cursors elsewhere.
+
+    Raise :class:`~rxruns.errors.StoreError` where the store can't be used. Whatever ``set`` raises ends the
+    stream, and its event comes again.
+    """
 
     def get(self, run_id: UUID | str, /) -> int:
         """``seq`` of the last event of the run that was handled, 0 for none: ``after_seq`` to go on from."""
@@ -72,12 +79,16 @@ class SqliteCursors:
     stop can not set back the one that took over. Pickles as its path, and is opened anew in a forked process.
 
     Args:
-        path: of the file, made if it is missing; its directory has to exist, on a local disk (SQLite's
-            write-ahead log needs that).
+        path: of the file, created with mode 0600 if it is missing; its directory has to exist, on a local
+            disk (SQLite's write-ahead log needs that).
         busy_timeout: seconds to wait for another process that is writing.
 
     Raises:
-        InvalidArgumentError: the file can not be opened, or is no SQLite file; a timeout below 0.
+        InvalidArgumentError: a path with a NUL character, or ``":memory:"``; a timeout below 0.
+        StoreError: the file can't be opened, is not a SQLite file, or has another table ``cursors``. Each
+            method raises it too: the file is locked for longer than ``busy_timeout``, read-only, corrupt,
+            edited or on a full disk, or the store is closed. The cause is SQLite's own error. A cursor whose
+            :meth:`set` returned before stays stored.
 
     >>> import tempfile
     >>> with SqliteCursors(os.path.join(tempfile.mkdtemp(), "cursors.db")) as store:
@@ -88,31 +99,32 @@ class SqliteCursors:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, busy_timeout: float = 30.0) -> None:
-        check_path("path", path)
-        check_seconds("busy_timeout", busy_timeout)
-        if str(path) == ":memory:":
+        if str(check_path("path", path)) == ":memory:":
             raise InvalidArgumentError("path: to keep cursors in memory, use MemoryCursors()", field="path")
+        check_seconds("busy_timeout", busy_timeout)
         self._path = os.path.abspath(path)
         self._busy_timeout = busy_timeout
         self._open()
 
     def get(self, run_id: UUID | str) -> int:
         """``seq`` of the last event of the run that was handled, 0 for none."""
-        row = self._execute("SELECT seq FROM cursors WHERE run_id = ?", _key(run_id))
-        return 0 if row is None else int(row[0])
+        key = _key(run_id)
+        row, _ = self._execute("read", _GET, key)
+        seq = 0 if row is None else row[0]
+        if not isinstance(seq, int) or not 0 <= seq <= MAX_INTEGER:
+            raise self._error("read", f"the cursor of run {key} is {seq!r}, which is not a seq")
+        return seq
 
     def set(self, run_id: UUID | str, seq: int) -> None:
         """Note that the event ``seq`` was handled. A ``seq`` below the stored one changes nothing."""
-        self._execute(
-            "INSERT INTO cursors (run_id, seq) VALUES (?, ?) "
-            "ON CONFLICT (run_id) DO UPDATE SET seq = excluded.seq WHERE excluded.seq > cursors.seq",
-            _key(run_id),
-            _checked(seq),
-        )
+        key, seq = _key(run_id), _checked(seq)
+        _, changed = self._execute("written", _SET, key, seq)
+        if not changed:  # the stored one is higher, or was edited into something that compares as higher
+            self.get(run_id)
 
     def forget(self, run_id: UUID | str) -> None:
         """Remove the run, so that it is followed from its beginning."""
-        self._execute("DELETE FROM cursors WHERE run_id = ?", _key(run_id))
+        self._execute("written", _FORGET, _key(run_id))
 
     def close(self) -> None:
         """Close the file; once is enough. The store can not be used afterwards."""
@@ -131,22 +143,41 @@ class SqliteCursors:
     def _open(self) -> None:
         self._process = os.getpid()
         self._lock = threading.Lock()
-        self._connection = _connect(self._path, self._busy_timeout)
+        try:
+            self._connection = _connect(self._path, self._busy_timeout)
+        except sqlite3.Error as error:
+            raise self._error("opened", error) from error
         self._close = weakref.finalize(self, self._connection.close)
 
-    def _execute(self, statement: str, *values: object) -> tuple[Any, ...] | None:
+    def _execute(self, what: str, statement: str, *values: object) -> tuple[tuple[object, ...] | None, int]:
+        """The first row, and how many rows were changed."""
         if self._process != os.getpid():
             # SQLite's locks belong to a process. The parent's connection must not even be closed here.
             self._close.detach()
             _inherited.append(self._connection)
             self._open()
         with self._lock:
-            row: tuple[Any, ...] | None = self._connection.execute(statement, values).fetchone()
-            return row
+            try:
+                cursor = self._connection.execute(statement, values)
+                return cursor.fetchone(), cursor.rowcount
+            except sqlite3.Error as error:
+                raise self._error(what, error) from error
 
+    def _error(self, what: str, reason: object) -> StoreError:
+        return StoreError(f"the cursors in {self._path} could not be {what}: {reason}", path=self._path)
+
+
+_GET = "SELECT seq FROM cursors WHERE run_id = ?"
+_SET = (
+    "INSERT INTO cursors (run_id, seq) VALUES (?, ?) "
+    "ON CONFLICT (run_id) DO UPDATE SET seq = excluded.seq WHERE excluded.seq > cursors.seq"
+)
+_FORGET = "DELETE FROM cursors WHERE run_id = ?"
+_CREATE = "CREATE TABLE IF NOT EXISTS cursors (run_id TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID"
 
 _RETRY = 0.005  # seconds
 _inherited: list[sqlite3.Connection] = []
+_creating = threading.Lock()
 
 
 def _reopened(path: str, busy_timeout: float) -> SqliteCursors:
@@ -154,22 +185,29 @@ def _reopened(path: str, busy_timeout: float) -> SqliteCursors:
 
 
 def _connect(path: str, busy_timeout: float) -> sqlite3.Connection:
-    try:
-        connection = sqlite3.connect(
-            path, timeout=busy_timeout, isolation_level=None, check_same_thread=False, cached_statements=8
-        )
-    except sqlite3.Error as error:
-        raise InvalidArgumentError(f"path: {path} can not be opened: {error}", field="path") from error
+    _create(path)
+    connection = sqlite3.connect(
+        path, timeout=busy_timeout, isolation_level=None, check_same_thread=False, cached_statements=8
+    )
     try:
         _use_write_ahead_log(connection, busy_timeout)
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS cursors (run_id TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID"
-        )
-    except sqlite3.Error as error:
+        connection.execute(_CREATE)
+        for statement, values in ((_GET, ("",)), (_SET, ("", 0))):  # compiled, not run: is the table ours?
+            connection.execute(f"EXPLAIN {statement}", values)
+    except sqlite3.Error:
         connection.close()
-        raise InvalidArgumentError(f"path: {path} can not be used: {error}", field="path") from error
+        raise
     return connection
+
+
+def _create(path: str) -> None:
+    """Create the file with mode 0600, which SQLite gives to its other files too.
+
+    Under a lock: closing any descriptor of a file releases the locks that SQLite has on it in this process.
+    """
+    with _creating, suppress(OSError):  # it exists, or SQLite reports what is wrong
+        os.close(owner_only(os.path.realpath(path), os.O_CREAT | os.O_EXCL | os.O_WRONLY))
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection, busy_timeout: float) -> None:
@@ -190,6 +228,5 @@ def _key(run_id: UUID | str) -> str:
 
 
 def _checked(seq: int) -> int:
-    if isinstance(seq, bool) or not isinstance(seq, int) or not 0 <= seq < 2**63:
-        raise InvalidArgumentError(f"seq has to be a whole number from 0 on, not {seq!r}", field="seq")
+    check_whole_number("seq", seq, at_least=0)
     return seq

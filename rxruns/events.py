@@ -48,7 +48,7 @@ __all__ = [
 # fmt: on
 
 MAX_INTEGER = 2**63 - 1
-"""The largest integer that is valid anywhere: sums of such stay printable, and a database holds each of them."""
+"""The largest valid ``seq``, count or index. Sums stay printable, and a database can hold each of them."""
 
 Count = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
 Positive = Annotated[int, Meta(ge=1, le=MAX_INTEGER)]

@@ -24,6 +24,7 @@ PACKAGE = ROOT / "rxruns"
 ORDER = """
 _version
 errors
+_writing
 events
 models
 workflow
@@ -49,7 +50,7 @@ state tools
 _spans
 folds
 operators
-_tracks _writing
+_tracks
 aio dask iteration page charts
 devserver
 testing

@@ -179,9 +179,9 @@ def test_a_log_without_events_is_not_drawn(rxruns: Rxruns, tmp_path: Path) -> No
 def test_a_file_that_can_not_be_written_is_named(
     rxruns: Rxruns, log: Path, tmp_path: Path, suffix: str
 ) -> None:
-    long = tmp_path / ("a" * 250 + suffix)  # as long as it may be, and what is written beside it is longer
+    long = tmp_path / ("a" * 252 + suffix)
 
-    said = f"rxruns: {long} can not be written: File name too long\n"
+    said = f"rxruns: {long} could not be written: File name too long\n"
     assert (3, said) == rxruns("timeline", log, "-o", long)
 
 

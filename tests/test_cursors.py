@@ -6,10 +6,12 @@ import gc
 import os
 import pickle
 import sqlite3
+import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,8 +22,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxruns.cursors import CursorStore, MemoryCursors, SqliteCursors
-from rxruns.errors import InvalidArgumentError
+from rxruns.errors import InvalidArgumentError, StoreError
 from tests.conftest import HANG
+from tests.faulty_files import no_room, unprivileged
 from tests.making import OTHER_RUN, RUN
 
 
@@ -140,35 +143,154 @@ class TestSqlite:
         store = SqliteCursors(path)
         store.close()
         store.close()
-        with pytest.raises(sqlite3.ProgrammingError):
+        with pytest.raises(StoreError, match="closed database") as refused:
             store.get(RUN)
+        assert isinstance(refused.value.__cause__, sqlite3.ProgrammingError)
 
     def test_a_store_that_was_never_closed_leaves_no_warning(self, path: Path) -> None:
         SqliteCursors(path).set(RUN, 41)
         gc.collect()
 
-    @pytest.mark.parametrize("name", ["missing/cursors.db", "."])
-    def test_a_file_that_can_not_be_opened_is_refused(self, tmp_path: Path, name: str) -> None:
-        with pytest.raises(InvalidArgumentError) as refused:
-            SqliteCursors(tmp_path / name)
-        assert "path" == refused.value.field
-        assert str(tmp_path) in str(refused.value)
-
     def test_a_file_in_memory_is_refused(self) -> None:
         with pytest.raises(InvalidArgumentError, match="MemoryCursors"):
             SqliteCursors(":memory:")
 
-    def test_a_file_of_another_kind_is_refused(self, path: Path) -> None:
-        path.write_text("dear diary, " * 1000)
-        with pytest.raises(InvalidArgumentError, match="not a database"):
+    @pytest.mark.parametrize("path", ["a\0b", "", "\ud800"])
+    def test_text_that_is_not_a_path_is_a_wrong_argument(self, path: str) -> None:
+        with pytest.raises(InvalidArgumentError) as refused:
             SqliteCursors(path)
+        assert "path" == refused.value.field
 
-    def test_a_file_that_stays_locked_is_refused_after_the_timeout(self, path: Path) -> None:
-        locking = sqlite3.connect(path, isolation_level=None)
-        locking.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(InvalidArgumentError, match="locked"):
-            SqliteCursors(path, busy_timeout=0.02)
-        locking.close()
+    def test_only_their_owner_reads_the_files(self, path: Path) -> None:
+        with SqliteCursors(path) as store:
+            store.set(RUN, 41)
+            assert 3 == len(list(path.parent.iterdir()))
+            assert {0o600} == {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+
+    def test_a_file_that_a_link_names_is_made_for_its_owner_too(self, path: Path) -> None:
+        link = path.with_name("link.db")
+        link.symlink_to(path)
+        SqliteCursors(link).close()
+        assert 0o600 == stat.S_IMODE(path.stat().st_mode)
+
+    def test_a_file_keeps_the_mode_that_its_owner_gave_it(self, path: Path) -> None:
+        SqliteCursors(path).close()
+        path.chmod(0o640)
+        SqliteCursors(path).close()
+        assert 0o640 == stat.S_IMODE(path.stat().st_mode)
+
+
+def _with(statement: str) -> Callable[[Path], object]:
+    """Makes a database, or changes the one that is there."""
+
+    def change(path: Path) -> None:
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute(statement)
+
+    return change
+
+
+def _locked(path: Path) -> sqlite3.Connection:
+    locking = sqlite3.connect(path, isolation_level=None)
+    locking.execute("BEGIN EXCLUSIVE")
+    return locking
+
+
+def _overwritten(path: Path) -> None:
+    """Its first page stays, which says what it is."""
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+
+
+UNUSABLE: dict[str, Callable[[Path], object]] = {
+    "its folder is missing": lambda path: path.parent.rmdir(),
+    "a folder": Path.mkdir,
+    "a text": lambda path: path.write_text("dear diary, " * 1000),
+    "a FIFO": os.mkfifo,
+    "locked": _locked,
+    "a table of another form": _with("CREATE TABLE cursors (name TEXT)"),
+    "a table without a key": _with("CREATE TABLE cursors (run_id, seq)"),
+    "a view": _with("CREATE VIEW cursors AS SELECT 'a' AS run_id, 1 AS seq"),
+}
+
+
+@pytest.mark.parametrize("what", UNUSABLE)
+def test_a_file_that_can_not_be_used_is_a_store_error_with_its_path(what: str, tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "cursors.db"
+    path.parent.mkdir()
+    kept = UNUSABLE[what](path)  # a lock lives as long as its connection
+    with pytest.raises(StoreError) as refused:
+        SqliteCursors(path, busy_timeout=0.02)
+    assert str(path) == refused.value.path
+    assert str(path) in str(refused.value)
+    assert isinstance(refused.value.__cause__, sqlite3.Error)
+    if isinstance(kept, sqlite3.Connection):
+        kept.close()
+
+
+BREAKS: dict[str, Callable[[Path], object]] = {
+    "locked": _locked,
+    "its table is gone": _with("DROP TABLE cursors"),
+    "another table": _with("ALTER TABLE cursors RENAME COLUMN seq TO number"),
+    "text as seq": _with("UPDATE cursors SET seq = 'forty'"),
+    "bytes as seq": _with("UPDATE cursors SET seq = x'ff'"),
+    "text that is not UTF-8 as seq": _with("UPDATE cursors SET seq = CAST(x'ff' AS TEXT)"),
+    "a fraction as seq": _with("UPDATE cursors SET seq = 99.5"),
+    "a seq below 0": _with("UPDATE cursors SET seq = -1"),
+}
+
+
+@pytest.mark.parametrize("what", BREAKS)
+def test_a_store_that_breaks_while_it_is_used_is_a_store_error_with_its_path(what: str, path: Path) -> None:
+    with SqliteCursors(path, busy_timeout=0.02) as store:
+        store.set(RUN, 41)
+        kept = BREAKS[what](path)
+        with pytest.raises(StoreError) as refused:
+            # A locked file can be read, and a seq below 0 gives way to a higher one.
+            store.get(RUN) if what == "a seq below 0" else store.set(RUN, 42)
+        if isinstance(kept, sqlite3.Connection):
+            kept.close()
+            assert 41 == store.get(RUN)
+    assert str(path) == refused.value.path
+    assert str(path) in str(refused.value)
+    assert isinstance(refused.value.__cause__, sqlite3.Error | None)
+    assert str(refused.value) == str(pickle.loads(pickle.dumps(refused.value)))
+
+
+def test_a_corrupt_file_is_a_store_error(path: Path) -> None:
+    with SqliteCursors(path) as store:
+        store.set(RUN, 41)
+    _overwritten(path)
+    with SqliteCursors(path) as store, pytest.raises(StoreError, match="malformed") as refused:
+        store.get(RUN)
+    assert str(path) == refused.value.path
+
+
+def test_a_full_disk_is_a_store_error_and_takes_no_cursor_that_was_stored(path: Path) -> None:
+    with SqliteCursors(path) as store:
+        store.set(RUN, 41)
+        with no_room(), pytest.raises(StoreError) as refused:
+            for seq in range(42, 10_000):
+                store.set(RUN, seq)
+        assert isinstance(refused.value.__cause__, sqlite3.OperationalError)
+        stored = store.get(RUN)
+        assert 41 <= stored
+        store.set(RUN, stored + 1)
+        assert stored + 1 == store.get(RUN)
+    with SqliteCursors(path) as store:
+        assert stored + 1 == store.get(RUN)
+
+
+def test_a_file_that_may_not_be_written_is_a_store_error() -> None:
+    with TemporaryDirectory() as directory:
+        path = Path(directory, "cursors.db")
+        SqliteCursors(path).close()
+        path.chmod(0o444)
+        Path(directory).chmod(0o555)
+        with unprivileged(), pytest.raises(StoreError) as refused:
+            SqliteCursors(path).set(RUN, 1)
+        Path(directory).chmod(0o755)
+    assert str(path) == refused.value.path
 
 
 WRITES = """

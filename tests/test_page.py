@@ -8,6 +8,7 @@ import os
 import re
 import runpy
 import stat
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxruns import ops
-from rxruns.errors import InvalidArgumentError
+from rxruns.errors import InvalidArgumentError, StoreError
 from rxruns.events import (
     RunEvent,
 )
@@ -27,6 +28,7 @@ from rxruns.page import RunPage, write_page
 from rxruns.page._document import json_block
 from tests import records
 from tests.conftest import ROOT
+from tests.faulty_files import no_room
 from tests.making import (
     NOON,
     OTHER_RUN,
@@ -218,9 +220,47 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: p
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(StoreError, match="No space left") as failed:
         RunPage().write(path)
+    assert str(path) == failed.value.path
     assert "before" == path.read_text()
+    assert [path] == list(tmp_path.iterdir())
+
+
+def test_a_full_disk_leaves_the_page_that_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "run.html"
+    path.write_text("before")
+    with no_room(4096), pytest.raises(StoreError) as failed:
+        write_page(path, in_turn(node_started()))
+    assert (str(path), "before") == (failed.value.path, path.read_text())
+    assert isinstance(failed.value.__cause__, OSError)
+    assert [path] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [os.mkfifo, os.mkdir, lambda path: path.symlink_to(path), lambda path: path.symlink_to("no/where")],
+)
+def test_what_is_not_a_file_is_not_replaced(make: Callable[[Path], object], tmp_path: Path) -> None:
+    path = tmp_path / "run.html"
+    make(path)
+    before = path.lstat().st_ino
+    with pytest.raises(StoreError, match=r"run\.html could not be written: ") as failed:
+        write_page(path, [])
+    assert (str(path), before) == (failed.value.path, path.lstat().st_ino)
+    assert [path] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("path", ["a\0.html", "", "\udfff.html"])
+def test_text_that_is_not_a_path_is_a_wrong_argument(path: str) -> None:
+    with pytest.raises(InvalidArgumentError) as refused:
+        write_page(path, [])
+    assert "path" == refused.value.field
+
+
+def test_a_name_as_long_as_names_can_be_is_written(tmp_path: Path) -> None:
+    path = tmp_path / ("a" * 250 + ".html")
+    write_page(path, [])
     assert [path] == list(tmp_path.iterdir())
 
 

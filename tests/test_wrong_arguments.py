@@ -10,7 +10,19 @@ from uuid import UUID
 import pytest
 import reactivex
 
-from rxruns import RunsClient, aio, block_on, iterate, merge_runs, ops, recorded_events, run_events, start_run
+from rxruns import (
+    RetryPolicy,
+    RunsClient,
+    aio,
+    block_on,
+    iterate,
+    merge_runs,
+    ops,
+    recorded_events,
+    run_events,
+    start_run,
+)
+from rxruns.charts import save
 from rxruns.cursors import MemoryCursors, SqliteCursors
 from rxruns.devserver import DevServer, Faults
 from rxruns.devserver.faults import (
@@ -24,6 +36,7 @@ from rxruns.devserver.faults import (
     SplitBytes,
 )
 from rxruns.errors import InvalidArgumentError
+from rxruns.page import write_page
 from rxruns.workflow import WorkflowSpec, chain, llm
 
 RUN = UUID(int=1)
@@ -33,6 +46,11 @@ KEY = "mr_sk_test"
 def scripted(run_id: Any) -> object:
     with DevServer() as server:
         return server.script(run_id)
+
+
+def served_file(log: Any) -> object:
+    with DevServer() as server:
+        return server.serve_log(log)
 
 
 def served(log: Any) -> object:
@@ -101,4 +119,45 @@ def served(log: Any) -> object:
 def test_an_argument_of_another_kind_is_refused_by_name(field: str, call: Callable[[Any], object]) -> None:
     with pytest.raises(InvalidArgumentError, match=re.escape(field)) as refused:
         call(5)
+    assert field == refused.value.field
+
+
+@pytest.mark.parametrize("path", ["a\0b.html", "", "\ud800.html"], ids=ascii)
+@pytest.mark.parametrize(
+    ("field", "call"),
+    [
+        ("path", recorded_events),
+        ("path", ops.record),
+        ("path", SqliteCursors),
+        ("path", lambda path: write_page(path, [])),
+        ("path", lambda path: save(None, path)),
+        ("directory", lambda path: DevServer(directory=path)),
+        ("log", served_file),
+    ],
+)
+def test_a_path_that_the_file_system_can_not_take_is_refused_by_name(
+    field: str, call: Callable[[str], object], path: str
+) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"^{field} must be ") as refused:
+        call(path)
+    assert field == refused.value.field
+
+
+@pytest.mark.parametrize("number", [2**63, 10**5_000, -(10**5_000)], ids=["64 bits", "huge", "below 0"])
+@pytest.mark.parametrize(
+    ("field", "call"),
+    [
+        ("after_seq", lambda number: run_events(RUN, after_seq=number)),
+        ("limit", lambda number: run_events(RUN, limit=number)),
+        ("seq", lambda number: MemoryCursors().set(RUN, number)),
+        ("max_attempts", lambda number: RetryPolicy(max_attempts=number)),
+        ("base_backoff", lambda number: RetryPolicy(base_backoff=number * 10**300)),
+        ("timeout", lambda number: RunsClient(api_key=KEY, timeout=number * 10**300)),
+    ],
+)
+def test_a_number_beyond_all_bounds_is_refused_by_name(
+    field: str, call: Callable[[int], object], number: int
+) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"^{field} ") as refused:
+        call(number)
     assert field == refused.value.field

@@ -14,9 +14,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
+from rxruns._arguments import check_path
 from rxruns._display import clipped, counted, money, status_label, visible
 from rxruns._tracks import RunTracks
 from rxruns._writing import write_whole
@@ -118,9 +118,9 @@ def save(chart: Any, path: str | os.PathLike[str], *, scale: float = SCALE) -> N
 
     Raises:
         InvalidArgumentError: for another suffix.
-        OSError: it could not be written; what was there before is untouched.
+        StoreError: it could not be written; what was there before is untouched.
     """
-    path = Path(path)
+    path = check_path("path", path)
     match path.suffix.lower():
         case ".png":
             write_whole(path, png(chart, scale))

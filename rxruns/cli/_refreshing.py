@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -15,7 +13,6 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from rxruns._display import counted, status_label
-from rxruns.cli._output import OutputError
 from rxruns.cli._panel import Exit
 from rxruns.cli._printable import printable
 from rxruns.costs import Prices
@@ -23,7 +20,7 @@ from rxruns.errors import RunsError
 from rxruns.events import RunEvent
 from rxruns.page import RunPage
 
-__all__ = ["Following", "naming", "note_of", "said", "told"]
+__all__ = ["Following", "note_of", "said", "told"]
 
 
 def told(error: RunsError | None) -> Exit:
@@ -37,15 +34,6 @@ def told(error: RunsError | None) -> Exit:
 def note_of(error: RunsError | None) -> str | None:
     """What a page says of it."""
     return None if error is None else f"Not all of the run could be read: {error}"
-
-
-@contextmanager
-def naming(path: Path) -> Generator[None]:
-    """An error of writing names the file, not what is written beside it first."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(error.strerror or str(error), path=str(path)) from error
 
 
 def said(path: Path, page: RunPage, events: int) -> str:
@@ -102,5 +90,4 @@ class Following:
                 self._page.add(self._events.get_nowait())
                 self._count += 1
         except Empty:
-            with naming(self._path):
-                self._page.write(self._path, now=datetime.now(UTC), refresh=refresh, note=note)
+            self._page.write(self._path, now=datetime.now(UTC), refresh=refresh, note=note)

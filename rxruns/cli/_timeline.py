@@ -19,7 +19,7 @@ from rxruns._display import counted
 from rxruns.cli._panel import Exit
 from rxruns.cli._prices import with_prices
 from rxruns.cli._printable import printable
-from rxruns.cli._refreshing import Following, naming, note_of, said, told
+from rxruns.cli._refreshing import Following, note_of, said, told
 from rxruns.cli._sources import Service, Source, source_argument, with_service
 from rxruns.costs import Prices
 from rxruns.errors import RunsError
@@ -97,9 +97,7 @@ def timeline(
         click.echo(printable(f"rxruns: {source}: there is no event in it"), err=True)
         return Exit.NOT_FOLLOWED
     now = datetime.now(UTC) if isinstance(source, UUID) else None
-    with naming(output):
-        drawn = draw(output, events, prices, now, note_of(error))
-    click.echo(drawn, err=True)
+    click.echo(draw(output, events, prices, now, note_of(error)), err=True)
     return told(error)
 
 

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import msgspec
 
+from rxruns._writing import owner_only
 from rxruns.devserver._json import is_object
 
 __all__ = ["INLINE_BYTES", "KEEPALIVE", "TERMINAL", "EventLog", "artifact", "now"]
@@ -53,7 +54,7 @@ class EventLog:
         self._seqs: list[int] = []
         self._file: BinaryIO | None = None
         if path is not None:
-            self._file = path.open("ab")
+            self._file = open(path, "ab", opener=owner_only)  # noqa: SIM115 - kept open
 
     def __len__(self) -> int:
         return len(self._lines)

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 
+from rxruns._writing import owner_only
 from rxruns.devserver._engine import Execution, Settings
 from rxruns.devserver._json import is_array, is_object
 from rxruns.devserver._log import EventLog
@@ -209,7 +210,8 @@ class Runs:
             kept["answer"] = run.record.response(frozenset({"steps", "tool_calls"}))
         path = self._directory / f"{run.run_id}.run.json"
         fresh = path.with_suffix(".new")
-        fresh.write_bytes(msgspec.json.encode(kept))
+        with open(fresh, "wb", opener=owner_only) as file:
+            file.write(msgspec.json.encode(kept))
         fresh.replace(path)
 
     def _restore(self, path: Path) -> None:
@@ -224,7 +226,7 @@ class Runs:
         if not run.log.ended:
             error = {"message": "the service was stopped while the run was at work", "code": "INTERRUPTED"}
             event = run.log.append({"type": "run_failed", "plan_hash": plan.hash, "error": error})
-            with log_path.open("ab") as file:
+            with open(log_path, "ab", opener=owner_only) as file:
                 file.write(msgspec.json.encode(event) + b"\n")
 
     def _read(self, run_id: UUID, path: Path) -> Run:

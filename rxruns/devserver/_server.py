@@ -244,7 +244,7 @@ class DevServer:
         ['7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11']
         """
         if isinstance(log, str | Path):
-            with Path(log).open("rb") as file:
+            with check_path("log", log).open("rb") as file:
                 return self.serve_log(file)
         lines = BytesIO(log) if isinstance(log, bytes) else log
         return [run.run_id for run in self._service.runs.add_log(map(_as_line, lines))]

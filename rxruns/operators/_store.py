@@ -36,7 +36,9 @@ def checkpoint(store: CursorStore) -> Callable[[Observable[_E]], Observable[_E]]
     count as handled.
 
     Args:
-        store: a :class:`~rxruns.cursors.CursorStore`. What it raises is passed to ``on_error``.
+        store: a :class:`~rxruns.cursors.CursorStore`. What it raises is passed to ``on_error``, such as
+            :class:`~rxruns.errors.StoreError`: that event and those after it come again, what was stored
+            before stays.
 
     Raises:
         InvalidArgumentError: for what is no store.

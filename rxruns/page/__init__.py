@@ -19,8 +19,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from pathlib import Path
 
+from rxruns._arguments import check_path
 from rxruns._tracks import RunTracks
 from rxruns._writing import write_whole
 from rxruns.costs import Prices
@@ -100,9 +100,9 @@ class RunPage:
             now, refresh, note: as in :meth:`html`.
 
         Raises:
-            OSError: it could not be written; what was there before is untouched.
+            StoreError: it could not be written; what was there before is untouched.
         """
-        write_whole(Path(path), self.html(now=now, refresh=refresh, note=note).encode())
+        write_whole(check_path("path", path), self.html(now=now, refresh=refresh, note=note).encode())
 
 
 def write_page(
@@ -117,10 +117,10 @@ def write_page(
 
     Raises:
         InvalidArgumentError: for events of two runs.
-        OSError: it could not be written.
+        StoreError: it could not be written.
 
     >>> import tempfile
-    >>> page = write_page(Path(tempfile.mkdtemp(), "run.html"), [])
+    >>> page = write_page(os.path.join(tempfile.mkdtemp(), "run.html"), [])
     >>> page.state.last_seq
     0
     """

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from uuid import UUID, uuid4
 
 import pytest
@@ -52,6 +53,19 @@ def test_a_service_started_again_serves_the_same_runs(serve, spec, tmp_path):
     plan = before[2]["plan_hash"]
     assert 200 == again.post("/runs", {"plan_hash": plan, "input": {"i": []}}).status
     assert [] == again.get(f"/runs/{run_id}/pending-tools").body["pending"]
+
+
+def test_only_their_owner_reads_the_files_of_a_service(serve, spec, tmp_path):
+    api = serve(directory=tmp_path / "runs")
+    run_id = finished(api, spec)
+    api.server.close()
+    modes = {path.suffixes[-1]: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "runs").iterdir()}
+    assert {".ndjson": 0o600, ".json": 0o600} == modes
+    (tmp_path / "runs" / f"{run_id}.run.json").write_text(json.dumps({"spec": spec, "idempotency_key": "k"}))
+    log = tmp_path / "runs" / f"{run_id}.ndjson"
+    log.unlink()
+    serve(directory=tmp_path / "runs").events(run_id)  # which writes that the run was interrupted
+    assert 0o600 == stat.S_IMODE(log.stat().st_mode)
 
 
 def test_what_the_log_says_is_what_the_engine_knows(api, spec):

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import sqlite3
 import threading
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import reactivex
@@ -9,7 +12,8 @@ from reactivex import Observable, Subject
 from reactivex.testing import TestScheduler
 
 from rxruns import operators as ops
-from rxruns.cursors import CursorStore, MemoryCursors
+from rxruns.cursors import CursorStore, MemoryCursors, SqliteCursors
+from rxruns.errors import StoreError
 from rxruns.events import RunEvent
 from rxruns.testing import subscription_times
 from tests.conftest import HANG
@@ -112,6 +116,41 @@ def test_an_error_of_the_store_ends_the_stream() -> None:
     reactivex.from_(EVENTS).pipe(ops.checkpoint(Full())).subscribe(seen.append, seen.append)
     assert [EVENTS[0], "no space"] == [seen[0], str(seen[1])]
     assert 2 == len(seen)
+
+
+def test_a_store_that_breaks_ends_the_stream_with_its_error_and_keeps_what_it_stored(tmp_path: Path) -> None:
+    path, seen = tmp_path / "cursors.db", list[Any]()
+
+    def lock(event: RunEvent) -> None:
+        seen.append(event.seq)
+        if event.seq == 2:
+            locking.execute("BEGIN EXCLUSIVE")
+
+    with SqliteCursors(path, busy_timeout=0.02) as store:
+        locking = sqlite3.connect(path, isolation_level=None)
+        reactivex.from_(EVENTS).pipe(ops.checkpoint(store)).subscribe(lock, seen.append)
+        locking.close()
+        assert [1, 2] == seen[:2]
+        assert (StoreError, str(path)) == (type(seen[2]), seen[2].path)
+        assert (3, 1) == (len(seen), store.get(RUN))
+
+
+def test_what_comes_after_an_error_of_the_store_was_not_handled() -> None:
+    class OnceFull(MemoryCursors):
+        def set(self, run_id: UUID | str, seq: int) -> None:
+            if seq == 2:
+                raise StoreError("no space", path="cursors.db")
+            super().set(run_id, seq)
+
+    def emit_all(observer: Any, scheduler: Any = None) -> Any:
+        for event in EVENTS:  # before there is anything to dispose of
+            observer.on_next(event)
+
+    store, seen = OnceFull(), list[Any]()
+    early: Observable[RunEvent] = Observable(emit_all)
+    early.pipe(ops.checkpoint(store)).subscribe(seen.append, seen.append)
+    assert [*EVENTS[:2], "no space"] == [*seen[:2], str(seen[2])]
+    assert 1 == store.get(RUN)
 
 
 def test_disposing_leaves_the_source() -> None:
