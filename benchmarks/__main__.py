@@ -53,6 +53,7 @@ SECTIONS: dict[str, Callable[[Plan, report.Report], None]] = {
     "growth": sections.growth_table,
     "view": sections.view_table,
     "page": sections.page_table,
+    "nodes": sections.nodes_table,
     "import": sections.import_table,
     "cluster": cluster.cluster_tables,
 }

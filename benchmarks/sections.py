@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from benchmarks import fleet, growth, in_memory, latency, loopback, page, processes, view
+from benchmarks import fleet, growth, in_memory, latency, loopback, nodes, page, processes, view
 from benchmarks.corpus import MIXES
 from benchmarks.measuring import Sample, Spread, per_event, ratio, spread
 from benchmarks.processes import import_seconds, measured_alone
@@ -227,6 +227,18 @@ def page_table(plan: Plan, report: Report) -> None:
     title = f"Page of {page.EVENTS:,} events"
     report.table(title, ("", "measured"), [(name, spread(values)) for name, values in figures.items()])
     report.mark("page of 100,000 events, opening", spread(figures["opening, wall s"]), "s")
+
+
+def nodes_table(plan: Plan, report: Report) -> None:
+    """A run of many nodes, against one of a fifth of them."""
+    few, many = f"{nodes.FEW:,}", f"{nodes.MANY:,}"
+    for name, samples in nodes.measure(2 if plan.quick else plan.rounds).items():
+        costs = {few: per_event(samples[few], nodes.FEW), many: per_event(samples[many], nodes.MANY)}
+        report.table(f"A run of many nodes: {name}", ("nodes", "CPU µs a node"), list(costs.items()))
+        growth = ratio(samples, many, few)
+        scale = nodes.MANY / nodes.FEW
+        per_node = Spread(growth.median / scale, growth.low / scale, growth.high / scale)
+        report.mark(f"{name}, a node of {many} / of {few}", per_node)
 
 
 def import_table(plan: Plan, report: Report) -> None:

@@ -47,9 +47,9 @@ class Attempt:
 class Track:
     """All attempts of one node, and what they cost."""
 
-    def __init__(self, prices: Prices | None) -> None:
+    def __init__(self, costs: CostTotals) -> None:
         self.attempts: list[Attempt] = []
-        self.costs = CostTotals(prices)
+        self.costs = costs
 
     def step(self, event: NodeEvent, node: NodeState) -> None:
         """Take in an event, after which the node is ``node``."""
@@ -84,11 +84,11 @@ class RunTracks:
     """
 
     def __init__(self, prices: Prices | None = None) -> None:
-        self.state = RunState(costs=CostTotals(prices))
+        self._no_costs = CostTotals(prices)
+        self.state = RunState(costs=self._no_costs)
         self.nodes: dict[str, Track] = {}
         self.began: datetime | None = None
         self.last: datetime | None = None
-        self._prices = prices
 
     def add(self, event: RunEvent) -> bool:
         """Take in an event; False for one that was seen before, by ``seq``, which changes nothing.
@@ -105,7 +105,7 @@ class RunTracks:
         if isinstance(event, NodeEvent):
             track = self.nodes.get(event.node_id)
             if track is None:
-                track = self.nodes[event.node_id] = Track(self._prices)
+                track = self.nodes[event.node_id] = Track(self._no_costs)
             track.step(event, state.nodes[event.node_id])
         elif isinstance(event, TerminalEvent):
             for track in self.nodes.values():

@@ -8,6 +8,7 @@ import os
 import re
 import runpy
 import stat
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -225,6 +226,30 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: p
     assert str(path) == failed.value.path
     assert "before" == path.read_text()
     assert [path] == list(tmp_path.iterdir())
+
+
+def test_a_node_among_many_takes_as_many_calls_as_a_node_among_few() -> None:
+    def calls(nodes: int) -> int:
+        ids = [f"n{number}" for number in range(nodes)]
+        log = in_turn(*map(node_started, ids), *map(node_succeeded, ids))
+        count = 0
+
+        def note(*called: object) -> None:
+            nonlocal count
+            count += 1
+
+        page = RunPage()
+        sys.setprofile(note)
+        try:
+            for event in log:
+                page.add(event)
+            page.html()
+        finally:
+            sys.setprofile(None)
+        return count
+
+    few, many = calls(500), calls(5_000)
+    assert many / 5_000 <= 1.1 * few / 500
 
 
 def test_a_full_disk_leaves_the_page_that_was_there(tmp_path: Path) -> None:
