@@ -37,6 +37,11 @@ def two_nodes() -> WorkflowBuilder:
     return workflow("two", model=MODEL).llm("a", user="Hi").llm("b", user="Ho")
 
 
+def function(name: str, **more: Any) -> dict[str, Any]:
+    """A tool object of the service."""
+    return {"type": "function", "function": {"name": name, **more}}
+
+
 def depends_on(spec: WorkflowSpec) -> dict[str, tuple[str, ...]]:
     return {node.id: node.depends_on for node in spec.nodes}
 
@@ -53,7 +58,7 @@ def test_a_spec_is_the_object_of_the_wire_without_what_is_absent() -> None:
             "edit",
             model="gpt-5",
             user="{{draft}}",
-            tools=["search", {"name": "add"}],
+            tools=["search", function("add")],
             tool_execution="client",
         )
         .edge("draft", "edit")
@@ -82,7 +87,7 @@ def test_a_spec_is_the_object_of_the_wire_without_what_is_absent() -> None:
                 "depends_on": ["draft"],
                 "model": "gpt-5",
                 "user": "{{draft}}",
-                "tools": ["search", {"name": "add"}],
+                "tools": ["search", function("add")],
                 "tool_execution": {"mode": "client"},
             },
         ],
@@ -251,18 +256,18 @@ def test_parallel_nodes_are_joined(join: Any, kind: str) -> None:
 
 
 def test_a_spec_survives_json_dicts_and_pickle() -> None:
-    spec = parallel(llm("a", tools=[{"name": "x"}]), llm("b"), then=llm("c", user="{{join}}"), model=MODEL)
+    spec = parallel(llm("a", tools=[function("x")]), llm("b"), then=llm("c", user="{{join}}"), model=MODEL)
 
     assert spec == WorkflowSpec.from_dict(json.loads(json.dumps(spec.to_dict())))
     assert spec == pickle.loads(pickle.dumps(spec))
 
 
 def test_what_was_passed_can_be_changed_later_without_changing_the_spec() -> None:
-    tool = {"name": "x", "parameters": {"type": "object"}}
+    tool = function("x", parameters={"type": "object"})
     spec = chain(llm("a", tools=[tool]))
-    tool["parameters"] = {}
+    tool["function"]["parameters"] = {}
 
-    assert [{"name": "x", "parameters": {"type": "object"}}] == spec.to_dict()["nodes"][0]["tools"]
+    assert [function("x", parameters={"type": "object"})] == spec.to_dict()["nodes"][0]["tools"]
 
 
 def test_nodes_may_be_plain_dicts() -> None:
@@ -364,18 +369,103 @@ REFUSED: list[tuple[str, Callable[[], object], str, str]] = [
         "inputs[1].name",
         "'x' is taken by inputs[0]",
     ),
-    ("a tool without name", lambda: chain(llm("a", tools=[{"name": ""}])), "nodes[0].tools[0]", "is no tool"),
+    (
+        "a flat tool",
+        lambda: chain(llm("a", tools=["x", {"name": "y", "parameters": {}}])),
+        "nodes[0].tools[1]",
+        'node \'a\': a tool object must be {"type": "function", "function": {"name": "y", ...}}',
+    ),
+    (
+        "a flat tool with a type",
+        lambda: chain(llm("a", tools=[{"type": "function", "name": "y"}])),
+        "nodes[0].tools[0]",
+        '"function": {"name": "y", ...}}, got {"type", "name"}',
+    ),
+    (
+        "a flat tool in a plain dict",
+        lambda: WorkflowSpec.from_dict(
+            {
+                "kind": "workflow",
+                "nodes": [{"id": "a", "type": "llm", "tools": [{"name": "y"}]}],
+                "outputs": [{"name": "a", "from": "a"}],
+            }
+        ),
+        "nodes[0].tools[0]",
+        '"function": {"name": "y", ...}}, got {"name"}',
+    ),
+    (
+        "a flat tool in a fan-out",
+        lambda: chain(
+            MapFanoutNode(id="f", items_from_input="l", subnode=llm("a", tools=[{"name": "y"}])), inputs="l"
+        ),
+        "nodes[0].subnode.tools[0]",
+        "a tool object must be",
+    ),
+    (
+        "a tool of an unknown type",
+        lambda: chain(llm("a", tools=[{"type": "browser"}])),
+        "nodes[0].tools[0]",
+        'type must be one of "function", "web", "x_search", "code_execution", "image_generation"',
+    ),
     (
         "a function without name",
         lambda: chain(llm("a", tools=["x", {"type": "function", "function": {}}])),
         "nodes[0].tools[1]",
-        "is no tool",
+        "name must be lower-case letters",
     ),
     (
-        "a function without name in a tool with one",
-        lambda: chain(llm("a", tools=[{"name": "x", "function": {}}])),
+        "a function with a name that the service refuses",
+        lambda: chain(llm("a", tools=[function("getWeather")])),
         "nodes[0].tools[0]",
-        "is no tool",
+        "got 'getWeather'",
+    ),
+    (
+        "a name that the service refuses",
+        lambda: chain(llm("a", tools=["files.", "x"])),
+        "nodes[0].tools[0]",
+        "got 'files.'",
+    ),
+    (
+        "a name that is too long",
+        lambda: chain(llm("a", tools=["x" * 129])),
+        "nodes[0].tools[0]",
+        "at most 128 characters",
+    ),
+    (
+        "a description that is no text",
+        lambda: chain(llm("a", tools=[function("x", description=1)])),
+        "nodes[0].tools[0]",
+        "description must be text, got 1",
+    ),
+    (
+        "parameters that are no schema",
+        lambda: chain(llm("a", tools=[function("x", parameters=["a"])])),
+        "nodes[0].tools[0]",
+        "parameters must be a JSON Schema",
+    ),
+    (
+        "settings beside the type",
+        lambda: chain(llm("a", tools=[{"type": "web", "max_uses": 3}])),
+        "nodes[0].tools[0]",
+        'must have its settings under "web", got "max_uses" beside it',
+    ),
+    (
+        "settings that are no object",
+        lambda: chain(llm("a", tools=[{"type": "web", "web": True}])),
+        "nodes[0].tools[0]",
+        'settings of "web" must be an object, got True',
+    ),
+    (
+        "an image generation without a model",
+        lambda: chain(llm("a", tools=[{"type": "image_generation", "image_generation": {"size": 1}}])),
+        "nodes[0].tools[0]",
+        'must have a "model"',
+    ),
+    (
+        "an object in the place of the list of tools",
+        lambda: llm("a", tools=function("x")),
+        "tools",
+        "must be a list of tools",
     ),
     ("a tool mode", lambda: chain(llm("a", tool_execution="me")), "nodes[0].tool_execution.mode", "'me'"),  # type: ignore[arg-type]
     ("a user text of bytes", lambda: chain(llm("a", user=b"Hi")), "nodes[0].user", "`bytes`"),  # type: ignore[arg-type]
@@ -570,10 +660,29 @@ def test_a_workflow_without_outputs_names_its_last_node() -> None:
         workflow().llm("a").llm("b").llm("c").build()
 
 
-def test_a_tool_may_be_a_name_a_tool_or_a_function() -> None:
-    tools = ["x", {"name": "y"}, {"type": "function", "function": {"name": "z"}}]
+def test_a_tool_may_be_a_name_a_function_or_built_in() -> None:
+    tools: list[Any] = [
+        "x",
+        "files.read",
+        function("y"),
+        function("z", description="It zs.", parameters={"type": "object"}),
+        {"type": "web"},
+        {"type": "x_search", "x_search": {"from_date": "2026-01-01"}},
+        {"type": "code_execution", "code_execution": {}},
+        {"type": "image_generation", "image_generation": {"model": "gemini-2.5-flash-image"}},
+    ]
 
     assert tools == list(chain(llm("a", tools=tools)).nodes[0].tools)  # type: ignore[union-attr]
+
+
+def test_what_defines_tools_may_stand_for_them_or_among_them() -> None:
+    class Registry:
+        def definitions(self) -> list[dict[str, Any]]:
+            return [function("y"), function("z")]
+
+    alone, among = llm("a", tools=Registry()), llm("a", tools=["x", Registry()])
+
+    assert ((function("y"), function("z")), ("x", function("y"), function("z"))) == (alone.tools, among.tools)
 
 
 def test_a_predicate_that_asks_whether_something_exists_needs_no_value() -> None:

@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import Any
 
 from rxruns._prices import Price, Prices
+from rxruns.devserver._filling import fill
 
 __all__ = [
     "PRICES",
@@ -139,7 +140,7 @@ def call_tools(
     for place, tool in enumerate(tools):
         name = str(tool["name"])
         parameters: Mapping[str, Any] = tool.get("parameters") or {}
-        filled = _question(prompt) if name == USER_ASK else _fill(parameters, dice)
+        filled = _question(prompt) if name == USER_ASK else fill(parameters, dice, _WORDS)
         calls.append(ToolRequest(f"call_{step}_{place}_{dice.getrandbits(32):08x}", name, json.dumps(filled)))
     return tuple(calls), _usage(_count([prompt]), _count(call.arguments for call in calls))
 
@@ -177,27 +178,6 @@ def _prose(dice: random.Random, wish: Mapping[str, str]) -> str:
 def _question(prompt: str) -> dict[str, Any]:
     question = _wish(prompt).get("ask") or "Shall I go on?"
     return {"question": question, "options": [{"label": "yes"}, {"label": "no"}], "allow_freeform": True}
-
-
-def _fill(schema: Mapping[str, Any], dice: random.Random) -> Any:
-    if schema.get("enum"):
-        return dice.choice(list(schema["enum"]))
-    match schema.get("type", "object"):
-        case "string":
-            return dice.choice(_WORDS)
-        case "integer":
-            return dice.randint(1, 9)
-        case "number":
-            return dice.randint(1, 9) / 2
-        case "boolean":
-            return dice.random() < 0.5
-        case "array":
-            return [_fill(schema.get("items") or {"type": "string"}, dice)]
-        case "object":
-            fields: Mapping[str, Any] = schema.get("properties") or {}
-            return {name: _fill(field, dice) for name, field in fields.items()}
-        case _:
-            return None
 
 
 def _count(texts: Iterable[str]) -> int:

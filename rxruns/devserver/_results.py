@@ -16,6 +16,8 @@ from rxruns.devserver._refusal import Refusal
 __all__ = ["take_results"]
 
 _FIELDS = {"node_id", "step", "request_id", "results"}
+_FAILED = "Error: "
+"""How the output of a call that failed begins: of a question too, which then goes to the model."""
 
 
 def take_results(record: RunRecord, log: EventLog, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,7 +83,7 @@ def _event(node: NodeRecord, place: int, item: dict[str, Any]) -> tuple[str, dic
         raise Refusal(400, "INVALID_INPUT", "a result for a tool call that is not pending", wrong)
     told = {"id": call["id"], "name": call["name"]}
     payload: dict[str, Any] = {"step": step.step, "request_id": step.request_id, "tool_call": told}
-    if call["name"] == USER_ASK:
+    if call["name"] == USER_ASK and not item["output"].startswith(_FAILED):
         return "user_answer", payload | _answer(place, item["output"])
     payload["output"] = item["output"]
     if "error" in item:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from rxruns.devserver._json import is_array, is_object
+from rxruns.workflow._tools import tool_problem
 
 __all__ = ["PLACEHOLDER", "Issue", "check", "needs", "placeholders", "tools_of"]
 
@@ -52,15 +53,14 @@ def placeholders(value: Any) -> set[str]:
 
 
 def tools_of(node: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A node's tools as ``{"name", "parameters"}``, from names, tool objects or function objects."""
-    found: list[dict[str, Any]] = []
+    """A node's tools that are called, as ``{"name", "parameters"}``: what is built in needs no call."""
     tools: Iterable[Any] = node.get("tools") or ()
-    for tool in tools:
-        inner = tool.get("function", tool) if is_object(tool) else {"name": tool}
-        inner = inner if is_object(inner) else {}
-        parameters: Any = inner.get("parameters") or inner.get("input_schema") or {}
-        found.append({"name": inner.get("name"), "parameters": parameters})
-    return found
+    functions = (
+        {"name": tool} if isinstance(tool, str) else tool["function"]
+        for tool in tools
+        if isinstance(tool, str) or tool["type"] == "function"
+    )
+    return [{"name": one["name"], "parameters": one.get("parameters", {})} for one in functions]
 
 
 def needs(node: Mapping[str, Any], ids: set[str]) -> set[str]:
@@ -173,11 +173,9 @@ class _Checker:
         if not is_array(node.get("tools", [])):
             self.add("INVALID_TYPE", f"{path}.tools", "expected a list")
         else:
-            for place, tool in enumerate(tools_of(node)):
-                if not isinstance(tool["name"], str) or not tool["name"].strip():
-                    self.add(
-                        "INVALID_TOOL", f"{path}.tools[{place}]", "a tool is a name or an object with one"
-                    )
+            for place, tool in enumerate(node.get("tools", [])):
+                if problem := tool_problem(tool):
+                    self.add("INVALID_TOOL", f"{path}.tools[{place}]", problem)
         execution = node.get("tool_execution", {"mode": "server"})
         if not is_object(execution) or execution.get("mode") not in _MODES:
             self.add("INVALID_MODE", f"{path}.tool_execution.mode", f"expected one of {', '.join(_MODES)}")

@@ -18,6 +18,7 @@ unknown placeholders are an :class:`~rxruns.errors.InvalidArgumentError` when it
 :meth:`WorkflowSpec.from_dict` judges it here.
 """
 
+from rxruns.workflow._tools import ToolDefinitions
 from rxruns.workflow.builder import WorkflowBuilder, llm, workflow
 from rxruns.workflow.nodes import (
     AnyNode,
@@ -49,6 +50,7 @@ __all__ = [
     "Output",
     "Predicate",
     "Source",
+    "ToolDefinitions",
     "ToolExecution",
     "TransformJSONNode",
     "WorkflowBuilder",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from graphlib import CycleError, TopologicalSorter
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from rxruns.errors import InvalidArgumentError
 from rxruns.workflow._edges import waits_for
+from rxruns.workflow._tools import tool_problem
 from rxruns.workflow.nodes import (
     AnyNode,
     Input,
@@ -136,18 +137,8 @@ def _check_placeholders(node: AnyNode, who: str, field: str, known: Collection[s
 
 def _check_tools(node: LLMNode, field: str) -> None:
     for place, tool in enumerate(node.tools):
-        name = tool if isinstance(tool, str) else _tool_name(tool)
-        if not isinstance(name, str) or not name.strip():
-            raise refuse(
-                f"node {node.id!r}: {tool!r} is no tool: it is a name, or an object with one",
-                f"{field}.tools[{place}]",
-            )
-
-
-def _tool_name(tool: Mapping[str, Any]) -> object:
-    function = tool.get("function")
-    named = cast("Mapping[str, Any]", function) if isinstance(function, Mapping) else tool
-    return named.get("name")
+        if problem := tool_problem(tool):
+            raise refuse(f"node {node.id!r}: {problem}", f"{field}.tools[{place}]")
 
 
 def _check_join(node: JoinAllNode | JoinAnyNode | JoinCollectNode, field: str) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from msgspec import UNSET, structs
 
 from rxruns.workflow._check import refuse, typed
 from rxruns.workflow._edges import with_implied_edges
+from rxruns.workflow._tools import ToolDefinitions
 from rxruns.workflow.nodes import (
     AnyNode,
     Input,
@@ -26,7 +27,8 @@ from rxruns.workflow.nodes import (
 from rxruns.workflow.spec import WorkflowSpec
 
 T = TypeVar("T")
-Tool = str | Mapping[str, Any]
+Tool = str | Mapping[str, Any] | ToolDefinitions
+ToolsOption = Sequence[Tool] | ToolDefinitions
 Mode = Literal["server", "client", "agentic"]
 
 
@@ -56,7 +58,7 @@ def llm(
     user: str | None = None,
     input: Any = None,
     stream: bool | None = None,
-    tools: Sequence[Tool] = (),
+    tools: ToolsOption = (),
     tool_execution: Mode | None = None,
     depends_on: Sequence[str] = (),
 ) -> LLMNode:
@@ -69,7 +71,8 @@ def llm(
         user: what the user says.
         input: messages or other JSON, in place of or beside `user`.
         stream: whether the text comes as deltas; None leaves it to the service.
-        tools: names of tools that the service knows, or tool objects.
+        tools: a :class:`rxruns.tools.Tools` registry, which describes its functions itself; or a list of
+            names of tools that the service knows, the service's tool objects, and registries.
         tool_execution: who runs them; ``"client"`` is you, see ``ops.execute_tools``.
         depends_on: nodes to wait for, beside those that it reads.
 
@@ -86,7 +89,7 @@ def llm(
         user=user,
         input=input,
         stream=stream,
-        tools=tuple(_tool(tool, f"tools[{place}]") for place, tool in enumerate(_many(tools))),
+        tools=tuple(_tools(tools)),
         tool_execution=None if tool_execution is None else ToolExecution(mode=tool_execution),
         depends_on=_many(depends_on),
     )
@@ -148,7 +151,7 @@ class WorkflowBuilder:
         user: str | None = None,
         input: Any = None,
         stream: bool | None = None,
-        tools: Sequence[Tool] = (),
+        tools: ToolsOption = (),
         tool_execution: Mode | None = None,
         depends_on: Sequence[str] = (),
     ) -> WorkflowBuilder:
@@ -305,15 +308,24 @@ def _many(names: Sequence[T]) -> tuple[T | str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
 
-def _tool(tool: Tool, field: str) -> str | dict[str, Any]:
-    if isinstance(tool, str):
-        return tool
-    if not isinstance(tool, Mapping):
-        raise refuse(
-            f"{tool!r} is no tool: give its name, or an object with one; functions go to ops.execute_tools",
-            field,
-        )
-    return dict(tool)
+def _tools(tools: ToolsOption) -> Iterator[str | dict[str, Any]]:
+    if isinstance(tools, ToolDefinitions):
+        tools = [tools]
+    if isinstance(tools, Mapping):
+        raise refuse(f"must be a list of tools or rxruns.tools.Tools, got {tools!r}", "tools")
+    for place, tool in enumerate(_many(tools)):
+        if isinstance(tool, ToolDefinitions):
+            yield from map(dict, tool.definitions())
+        elif isinstance(tool, str):
+            yield tool
+        elif isinstance(tool, Mapping):
+            yield dict(tool)
+        else:
+            raise refuse(
+                f"must be a name, a tool object or rxruns.tools.Tools, got {tool!r}; a function goes into "
+                "Tools",
+                f"tools[{place}]",
+            )
 
 
 def _source(value: Source | str) -> Source:

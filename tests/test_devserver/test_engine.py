@@ -27,7 +27,8 @@ def failure(api, spec, **options):
 
 
 def test_every_event_and_answer_fits_the_contract(api, build, check_event, check_answer):
-    tool = {"name": "search", "parameters": {"type": "object", "properties": {"q": {"type": "string"}}}}
+    parameters = {"type": "object", "properties": {"q": {"type": "string"}}}
+    tool = {"type": "function", "function": {"name": "search", "parameters": parameters}}
     spec = build.workflow(
         build.llm("items", 'Find {{topic}} [[say: {"items": ["x", "y", {"z": 1}]}]]'),
         {

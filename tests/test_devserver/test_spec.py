@@ -56,6 +56,9 @@ SUB = {"id": "s", "type": "llm", "model": "m"}
         (node("llm", model="m", tools="x"), "INVALID_TYPE", "$.nodes[1].tools"),
         (node("llm", model="m", tools=[1]), "INVALID_TOOL", "$.nodes[1].tools[0]"),
         (node("llm", model="m", tools=[{"function": "x"}]), "INVALID_TOOL", "$.nodes[1].tools[0]"),
+        (node("llm", model="m", tools=["x", {"name": "y"}]), "INVALID_TOOL", "$.nodes[1].tools[1]"),
+        (node("llm", model="m", tools=["getX"]), "INVALID_TOOL", "$.nodes[1].tools[0]"),
+        (node("llm", model="m", tools=[{"type": "browser"}]), "INVALID_TOOL", "$.nodes[1].tools[0]"),
         (
             node("llm", model="m", tool_execution={"mode": "x"}),
             "INVALID_MODE",

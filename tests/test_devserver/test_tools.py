@@ -4,7 +4,7 @@ import json
 from uuid import uuid4
 
 import pytest
-from jsonschema import validate
+from jsonschema import FormatChecker, validate
 
 CLIENT = {"mode": "client"}
 PARAMETERS = {
@@ -184,6 +184,70 @@ def test_a_malformed_answer_is_refused(api, build, output):
     body["results"][0]["output"] = output
     answer = submit(api, run_id, body)
     assert (400, ["results[0].output"]) == (answer.status, list(answer.fields))
+
+
+def test_a_failed_answer_goes_to_the_model_with_the_results_beside_it(api, build, check_event):
+    node = build.llm("a", "x", tools=["user_ask", "clock"], tool_execution=CLIENT)
+    run_id, body = waiting(api, build.workflow(node))
+    body["results"][0]["output"] = "Error: the person left"
+    assert {"accepted": 2, "status": "running"} == submit(api, run_id, body).body
+    events = api.events(run_id)
+    for event in events:
+        check_event(event)
+    results = [event["tool_result"] for event in events if "tool_result" in event]
+    assert [("user_ask", "Error: the person left"), ("clock", "clock!")] == [
+        (result["tool_call"]["name"], result["output"]) for result in results
+    ]
+    assert api.state(run_id)["outputs"]["out"].startswith("user_ask says Error: the person left. clock says")
+
+
+def test_a_flat_tool_object_is_refused_with_the_form_that_is_meant(api, build):
+    answer = api.post("/runs", {"spec": build.workflow(build.llm("a", "x", tools=[{"name": "add"}]))})
+    assert (400, "$.nodes[0].tools[0]") == (answer.status, answer.body["issues"][0]["path"])
+    form = '{"type": "function", "function": {"name": "add", ...}}'
+    assert f'a tool object must be {form}, got {{"name"}}' == answer.body["issues"][0]["message"]
+
+
+@pytest.mark.parametrize("kind", ["web", "x_search", "code_execution", "image_generation"])
+def test_built_in_tools_are_the_models_own_and_ask_nobody(api, build, kind):
+    tools = [{"type": kind, kind: {"model": "gemini-2.5-flash-image"}}]
+    run_id = api.start(build.workflow(build.llm("a", "x", tools=tools, tool_execution=CLIENT)))
+    kinds = {event["type"] for event in api.events(run_id)}
+    assert "run_completed" in kinds and not {"node_tool_call", "node_waiting"} & kinds
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+        {"oneOf": [{"type": "null"}, {"type": "string", "maxLength": 2}]},
+        {"allOf": [{"type": "integer", "minimum": 40, "maximum": 50}]},
+        {"type": "number", "exclusiveMinimum": 3, "exclusiveMaximum": 4},
+        {"type": "integer", "maximum": -5},
+        {"type": "string", "format": "date-time"},
+        {"type": "string", "format": "uuid", "minLength": 3},
+        {"type": "string", "minLength": 60},
+        {"type": "string", "contentEncoding": "base64"},
+        {"type": "array", "prefixItems": [{"type": "integer"}, {"type": "string"}], "items": False},
+        {"type": "array", "minItems": 3, "items": {"$ref": "#/$defs/Point"}},
+        {"$ref": "#/$defs/Tree"},
+        {"const": [1, None]},
+    ],
+)
+def test_arguments_fit_what_a_registry_writes(api, build, schema):
+    definitions = {
+        "Point": {"type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"]},
+        "Tree": {
+            "type": "object",
+            "properties": {"left": {"anyOf": [{"$ref": "#/$defs/Tree"}, {"type": "null"}]}},
+            "required": ["left"],
+        },
+    }
+    parameters = {"type": "object", "properties": {"it": schema}, "required": ["it"], "$defs": definitions}
+    tool = {"type": "function", "function": {"name": "it", "parameters": parameters}}
+    _, body = waiting(api, build.workflow(build.llm("a", "x", tools=[tool], tool_execution=CLIENT)))
+    arguments = json.loads(body["results"][0]["tool_call"]["arguments"])
+    validate(arguments, parameters, format_checker=FormatChecker())
 
 
 @pytest.mark.parametrize("mode", ["server", "agentic"])
