@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import pickle
 import sys
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
+import pydantic
 import pytest
 
 from rxruns.errors import InvalidArgumentError
-from rxruns.tools import Answer, Tools, user_answer
+from rxruns.tools import MAX_OUTPUT_BYTES, Answer, Tools, user_answer
 from tests.waiting import user_ask
 
 tools = Tools()
@@ -142,15 +145,6 @@ class TestArguments:
     def test_what_is_not_annotated_is_passed_on(self) -> None:
         assert '[1,{"a":null}]' == self.call(lambda one, other: [one, other], one=1, other={"a": None})
 
-    def test_what_can_not_be_checked_is_passed_on(self) -> None:
-        def it(one: list[int] | set[int], *, other: Nowhere) -> int:  # type: ignore[name-defined]  # noqa: F821
-            return 1
-
-        def odd(one: list[int] | set[int]) -> int:
-            return len(one)
-
-        assert ["1", "2"] == [self.call(it, one=1, other=2), self.call(odd, one="ab")]
-
     def test_a_function_may_take_whatever_comes(self) -> None:
         assert '{"a":1,"b":2}' == self.call(lambda a, **more: {"a": a, **more}, a=1, b=2)
 
@@ -178,12 +172,30 @@ class TestOutputs:
     def test_what_is_no_json_is_an_error(self) -> None:
         assert Tools({"it": object}).call("it").startswith("Error: Encoding objects of type object")
 
+    def test_paths_and_models_are_outputs_as_they_are_arguments(self) -> None:
+        class Found(pydantic.BaseModel):
+            path: Path
+
+        output = Tools({"it": lambda: {"one": Path("a"), "other": [Found(path=Path("b"))]}}).call("it")
+        assert '{"one":"a","other":[{"path":"b"}]}' == output
+
+    def test_an_output_may_have_as_many_bytes_as_are_documented(self) -> None:
+        tools = Tools({"it": lambda more: "é" * (MAX_OUTPUT_BYTES // 2) + "x" * more})
+        assert MAX_OUTPUT_BYTES == len(tools.call("it", '{"more": 0}').encode())
+        expected = (
+            f"Error: the output of {MAX_OUTPUT_BYTES + 1:,} bytes is larger than {MAX_OUTPUT_BYTES:,} bytes"
+        )
+        assert expected == tools.call("it", '{"more": 1}')
+
     @pytest.mark.parametrize(
         ("error", "output"),
         [
             (ValueError("too much"), "Error: too much"),
             (KeyError(), "Error: KeyError"),
             (SystemExit(3), "Error: 3"),
+            (asyncio.CancelledError(), "Error: CancelledError"),
+            (GeneratorExit(), "Error: GeneratorExit"),
+            (pytest.fail.Exception("no"), "Error: no"),
         ],
     )
     def test_an_exception_is_the_result(self, error: BaseException, output: str) -> None:
@@ -203,6 +215,50 @@ class TestOutputs:
         assert "Error: SystemExit" == Tools({"it": lambda: sys.exit()}).call("it")
 
 
+class TestWarnings:
+    """Each `Error:` is one warning in the log, and no more than lines of text."""
+
+    def it(self, count: int) -> None:
+        raise ValueError("it \x1b[31mbroke\r\nINFO all is well")
+
+    @pytest.mark.parametrize(
+        ("name", "arguments", "logged"),
+        [
+            ("they", "{}", "there is no tool they; known: it"),
+            ("th\x1bey", "{}", "there is no tool th␛ey; known: it"),
+            ("it", "{}", "tool it: wrong arguments: count is missing"),
+            ("it", '{"count": "1"}', "tool it: wrong arguments: count: Expected `int`, got `str`"),
+            ("it", '{"count": 1, "a\\nb": 1}', "tool it: wrong arguments: a␊b is unknown (known: count)"),
+            ("it", "[]", "tool it: wrong arguments: the arguments have to be a JSON object"),
+            ("it", '{"count": 1}', "tool it failed: it ␛[31mbroke␍␊INFO all is well"),
+        ],
+    )
+    def test_each_kind_of_error_is_logged(
+        self, caplog: pytest.LogCaptureFixture, name: str, arguments: str, logged: str
+    ) -> None:
+        assert Tools({"it": self.it}).call(name, arguments).startswith("Error: ")
+        (record,) = caplog.records
+        first, *traceback = record.getMessage().split("\n")
+        assert ("rxruns", "WARNING", logged) == (record.name, record.levelname, first)
+        assert all(line.startswith("  ") and line.isprintable() for line in traceback)
+        assert ("failed" in logged) == ("in it" in record.getMessage())
+
+    def test_what_works_is_not_logged(self, caplog: pytest.LogCaptureFixture) -> None:
+        assert "3" == tools.call("add", '{"a": 2}')
+        assert [] == caplog.records
+
+    def test_an_error_without_words_is_logged_by_its_name(self, caplog: pytest.LogCaptureFixture) -> None:
+        class Speechless(Exception):
+            def __str__(self) -> str:
+                raise RuntimeError("no words")
+
+        def it() -> None:
+            raise Speechless
+
+        assert "Error: Speechless" == Tools({"it": it}).call("it")
+        assert "tool it failed: Speechless" in caplog.text
+
+
 class TestAnswers:
     @pytest.mark.parametrize(
         ("given", "is_freeform"),
@@ -213,7 +269,11 @@ class TestAnswers:
         expected = {"answer": answer, "is_freeform": is_freeform}
         assert expected == json.loads(user_answer(user_ask(1).user_ask, given))
 
-    @pytest.mark.parametrize("given", ["", " ", Answer(" ", True), 3])
+    @pytest.mark.parametrize("given", [" yes\n", Answer("\tyes ", False)])
+    def test_blanks_around_it_are_removed(self, given: Answer | str) -> None:
+        assert '{"answer":"yes","is_freeform":false}' == user_answer(user_ask(1).user_ask, given)
+
+    @pytest.mark.parametrize("given", ["", " ", Answer(" ", True), 3, Answer(3, True)])  # type: ignore[arg-type]
     def test_a_blank_answer_is_refused(self, given: Any) -> None:
         with pytest.raises(InvalidArgumentError, match="answer"):
             user_answer(user_ask(1).user_ask, given)

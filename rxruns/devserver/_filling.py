@@ -45,7 +45,10 @@ class _Filler:
             return schema["const"]
         if schema.get("enum"):
             return self.dice.choice(list(schema["enum"]))
-        match schema.get("type", "object"):
+        if "default" in schema and "type" not in schema:
+            return schema["default"]
+        kind = schema.get("type", "object")
+        match kind if isinstance(kind, str) else kind[0]:
             case "string":
                 return self._text(schema)
             case "integer":

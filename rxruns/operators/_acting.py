@@ -15,7 +15,7 @@ from rxruns._arguments import check_callback, check_run_id, check_timeout
 from rxruns._lease import ClientLease
 from rxruns._transport import Cancellation
 from rxruns.client import RunsClient
-from rxruns.errors import InvalidArgumentError
+from rxruns.errors import APIError, InvalidArgumentError, TransportError
 from rxruns.events import NodeEvent, RunEvent, TerminalEvent
 from rxruns.models import RunsPendingToolsNode
 from rxruns.operators._answering import Answering, AnswerQuestion, ToolRunner, WaitingRun
@@ -51,29 +51,33 @@ def execute_tools(
     source's.
 
     Args:
-        tools: the functions by name. What one raises is its result, ``Error: <message>``; so is an unknown
-            name.
+        tools: the functions by name. Each call is answered, with what its function returns or with
+            ``Error: <message>``: for whatever it raises, an unknown name, arguments that don't fit, an output
+            that can't be sent. A warning is logged for each error.
         run_id: the run, where it is known: its open calls are then answered before any event comes.
-        client: asks and submits; None takes one from the environment, closed with the last subscription.
+        client: asks and submits; None takes that of ``run_events`` or ``start_run`` where this is their first
+            operator, else one from the environment, closed with the last subscription.
         timeout: seconds that the calls of a node have; then the result of those that are missing is an error.
             A function that is late is not stopped, its result is dropped. None for no limit.
         answer: gets the :class:`~rxruns.events.UserAsk` of a ``user_ask`` call and gives the answer: text, a
-            :class:`rxruns.tools.Answer`, or None to leave it to somebody else. Without it questions are left
-            alone.
+            :class:`rxruns.tools.Answer`, or None to leave it to somebody else. What it raises is the result,
+            as of a tool. Without it a tool named ``user_ask`` answers; without that too, questions are left
+            alone, and a warning is logged.
 
     Raises:
         InvalidArgumentError: at once, for an argument that can not be used.
 
-    ``on_error`` gets what asking or submitting fails with, and what ``answer`` raises. Completion waits for
-    results that are on their way, unless the runs have ended. Dispose stops all waiting; a function that runs
-    is left to end.
+    ``on_error`` gets what asking or submitting fails with. Results that the service refuses together (400,
+    413, 422) are sent one by one; one that it refuses alone is answered with an error in its place.
+    Completion waits for results that are on their way, unless the runs have ended. Dispose stops all waiting;
+    a function that runs is left to end.
 
     >>> from rxruns import block_on, start_run, workflow
     >>> from rxruns.devserver import DevServer
     >>> from rxruns.events import NodeToolResult
     >>> from rxruns import operators as ops
     >>> tools = Tools({"clock": lambda: "12:00"})
-    >>> node = workflow.llm("ask", model="claude-sonnet-4-5", user="What time is it?", tools=["clock"],
+    >>> node = workflow.llm("ask", model="claude-sonnet-4-5", user="What time is it?", tools=tools,
     ...                     tool_execution="client")
     >>> with DevServer() as server, server.client() as client:
     ...     block_on(start_run(workflow.chain(node), client=client).pipe(
@@ -84,17 +88,20 @@ def execute_tools(
     """
     if not isinstance(tools, Mapping):
         raise InvalidArgumentError(f"tools is {tools!r}: give Tools, or functions by name", field="tools")
-    lease = ClientLease(client)
+    given = None if client is None else ClientLease(client)
+    environment = ClientLease(None)
     check_timeout("timeout", timeout)
     check_callback("answer", answer)
     run = None if run_id is None else check_run_id(run_id)
     runner = ToolRunner(tools if isinstance(tools, Tools) else Tools(tools), timeout, answer)
 
     def executing(source: Observable[_E]) -> Observable[_E]:
+        lease = given or _lease_of(source) or environment
+
         def subscribe(
             observer: abc.ObserverBase[_E], scheduler: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
-            acting = _Acting(observer, runner, lease)
+            acting = _Acting(observer, runner, lease, is_assumed=lease is environment)
             acting.start(run)
             subscription = source.subscribe(
                 acting.on_next, acting.on_error, acting.on_completed, scheduler=scheduler
@@ -106,14 +113,33 @@ def execute_tools(
     return executing
 
 
+def _lease_of(source: Observable[Any]) -> ClientLease | None:
+    """The client with which a run is followed, of an Observable that follows one."""
+    lease = getattr(source, "_lease", None)
+    return lease if isinstance(lease, ClientLease) else None
+
+
+def _naming_service(error: Exception, client: RunsClient) -> Exception:
+    """An error of a service that was assumed, with its address: it may not be that of the run."""
+    hint = f"execute_tools asked {client.base_url}, the environment's service; client= names another"
+    if isinstance(error, APIError):
+        error.message = f"{error.message} ({hint})"
+    elif isinstance(error, TransportError):
+        error.args = (f"{error} ({hint})",)
+    return error
+
+
 class _Acting:
     """One subscription. A thread asks the service what is open; each waiting node has one that answers."""
 
-    def __init__(self, observer: abc.ObserverBase[Any], runner: ToolRunner, lease: ClientLease) -> None:
+    def __init__(
+        self, observer: abc.ObserverBase[Any], runner: ToolRunner, lease: ClientLease, *, is_assumed: bool
+    ) -> None:
         self._observer = observer
         self._runner = runner
         self._lease = lease
         self._client = lease.acquire()
+        self._is_assumed = is_assumed
         self._runs: dict[UUID, WaitingRun] = {}
         self._to_ask: SimpleQueue[WaitingRun | None] = SimpleQueue()
         self._timers: set[threading.Timer] = set()
@@ -204,7 +230,7 @@ class _Acting:
             work()
         except Exception as error:
             if not (run.ended or self._stopped):
-                self.on_error(error)
+                self.on_error(_naming_service(error, self._client) if self._is_assumed else error)
         with self._lock:
             self._at_work -= 1
             ready = self._source_completed and self._at_work == 0

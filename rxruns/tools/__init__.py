@@ -14,27 +14,59 @@ Nothing of Rx is needed for it; ``ops.execute_tools(tools)`` runs the calls that
 
 from __future__ import annotations
 
-import inspect
 import logging
-import typing
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar, overload
+from typing import Any, Final, TypeVar, overload
 
 import msgspec
 from msgspec import Struct
 
+from rxruns._display import clipped, visible
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import UserAsk
+from rxruns.tools._function import BadArguments, ToolFunction
+from rxruns.tools._outputs import LONGEST_ERROR, MAX_OUTPUT_BYTES, as_output, error_output, failed_output
+from rxruns.workflow._tools import tool_problem
 
-__all__ = ["Answer", "Tools", "user_answer"]
+__all__ = ["MAX_OUTPUT_BYTES", "USER_ASK", "Answer", "Tools", "user_answer"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-USER_ASK = "user_ask"
-"""The tool whose calls are questions to a person."""
+USER_ASK: Final[dict[str, Any]] = {
+    "type": "function",
+    "function": {
+        "name": "user_ask",
+        "description": "Ask the user a question, and wait for the answer.",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "question": {"type": "string", "minLength": 1, "description": "What to ask."},
+                "options": {
+                    "type": "array",
+                    "description": "Answers to choose from.",
+                    "items": {
+                        "type": "object",
+                        "properties": {"label": {"type": "string"}, "description": {"type": "string"}},
+                        "required": ["label"],
+                    },
+                },
+                "allow_freeform": {
+                    "type": "boolean",
+                    "default": True,
+                    "description": "Whether another answer than the options is allowed.",
+                },
+            },
+            "required": ["question"],
+        },
+    },
+}
+"""The tool object of ``user_ask``, whose calls are questions to a person: for the `tools` of a node.
+
+>>> from rxruns import workflow
+>>> node = workflow.llm("plan", user="Plan a trip.", tools=[USER_ASK], tool_execution="client")
+"""
 
 logger: logging.Logger = logging.getLogger("rxruns")
-_encode = msgspec.json.encode
 
 
 class Answer(Struct, frozen=True):
@@ -51,15 +83,17 @@ class Tools(Mapping[str, Callable[..., Any]]):
         functions: by name, to begin with.
 
     A call's arguments, a JSON object, become keyword arguments. Parameters that are annotated are converted
-    and checked as :func:`msgspec.convert` does, strictly: ``"5"`` is no ``int``. What a function returns is
-    sent as it is if it is text, else as JSON. Calls may come from several threads at once.
+    and checked, strictly: ``"5"`` is no ``int``. pydantic converts its own types, msgspec the others, paths
+    too. What isn't annotated, or has an annotation that can't be resolved, is passed on as it is. What a
+    function returns is sent as it is if it is text, else as JSON, up to `MAX_OUTPUT_BYTES`. Calls may come
+    from several threads at once.
 
     Raises:
         InvalidArgumentError: as of :meth:`tool`, for one of the functions.
     """
 
     def __init__(self, functions: Mapping[str, Callable[..., Any]] | None = None) -> None:
-        self._tools: dict[str, _Tool] = {}
+        self._tools: dict[str, ToolFunction] = {}
         for name, function in (functions or {}).items():
             self._add(name, function)
 
@@ -70,11 +104,14 @@ class Tools(Mapping[str, Callable[..., Any]]):
     def tool(self, function: Any = None, /) -> Any:
         """Add a function, under its own name or a given one; the function stays what it is.
 
+        A parameter that JSON can't become is left to its default.
+
         Args:
             function: the function, or the name for the one that is decorated.
 
         Raises:
-            InvalidArgumentError: for a name that is blank or taken, or something that can not be called so.
+            InvalidArgumentError: for a name that is blank or taken, something that can't be called on a
+                thread, or a parameter without default that JSON can't become.
 
         >>> tools = Tools()
         >>> @tools.tool("files.read")
@@ -94,7 +131,7 @@ class Tools(Mapping[str, Callable[..., Any]]):
     def call(self, name: str, arguments: str | None = None) -> str:
         """The output of a call: what the function returned, or ``Error:`` and what went wrong.
 
-        It does not raise.
+        It raises nothing but ``KeyboardInterrupt``. A warning is logged for each ``Error:``.
 
         Args:
             name: of the tool. An unknown one is an error that names the known ones.
@@ -102,15 +139,45 @@ class Tools(Mapping[str, Callable[..., Any]]):
         """
         tool = self._tools.get(name)
         if tool is None:
-            known = ", ".join(sorted(self._tools)) or "none"
-            return f"Error: there is no tool {name}; known: {known}"
+            problem = f"there is no tool {name}; known: {', '.join(sorted(self._tools)) or 'none'}"
+            logger.warning("%s", visible(clipped(problem, LONGEST_ERROR)))
+            return error_output(problem)
         try:
-            return _as_text(tool.run(tool.checked(arguments)))
-        except _BadArguments as error:
-            return f"Error: {name}: {error}"
-        except (Exception, SystemExit) as error:  # the run waits for a result in any case
-            logger.warning("tool %s failed", name, exc_info=True)
-            return f"Error: {str(error) or type(error).__name__}"
+            return as_output(tool.run(tool.checked(arguments)))
+        except BadArguments as error:
+            problem = clipped(str(error), LONGEST_ERROR)
+            logger.warning("tool %s: wrong arguments: %s", visible(name), visible(problem))
+            return error_output(f"{name}: {error}")
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # the run waits for a result in any case
+            return failed_output(f"tool {name}", error)
+
+    def definitions(self) -> list[dict[str, Any]]:
+        """The tools as the service's tool objects, for the `tools` of an llm node.
+
+        Each has the function's name, the text of its docstring, and the JSON Schema of its parameters from
+        annotations, defaults and the docstring's ``Args:``. ``workflow.llm(..., tools=tools)`` calls this.
+
+        Raises:
+            InvalidArgumentError: the service doesn't allow a name.
+
+        >>> tools = Tools()
+        >>> @tools.tool
+        ... def add(a: int, b: int = 1) -> int:
+        ...     '''Add two numbers.
+        ...
+        ...     Args:
+        ...         a: the first.
+        ...     '''
+        ...     return a + b
+        >>> function = tools.definitions()[0]["function"]
+        >>> function["name"], function["description"]
+        ('add', 'Add two numbers.')
+        >>> function["parameters"]["properties"]
+        {'a': {'description': 'the first.', 'type': 'integer'}, 'b': {'type': 'integer', 'default': 1}}
+        """
+        return [self._definition(tool) for tool in self._tools.values()]
 
     def __getitem__(self, name: str) -> Callable[..., Any]:
         return self._tools[name].function
@@ -128,7 +195,6 @@ class Tools(Mapping[str, Callable[..., Any]]):
         return f"Tools({', '.join(self._tools)})"
 
     def _add(self, name: str | None, function: _F) -> _F:
-        tool = _Tool(function)
         name = getattr(function, "__name__", "") if name is None else name
         if not isinstance(name, str) or not name.strip():
             raise InvalidArgumentError(f"a tool needs a name that is not blank, not {name!r}", field="name")
@@ -136,8 +202,18 @@ class Tools(Mapping[str, Callable[..., Any]]):
             raise InvalidArgumentError(
                 f"there is a tool {name} already: give this one another name", field="name"
             )
-        self._tools[name] = tool
+        self._tools[name] = ToolFunction(name, function)
         return function
+
+    def _definition(self, tool: ToolFunction) -> dict[str, Any]:
+        if tool.name == USER_ASK["function"]["name"]:
+            return msgspec.to_builtins(USER_ASK)  # type: ignore[no-any-return]
+        definition = tool.definition()
+        if problem := tool_problem(definition):
+            raise InvalidArgumentError(
+                f'{problem}; give the function another one with @tools.tool("...")', field="name"
+            )
+        return definition
 
 
 def user_answer(asked: UserAsk, given: Answer | str) -> str:
@@ -145,111 +221,24 @@ def user_answer(asked: UserAsk, given: Answer | str) -> str:
 
     Args:
         asked: the question.
-        given: plain text is freeform unless it is the label of an option.
+        given: plain text is freeform unless it is the label of an option. Blanks around it are removed.
 
     Raises:
         InvalidArgumentError: for a blank answer, or one of one's own where only the options are allowed.
 
     >>> from rxruns.testing import events
     >>> asked = events.run().node("plan").asks("Where to?", "Lisbon", "Porto")[-1].user_ask
-    >>> user_answer(asked, "Porto"), user_answer(asked, "Faro")
+    >>> user_answer(asked, "Porto"), user_answer(asked, " Faro ")
     ('{"answer":"Porto","is_freeform":false}', '{"answer":"Faro","is_freeform":true}')
     """
-    labels = [option.label for option in asked.options or ()]
-    answer = Answer(given, given not in labels) if isinstance(given, str) else given
-    if not isinstance(answer, Answer) or not answer.answer.strip():
+    labels = {option.label.strip(): option.label for option in asked.options or ()}
+    if isinstance(given, str):
+        given = Answer(given, given.strip() not in labels)
+    if not isinstance(given, Answer) or not isinstance(given.answer, str) or not given.answer.strip():
         raise InvalidArgumentError(f"answer: expected text that is not blank, not {given!r}", field="answer")
-    if answer.answer not in labels and not asked.allow_freeform:
+    text = given.answer.strip()
+    if text not in labels and not asked.allow_freeform:
         raise InvalidArgumentError(
-            f"answer: {answer.answer!r} is none of the options: {', '.join(labels)}", field="answer"
+            f"answer: {text!r} is none of the options: {', '.join(labels)}", field="answer"
         )
-    return _encode(answer).decode()
-
-
-class _BadArguments(Exception):
-    """What is wrong with a call's arguments."""
-
-
-class _Tool:
-    """One function, and how its parameters are checked."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        if not callable(function):
-            raise InvalidArgumentError(f"a tool has to be a function, not {function!r}", field="function")
-        if inspect.iscoroutinefunction(function):
-            raise InvalidArgumentError(
-                "a tool is called on a thread: wrap a coroutine function with asyncio.run", field="function"
-            )
-        self.function = function
-        parameters = _parameters(function)
-        kinds = {parameter.name: parameter.kind for parameter in parameters}
-        self._open = inspect.Parameter.VAR_KEYWORD in kinds.values()
-        variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-        self._parameters = {one.name: one for one in parameters if one.kind not in variable}
-        self._types = _checkable_types(function)
-        self._positional = [name for name, kind in kinds.items() if kind is inspect.Parameter.POSITIONAL_ONLY]
-
-    def checked(self, arguments: str | None) -> dict[str, Any]:
-        """The arguments by name, as the function wants them."""
-        given = _decoded(arguments)
-        wrong = [
-            f"{name} is missing"
-            for name, parameter in self._parameters.items()
-            if name not in given and parameter.default is parameter.empty
-        ]
-        for name, value in given.items():
-            if name in self._parameters:
-                try:
-                    given[name] = msgspec.convert(value, self._types.get(name, Any))
-                except msgspec.ValidationError as error:
-                    wrong.append(f"{name}: {error}")
-            elif not self._open:
-                wrong.append(f"{name} is unknown (known: {', '.join(self._parameters) or 'none'})")
-        if wrong:
-            raise _BadArguments("; ".join(wrong))
-        return given
-
-    def run(self, given: dict[str, Any]) -> object:
-        """Call the function with checked arguments."""
-        by_position = [given.pop(name) for name in self._positional if name in given]
-        return self.function(*by_position, **given)
-
-
-def _parameters(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
-    try:
-        return tuple(inspect.signature(function).parameters.values())
-    except ValueError as error:  # some of those that are written in C
-        raise InvalidArgumentError(
-            f"{function!r} does not tell its parameters: wrap it in a function of your own", field="function"
-        ) from error
-
-
-def _checkable_types(function: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations that can be checked: those that resolve, and that msgspec knows."""
-    try:
-        hints = typing.get_type_hints(function, include_extras=True)
-    except Exception:  # a name that exists for type checkers alone, say
-        return {}
-    found: dict[str, Any] = {}
-    for name, hint in hints.items():
-        try:
-            msgspec.json.Decoder(hint)
-        except Exception:  # unsupported: left to the function itself
-            continue
-        found[name] = hint
-    return found
-
-
-def _decoded(arguments: str | None) -> dict[str, Any]:
-    if arguments is None or not arguments.strip():
-        return {}
-    try:
-        return msgspec.json.decode(arguments, type=dict[str, Any])
-    except msgspec.ValidationError as error:
-        raise _BadArguments("the arguments have to be a JSON object") from error
-    except (ValueError, RecursionError) as error:
-        raise _BadArguments(f"the arguments are no JSON: {error}") from error
-
-
-def _as_text(returned: object) -> str:
-    return returned if isinstance(returned, str) else _encode(returned).decode()
+    return as_output(Answer(labels.get(text, text), given.is_freeform))

@@ -232,6 +232,7 @@ def test_built_in_tools_are_the_models_own_and_ask_nobody(api, build, kind):
         {"type": "array", "minItems": 3, "items": {"$ref": "#/$defs/Point"}},
         {"$ref": "#/$defs/Tree"},
         {"const": [1, None]},
+        {"default": 1},
     ],
 )
 def test_arguments_fit_what_a_registry_writes(api, build, schema):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -9,12 +10,14 @@ from uuid import UUID
 
 import pytest
 import reactivex
+from msgspec import structs
 from reactivex import Subject
 
 from rxruns import RunsClient, block_on, run_events, start_run, workflow
 from rxruns import operators as ops
+from rxruns._lease import ClientLease
 from rxruns.devserver import DevServer
-from rxruns.errors import APIError, InvalidArgumentError, RunsError
+from rxruns.errors import APIError, InvalidArgumentError, RunsError, TransportError
 from rxruns.events import NodeToolResult, NodeUserAnswer, NodeWaiting, RunCompleted, RunEvent, UserAsk
 from rxruns.models import (
     RunsPendingToolCall,
@@ -24,7 +27,7 @@ from rxruns.models import (
     RunsToolResultsRequest,
     RunsToolResultsResponse,
 )
-from rxruns.tools import Tools
+from rxruns.tools import MAX_OUTPUT_BYTES, Answer, Tools
 from tests.conftest import HANG, eventually
 from tests.making import CALL_ID, OTHER_RUN, RUN, delta, run_completed, run_started
 from tests.observing import Seen, uncaught
@@ -41,6 +44,7 @@ class Service(RunsClient):
         self.asked: SimpleQueue[UUID] = SimpleQueue()
         self.submitted: SimpleQueue[RunsToolResultsRequest] = SimpleQueue()
         self.refusal: RunsError | None = None
+        self.refuses: Callable[[dict[str, str]], int | None] = lambda outputs: None
 
     def pending_tools(self, run_id: Any, *, cancellation: Any = None) -> RunsPendingToolsResponse:
         self.asked.put(run_id)
@@ -55,6 +59,8 @@ class Service(RunsClient):
         self.submitted.put(request)
         if self.refusal is not None:
             raise self.refusal
+        if status := self.refuses({result.tool_call.id: result.output for result in request.results}):
+            raise APIError("no", status=status)
         return RunsToolResultsResponse(len(request.results), "running")
 
     def outputs(self) -> dict[str, str]:
@@ -71,6 +77,15 @@ def pending(
         for place, name in enumerate(names, 1)
     )
     return (RunsPendingToolsNode(node_id, step, CALL_ID, calls),)
+
+
+class Panic(BaseException):
+    """Not an ``Exception``, as a panic of a module in Rust."""
+
+
+class Speechless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
 
 
 class Gate:
@@ -273,6 +288,65 @@ class TestSubmitting:
             source.on_completed()
             assert seen.wait_end().completed
 
+    @pytest.mark.parametrize("status", [400, 413, 422])
+    def test_results_that_are_refused_together_are_sent_one_by_one(self, status: int) -> None:
+        names = ("add", "huge", "add")
+        service = Service(pending(*names))
+        service.refuses = lambda outputs: status if len(outputs) > 1 or "huge" in outputs.values() else None
+        tools = {"add": lambda: "3", "huge": lambda: "huge"}
+        _, subscription = follow(reactivex.never(), service, tools, run_id=RUN)
+        with subscription:
+            sent = [service.outputs() for _ in range(5)]
+        refused = f"Error: the service refused the output: {status}: no"
+        assert [
+            {"call_1": "3", "call_2": "huge", "call_3": "3"},
+            {"call_1": "3"},
+            {"call_2": "huge"},
+            {"call_2": refused},
+            {"call_3": "3"},
+        ] == sent
+
+    def test_a_single_result_that_is_refused_becomes_an_error(self, caplog: pytest.LogCaptureFixture) -> None:
+        service, source = Service(pending("add")), Subject[Any]()
+        service.refuses = lambda outputs: 400 if "3" in outputs.values() else None
+        seen, subscription = follow(source, service, run_id=RUN)
+        with subscription:
+            refused = {"call_1": "Error: the service refused the output: 400: no"}
+            assert [{"call_1": "3"}, refused] == [service.outputs() for _ in range(2)]
+            source.on_completed()
+            assert seen.wait_end().completed
+        assert "node draft: the output of add was refused: 400: no" in caplog.text
+
+    def test_results_that_are_no_longer_wanted_are_not_sent_again(self) -> None:
+        left = pending("add", "add", "add")[0]
+        service = Service((left,), (structs.replace(left, tool_calls=left.tool_calls[1:2]),))
+        service.refuses = lambda outputs: 400 if len(outputs) > 1 else None
+        source = Subject[Any]()
+        seen, subscription = follow(source, service, run_id=RUN)
+        with subscription:
+            assert [3, 1] == [len(service.outputs()) for _ in range(2)]
+            source.on_completed()
+            assert seen.wait_end().completed
+        assert service.submitted.empty()
+
+    def test_a_call_that_can_not_be_answered_at_all_ends_the_stream_after_the_others(self) -> None:
+        service = Service(pending("add", "add"))
+        service.refuses = lambda outputs: 400 if "call_1" in outputs else None
+        seen, _ = follow(reactivex.never(), service, run_id=RUN)
+        error = seen.wait_end().error
+        assert isinstance(error, APIError) and 400 == error.status
+        assert {"call_2": "3"} == [service.outputs() for _ in range(4)][-1]
+
+    def test_one_that_others_answered_meanwhile_ends_the_sending(self) -> None:
+        service, source = Service(pending("add", "add")), Subject[Any]()
+        service.refuses = lambda outputs: 400 if len(outputs) > 1 else 409
+        seen, subscription = follow(source, service, run_id=RUN)
+        with subscription:
+            assert [2, 1] == [len(service.outputs()) for _ in range(2)]
+            source.on_completed()
+            assert seen.wait_end().completed
+        assert service.submitted.empty()
+
     def test_another_error_ends_the_stream(self) -> None:
         service = Service(pending("add"))
         service.refusal = APIError("broken", status=500)
@@ -305,6 +379,117 @@ class TestSubmitting:
         fault = RuntimeError("the line is dead")
         seen, _ = follow(reactivex.throw(fault), Service())
         assert fault is seen.wait_end().error
+
+
+class TestEachCallIsAnswered:
+    """Whatever one tool does, the call beside it is answered too, and the run is not left waiting."""
+
+    @pytest.fixture
+    def client(self) -> Iterator[RunsClient]:
+        with DevServer() as server, server.client() as client:
+            yield client
+
+    def results(self, client: RunsClient, tool: Callable[[], object]) -> str:
+        tools = Tools({"odd": tool, "add": lambda: "3"})
+        node = workflow.llm("a", model="gpt-4o", user="Hello", tools=tools, tool_execution="client")
+        answered = start_run(workflow.chain(node), client=client).pipe(
+            ops.execute_tools(tools, client=client), ops.to_list()
+        )
+        events = block_on(answered)
+        assert events is not None and isinstance(events[-1], RunCompleted)
+        odd, add = (event.tool_result.output for event in events if isinstance(event, NodeToolResult))
+        assert "3" == add
+        return odd
+
+    @pytest.mark.parametrize(
+        ("error", "output"),
+        [
+            (ValueError("it broke"), "it broke"),
+            (asyncio.CancelledError(), "CancelledError"),
+            (Panic("index out of bounds"), "index out of bounds"),
+            (pytest.fail.Exception("assert 1 == 2"), "assert 1 == 2"),
+            (GeneratorExit(), "GeneratorExit"),
+            (SystemExit(3), "3"),
+            (KeyboardInterrupt(), "KeyboardInterrupt"),
+            (Speechless(), "Speechless"),
+            (ExceptionGroup("both", [ValueError("a")]), "both (1 sub-exception)"),
+            (ValueError("caf\udce9"), "caf\\udce9"),
+        ],
+    )
+    def test_whatever_a_tool_raises(self, client: RunsClient, error: BaseException, output: str) -> None:
+        def odd() -> None:
+            raise error
+
+        assert f"Error: {output}" == self.results(client, odd)
+
+    @pytest.mark.parametrize(
+        ("returned", "output"),
+        [
+            ("caf\udce9", "Error: the output can't be sent as UTF-8: it has '\\udce9' at position 3"),
+            (["a", "caf\udce9"], "Error: the output can't be sent as UTF-8: it has '\\udce9' at position 3"),
+            ("x" * 20 * 10**6, "Error: the output of 20,000,000 bytes is larger than 4,194,304 bytes"),
+            ("\x00\x1b[31m\u2028", "\x00\x1b[31m\u2028"),
+            (object(), "Error: Encoding objects of type object is unsupported"),
+        ],
+    )
+    def test_whatever_a_tool_returns(self, client: RunsClient, returned: object, output: str) -> None:
+        assert output == self.results(client, lambda: returned)
+
+    def test_outputs_that_are_too_large_together_are_all_taken(self, client: RunsClient) -> None:
+        tools = Tools(
+            {f"tool_{number}": lambda number=number: str(number) * MAX_OUTPUT_BYTES for number in range(5)}
+        )
+        node = workflow.llm("a", model="gpt-4o", user="[[say: x]]", tools=tools, tool_execution="client")
+        answered = start_run(workflow.chain(node), client=client).pipe(
+            ops.execute_tools(tools, client=client), ops.of_type(NodeToolResult), ops.to_list()
+        )
+        results = block_on(answered)
+        assert [MAX_OUTPUT_BYTES] * 5 == [len(event.tool_result.output) for event in results or ()]
+
+    def test_an_error_is_short(self, client: RunsClient) -> None:
+        def odd() -> None:
+            raise ValueError("x" * 20 * 10**6)
+
+        assert 4_007 == len(self.results(client, odd))
+
+
+class TestServices:
+    """Which service is asked, where no client is given."""
+
+    @pytest.fixture
+    def elsewhere(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[DevServer]:
+        with DevServer() as server:
+            monkeypatch.setenv("MODELRELAY_API_KEY", server.api_key)
+            monkeypatch.setenv("MODELRELAY_API_BASE_URL", server.url)
+            yield server
+
+    def source(self, client: RunsClient) -> Any:
+        node = workflow.llm("a", model="gpt-4o", user="Hello", tools=["clock"], tool_execution="client")
+        return start_run(workflow.chain(node), client=client)
+
+    def test_that_of_the_source_is_asked(self, elsewhere: DevServer) -> None:
+        with DevServer() as server, server.client() as client:
+            source = self.source(client)
+            source._lease = ClientLease(client)
+            assert isinstance(
+                block_on(source.pipe(ops.execute_tools({"clock": lambda: "12:00"}))), RunCompleted
+            )
+
+    def test_an_error_of_the_environments_names_it(self, elsewhere: DevServer) -> None:
+        with DevServer() as server, server.client() as client:
+            source = self.source(client).pipe(ops.filter(lambda event: True))
+            with pytest.raises(APIError, match=rf"execute_tools asked {elsewhere.url}, .*client=") as refused:
+                block_on(source.pipe(ops.execute_tools({"clock": lambda: "12:00"})))
+        assert 404 == refused.value.status
+
+    def test_an_environment_that_does_not_answer_is_named(self, elsewhere: DevServer) -> None:
+        with DevServer() as server, server.client() as client:
+            source = self.source(client).pipe(ops.filter(lambda event: True))
+            url = elsewhere.url
+            elsewhere.close()
+            with pytest.raises(TransportError, match=rf"execute_tools asked {url}, ") as refused:
+                block_on(source.pipe(ops.execute_tools({"clock": lambda: "12:00"})))
+        assert "connect" == refused.value.kind
 
 
 class TestThreads:
@@ -380,7 +565,9 @@ class TestThreads:
 
 
 class TestQuestions:
-    def test_without_answer_they_are_left_alone(self) -> None:
+    def test_without_answer_they_are_left_alone_with_one_warning(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
         service, source = Service(pending("user_ask", "add"), pending("user_ask")), Subject[Any]()
         seen, subscription = follow(source, service)
         with subscription:
@@ -390,6 +577,9 @@ class TestQuestions:
             source.on_completed()
             assert seen.wait_end().completed
         assert service.submitted.empty()
+        assert [f"run {RUN}, node draft: its question waits, since execute_tools was given no answer="] == [
+            record.getMessage() for record in caplog.records
+        ]
 
     def test_one_that_is_left_to_others_is_not_submitted(self) -> None:
         service, source = Service(pending("user_ask")), Subject[Any]()
@@ -425,20 +615,46 @@ class TestQuestions:
             assert seen.wait_end().completed
         assert service.submitted.empty()
 
-    def test_what_answer_raises_ends_the_stream(self) -> None:
-        fault = RuntimeError("nobody is there")
-
+    @pytest.mark.parametrize("error", [RuntimeError("the person left"), Panic("the person left")])
+    def test_what_answer_raises_is_the_result_beside_those_of_tools(
+        self, error: BaseException, caplog: pytest.LogCaptureFixture
+    ) -> None:
         def answer(asked: UserAsk) -> str:
-            raise fault
+            raise error
+
+        service = Service(pending("user_ask", "add", arguments='{"question": "Go on?"}'))
+        tools = {"add": lambda question: "3"}
+        _, subscription = follow(reactivex.never(), service, tools, answer=answer, run_id=RUN)
+        with subscription:
+            assert {"call_1": "Error: the person left", "call_2": "3"} == service.outputs()
+        assert "node draft: user_ask failed: the person left" in caplog.text
+
+    @pytest.mark.parametrize("given", ["no", " ", 3, "\ud800"])
+    def test_an_answer_that_is_not_allowed_is_an_error_for_the_model(self, given: Any) -> None:
+        service = Service(pending("user_ask", arguments='{"question": "Go on?", "allow_freeform": false}'))
+        _, subscription = follow(reactivex.never(), service, answer=lambda asked: given, run_id=RUN)
+        with subscription:
+            assert service.outputs()["call_1"].startswith("Error: answer: ")
+
+    @pytest.mark.parametrize("given", ["yes", " yes ", Answer("yes", False)])
+    def test_a_tool_named_user_ask_answers_where_nothing_else_does(self, given: Answer | str) -> None:
+        def ask(question: str, options: list[Any] | None = None, allow_freeform: bool = True) -> Any:
+            return given
+
+        arguments = '{"question": "Go on?", "options": [{"label": "yes"}]}'
+        service = Service(pending("user_ask", arguments=arguments))
+        _, subscription = follow(reactivex.never(), service, {"user_ask": ask}, run_id=RUN)
+        with subscription:
+            assert '{"answer":"yes","is_freeform":false}' == service.outputs()["call_1"]
+
+    def test_a_tool_named_user_ask_that_fails_is_an_error_for_the_model(self) -> None:
+        def ask(question: str) -> str:
+            raise ValueError("the person left")
 
         service = Service(pending("user_ask", arguments='{"question": "Go on?"}'))
-        seen, _ = follow(reactivex.never(), service, answer=answer, run_id=RUN)
-        assert fault is seen.wait_end().error
-
-    def test_an_answer_that_is_not_allowed_ends_the_stream(self) -> None:
-        service = Service(pending("user_ask", arguments='{"question": "Go on?", "allow_freeform": false}'))
-        seen, _ = follow(reactivex.never(), service, answer=lambda asked: "no", run_id=RUN)
-        assert isinstance(seen.wait_end().error, InvalidArgumentError)
+        _, subscription = follow(reactivex.never(), service, {"user_ask": ask}, run_id=RUN)
+        with subscription:
+            assert "Error: the person left" == service.outputs()["call_1"]
 
 
 @pytest.mark.parametrize(
