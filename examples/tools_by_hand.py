@@ -1,4 +1,4 @@
-"""Answer the tool calls of a run yourself. `ops.execute_tools` does all of this in one line."""
+"""Describe a tool and answer its calls yourself. `Tools` and `ops.execute_tools` do all of this for you."""
 
 import json
 
@@ -9,8 +9,12 @@ from rxruns.models import RunsToolResultItem, RunsToolResultsRequest
 from rxruns.workflow import chain, llm
 
 ADD = {
-    "name": "add",
-    "parameters": {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}},
+    "type": "function",
+    "function": {
+        "name": "add",
+        "description": "Add two numbers.",
+        "parameters": {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}},
+    },
 }
 spec = chain([llm("sum", user="Add them.", model="gpt-4o", tools=[ADD], tool_execution="client")])
 

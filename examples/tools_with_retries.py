@@ -15,8 +15,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 tools = Tools()
-WEATHER = {"name": "weather", "parameters": {"type": "object", "properties": {"place": {"type": "string"}}}}
-spec = chain([llm("ask", user="How is it?", model="gpt-4o", tools=[WEATHER], tool_execution="client")])
 
 
 def retried(times: int, pause: float) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -46,8 +44,9 @@ def main(client: RunsClient) -> None:
     def weather(place: str) -> str:
         if fault := next(faults, None):
             raise ConnectionError(fault)
-        return f"fair in {place or 'town'}"
+        return f"fair in {place}"
 
+    spec = chain([llm("ask", user="How is it?", model="gpt-4o", tools=tools, tool_execution="client")])
     answered = start_run(spec, client=client).pipe(ops.execute_tools(tools, client=client, timeout=30))
     result = block_on(answered.pipe(ops.of_type(NodeToolResult), ops.first()))
     print(f"the model hears: {result.tool_result.output if result else None}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import click
 
 from rxruns import operators as ops
@@ -17,16 +19,9 @@ tools = Tools()
 
 
 @tools.tool
-def get_weather(city: str) -> str:
-    """A client-side tool: the service waits until this function answered."""
+def get_weather(city: Literal["Lisbon"]) -> str:
+    """The weather of a city."""  # a client-side tool: the service waits until this function has answered
     return f"sunny in {city}, 24 degrees"
-
-
-WEATHER = {
-    "name": "get_weather",
-    "description": "The weather of a city",
-    "parameters": {"type": "object", "properties": {"city": {"type": "string", "enum": ["Lisbon"]}}},
-}
 
 
 def trip() -> WorkflowSpec:
@@ -34,7 +29,7 @@ def trip() -> WorkflowSpec:
     return (
         workflow("trip", model="claude-sonnet-4-5")
         .input("city")
-        .llm("weather", user="How is the weather in {{city}}?", tools=[WEATHER], tool_execution="client")
+        .llm("weather", user="How is the weather in {{city}}?", tools=tools, tool_execution="client")
         .llm("sights", user="What is there to see in {{city}}?", model="gpt-4o")
         .llm("food", user="Where to eat in {{city}}?", model="gpt-4o-mini")
         .join_all("facts")
