@@ -55,12 +55,12 @@ def placeholders(value: Any) -> set[str]:
 def tools_of(node: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A node's tools that are called, as ``{"name", "parameters"}``: what is built in needs no call."""
     tools: Iterable[Any] = node.get("tools") or ()
-    functions = (
+    functions: list[dict[str, Any]] = [
         {"name": tool} if isinstance(tool, str) else tool["function"]
         for tool in tools
         if isinstance(tool, str) or tool["type"] == "function"
-    )
-    return [{"name": one["name"], "parameters": one.get("parameters", {})} for one in functions]
+    ]
+    return [{"parameters": {}, **function} for function in functions]
 
 
 def needs(node: Mapping[str, Any], ids: set[str]) -> set[str]:
@@ -173,7 +173,8 @@ class _Checker:
         if not is_array(node.get("tools", [])):
             self.add("INVALID_TYPE", f"{path}.tools", "expected a list")
         else:
-            for place, tool in enumerate(node.get("tools", [])):
+            tools: list[Any] = node.get("tools", [])
+            for place, tool in enumerate(tools):
                 if problem := tool_problem(tool):
                     self.add("INVALID_TOOL", f"{path}.tools[{place}]", problem)
         execution = node.get("tool_execution", {"mode": "server"})

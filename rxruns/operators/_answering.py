@@ -207,7 +207,7 @@ class Answering:
                 came = self._next(deadline if late & missing else None)
             except Empty:
                 for place in late & missing:
-                    outputs[place] = f"Error: no result within {self._runner.timeout:g} s"
+                    outputs[place] = self._too_late(place)
                 missing -= late
                 continue
             if came is None:
@@ -217,6 +217,12 @@ class Answering:
                 outputs[place] = output
             missing.discard(place)
         return outputs
+
+    def _too_late(self, place: int) -> str:
+        problem = f"no result within {self._runner.timeout:g} s"
+        name = visible(self._calls[place].name)
+        logger.warning("node %s: tool %s: %s", visible(self._node.node_id), name, problem)
+        return error_output(problem)
 
     def _next(self, deadline: float | None) -> tuple[int, str | None] | None:
         if deadline is None:

@@ -82,6 +82,7 @@ def _function_problem(function: Mapping[str, Any]) -> str | None:
 def _built_in_problem(kind: str, settings: object) -> str | None:
     if not isinstance(settings, Mapping):
         return f'the settings of "{kind}" must be an object, got {settings!r}'
-    if kind == "image_generation" and settings and not isinstance(settings.get("model"), str):
+    named = cast("Mapping[str, Any]", settings)
+    if kind == "image_generation" and named and not isinstance(named.get("model"), str):
         return 'the settings of "image_generation" must have a "model"'
     return None

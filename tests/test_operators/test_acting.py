@@ -504,12 +504,15 @@ class TestThreads:
             gate.end.set()
             assert {"call_1": "done"} == service.outputs()
 
-    def test_a_call_that_takes_too_long_is_an_error_and_the_others_count(self, gate: Gate) -> None:
+    def test_a_call_that_takes_too_long_is_an_error_and_the_others_count(
+        self, gate: Gate, caplog: pytest.LogCaptureFixture
+    ) -> None:
         service = Service(pending("gate", "add"))
         tools = {"gate": gate, "add": lambda: "3"}
         _, subscription = follow(reactivex.never(), service, tools, run_id=RUN, timeout=0.2)
         with subscription:
             assert {"call_1": "Error: no result within 0.2 s", "call_2": "3"} == service.outputs()
+        assert "node draft: tool gate: no result within 0.2 s" in caplog.text
 
     def test_a_person_may_take_longer(self, gate: Gate) -> None:
         service, person = Service(pending("gate", "user_ask", arguments='{"question": "Go on?"}')), Gate()
