@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Context, Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from rxruns.errors import InvalidArgumentError
 
-if TYPE_CHECKING:
-    from genai_prices.data_snapshot import DataSnapshot
-    from genai_prices.types import ModelInfo
-
-__all__ = ["EXACT", "ModelKey", "Price", "Prices", "TieredPrice", "checked", "genai_prices"]
+__all__ = [
+    "EXACT",
+    "LazyPrices",
+    "ModelKey",
+    "Price",
+    "Prices",
+    "TieredPrice",
+    "check_key",
+    "checked",
+    "is_key",
+    "together",
+]
 
 EXACT = Context(prec=200)
 """Wide enough for every price times every token count, so sums are exact in whatever order they are made. The
@@ -132,118 +139,84 @@ def _amount(amount: Decimal | str | float, field: str) -> Decimal:
     return abs(usd)  # -0 is no price either
 
 
-def checked(prices: Prices) -> dict[ModelKey, Price]:
+class LazyPrices(Mapping[ModelKey, Price]):
+    """Prices that are looked up when they are needed. Immutable, so they are shared and not copied."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def get(self, key: ModelKey, default: Any = None) -> Any:
+        """The price of the model, or the default."""
+
+    def __getitem__(self, key: ModelKey) -> Price:
+        price: Price | None = self.get(key)
+        if price is None:
+            raise KeyError(key)
+        return price
+
+
+class _Layers(LazyPrices):
+    """Several prices, of which the first that has a model counts."""
+
+    __slots__ = ("layers",)
+
+    def __init__(self, layers: tuple[Prices, ...]) -> None:
+        self.layers = layers
+
+    def get(self, key: ModelKey, default: Any = None) -> Any:
+        for prices in self.layers:
+            price = prices.get(key)
+            if price is not None:
+                return price
+        return default
+
+    def __iter__(self) -> Iterator[ModelKey]:
+        return iter(dict.fromkeys(key for prices in self.layers for key in prices))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Layers, (self.layers,)
+
+
+def together(first: Prices, second: Prices) -> Prices:
+    """The prices of both; where both have a model, the first counts."""
+    if first is second:
+        return first
+    if not (isinstance(first, LazyPrices) or isinstance(second, LazyPrices)):
+        return {**second, **first}
+    layers = [layer for layer in _layers_of(first) if layer]
+    layers += [layer for layer in _layers_of(second) if layer and layer not in layers]
+    return layers[0] if len(layers) == 1 else _Layers(tuple(layers))
+
+
+def _layers_of(prices: Prices) -> tuple[Prices, ...]:
+    return prices.layers if isinstance(prices, _Layers) else (prices,)
+
+
+def checked(prices: Prices) -> Prices:
     """A copy, all of whose keys and values are what they should be."""
     if not isinstance(prices, Mapping):
         raise InvalidArgumentError(f"prices is {prices!r}: give a Price by (provider, model)", field="prices")
+    if isinstance(prices, LazyPrices):
+        return prices
     checked = dict(prices)
     for key, price in checked.items():
-        _check_key(key, "prices")
+        check_key(key, "prices")
         if not isinstance(price, Price):
             raise InvalidArgumentError(f"prices: {price!r} for {key!r} has to be a Price", field="prices")
     return checked
 
 
-def _check_key(key: ModelKey, field: str) -> None:
-    if not (isinstance(key, tuple) and len(key) == 2 and all(isinstance(n, str) and n for n in key)):
+def is_key(key: object) -> bool:
+    """Whether it is a pair of names, neither of them empty."""
+    return isinstance(key, tuple) and len(key) == 2 and all(isinstance(name, str) and name for name in key)
+
+
+def check_key(key: object, field: str) -> None:
+    """Refuse what is no pair of names."""
+    if not is_key(key):
         raise InvalidArgumentError(
             f"{field}: {key!r} has to be (provider, model), two names that are not empty", field=field
         )
-
-
-_GENAI_IDS = {"anthropic": "anthropic", "openai": "openai", "xai": "x-ai", "google-ai-studio": "google"}
-"""Providers as the service calls them, and as genai-prices does."""
-
-_BILLED = {"input_mtok", "output_mtok"}
-_APART = ("cache", "audio", "image", "video", "searches")
-"""What genai-prices may price beside text tokens, and events do not meter."""
-
-
-def genai_prices(
-    models: Iterable[ModelKey] | None = None, *, at: datetime | None = None
-) -> dict[ModelKey, Price]:
-    """List prices from the table that the package ``genai-prices`` brings: nothing is fetched.
-
-    These are standard prices of text tokens. Events do not tell cached tokens, batches or service tiers,
-    so a discount for them is not seen: such calls were cheaper.
-
-    A model stays without a price, and its cost unknown, if the table has none for text both ways, if the
-    price depends on the time of day, or if something is billed that events do not count, such as requests.
-
-    Args:
-        models: (provider, model) pairs as in the events, names with a date among them; any provider that
-            genai-prices knows. None: all names that the table spells out, of the service's providers.
-        at: when the calls were made. None: now.
-
-    Raises:
-        InvalidArgumentError: genai-prices is not installed: ``pip install 'rxruns[prices]'``; or a model is
-            no pair of names.
-
-    ::
-
-        prices = genai_prices([("anthropic", "claude-sonnet-4-5"), ("openai", "gpt-4o-2024-11-20")])
-        run_events(run_id).pipe(ops.cost_totals(prices))
-    """
-    try:
-        from genai_prices import data_snapshot  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise InvalidArgumentError(
-            "prices: the package genai-prices is not installed; pip install 'rxruns[prices]'", field="prices"
-        ) from error
-    snapshot, moment = data_snapshot.get_snapshot(), at or datetime.now(UTC)
-    prices: dict[ModelKey, Price] = {}
-    for key in _spelled_out(snapshot) if models is None else models:
-        _check_key(key, "models")
-        price = _listed(snapshot, key, moment)
-        if price is not None:
-            prices[key] = price
-    return prices
-
-
-def _spelled_out(snapshot: DataSnapshot) -> Iterator[ModelKey]:
-    """The names of models that the table has word for word. Others it knows by how they begin."""
-    for ours, theirs in _GENAI_IDS.items():
-        for provider in snapshot.providers:
-            if provider.id == theirs:
-                for model in provider.models:
-                    yield from ((ours, name) for name in _names(model))
-
-
-def _names(model: ModelInfo) -> list[str]:
-    alternatives: list[Any] = getattr(model.match, "or_", [model.match])
-    names = [
-        getattr(clause, "equals", None) or getattr(clause, "starts_with", None) for clause in alternatives
-    ]
-    return [name for name in dict.fromkeys([model.id, *names]) if name and model.is_match(name)]
-
-
-def _listed(snapshot: DataSnapshot, key: ModelKey, at: datetime) -> Price | None:
-    provider, name = key
-    try:
-        _, model = snapshot.find_provider_model(name, None, _GENAI_IDS.get(provider, provider), None)
-    except LookupError:
-        return None
-    prices = model.prices
-    if isinstance(prices, list) and any(hasattr(price.constraint, "start_time") for price in prices):
-        return None
-    return _price({unit: amount for unit, amount in vars(model.get_prices(at)).items() if amount is not None})
-
-
-def _price(billed: Mapping[str, Any]) -> Price | None:
-    """The price that amounts by unit make, if events tell enough to apply it."""
-    strange = [unit for unit in billed.keys() - _BILLED if not any(word in unit for word in _APART)]
-    if strange or not billed.keys() >= _BILLED:
-        return None
-    read, written = billed["input_mtok"], billed["output_mtok"]
-    starts = {tier.start for amount in (read, written) for tier in getattr(amount, "tiers", ())}
-    if not starts:
-        return Price(read, written)
-    above = {start: Price(_past(read, start), _past(written, start)) for start in starts}
-    return TieredPrice(_past(read, 0), _past(written, 0), above)
-
-
-def _past(amount: Any, start: int) -> Decimal:
-    """What a tier costs per million: the last one that begins there or before."""
-    reached = [tier.price for tier in getattr(amount, "tiers", ()) if tier.start <= start and start > 0]
-    base: Decimal = getattr(amount, "base", amount)
-    return reached[-1] if reached else base

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from msgspec import Struct
 
 from rxruns._display import counted, html_table, money
-from rxruns._prices import EXACT, ModelKey, Price, Prices, TieredPrice, checked, genai_prices
+from rxruns._list_prices import genai_prices
+from rxruns._prices import EXACT, ModelKey, Price, Prices, TieredPrice, checked, together
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import NodeLLMCall, RunEvent, TokenUsage
 
@@ -49,7 +50,8 @@ class CostLineItem(Struct, frozen=True, gc=False):
         output_tokens: tokens that it wrote.
         total_tokens: as metered by the provider; input + output where it sent no total.
         unmetered: how many of the requests came without usage: they have no tokens here, and no cost.
-        usd: what the input and output tokens cost in US dollars, None if some of it has no price.
+        usd: what the input and output tokens cost in US dollars. None if that is unknown: the model has no
+            price, or a call came with a total that its input and output tokens don't account for.
     """
 
     provider: str
@@ -126,13 +128,13 @@ class CostTotals:
         for item in line_items:
             _count(lines, item)
         _set(self, "_lines", lines)
-        _set(self, "_prices", checked(prices or {}))
+        _set(self, "_prices", checked({} if prices is None else prices))
 
     def step(self, event: RunEvent) -> CostTotals:
         """The totals after ``event``: this very value unless it is a ``node_llm_call``.
 
         A call without provider or model counts under ``""`` and has no price. One without usage, or with an
-        empty one, is unmetered.
+        empty one, is unmetered. The cost of one is unknown if its usage has a total and lacks a part of it.
         """
         if type(event) is not NodeLLMCall:
             return self
@@ -150,8 +152,7 @@ class CostTotals:
         lines = self._lines.copy()
         for item in other._lines.values():
             _count(lines, item)
-        same = self._prices is other._prices
-        return _totals(lines, self._prices if same else {**other._prices, **self._prices})
+        return _totals(lines, together(self._prices, other._prices))
 
     def __add__(self, other: CostTotals) -> CostTotals:
         return self.combine(other) if isinstance(other, CostTotals) else NotImplemented
@@ -192,7 +193,7 @@ class CostTotals:
 
     @property
     def usd(self) -> Decimal | None:
-        """US dollars, exact; None when some model has no price, and :attr:`unpriced` names it."""
+        """US dollars, exact; None when the cost of some model is unknown, and :attr:`unpriced` names it."""
         total = _ZERO
         for item in self._lines.values():
             if item.usd is None:
@@ -202,7 +203,8 @@ class CostTotals:
 
     @property
     def unpriced(self) -> tuple[tuple[str, str], ...]:
-        """The (provider, model) pairs whose cost is not known, in their order."""
+        """The (provider, model) pairs whose cost is unknown, in their order: they have no price, or a call
+        came with a total that its input and output tokens don't account for."""
         return tuple(sorted(key for key, item in self._lines.items() if item.usd is None))
 
     def differences(self, summary: RunCostSummary) -> tuple[CostDifference, ...]:
@@ -249,7 +251,7 @@ class CostTotals:
             (item.provider, item.model, item.requests, item.input_tokens, item.output_tokens, money(item.usd))
             for item in self.line_items
         ]
-        notes = [f"no price for {provider}/{model}" for provider, model in self.unpriced]
+        notes = [f"the cost of {provider}/{model} is unknown" for provider, model in self.unpriced]
         if self.unmetered:
             notes.append(f"{counted(self.unmetered, 'call')} came without usage")
         header = ("provider", "model", "calls", "input tokens", "output tokens", "cost")
@@ -329,8 +331,13 @@ def _metered(key: ModelKey, usage: TokenUsage | None, price: Price | None) -> Co
     """One call as a line item."""
     if usage is None or usage == _EMPTY:
         return CostLineItem(*key, 1, 0, 0, 0, 1, None if price is None else _ZERO)
-    read, written = usage.input_tokens or 0, usage.output_tokens or 0
-    total = read + written if usage.total_tokens is None else usage.total_tokens
+    read, written, total = usage.input_tokens, usage.output_tokens, usage.total_tokens
+    if read is None or written is None:
+        read, written = read or 0, written or 0
+        if total is not None and total > read + written:
+            price = None  # the part that is absent is not 0, so what it cost is unknown
+    if total is None:
+        total = read + written
     return CostLineItem(*key, 1, read, written, total, 0, None if price is None else price.usd(read, written))
 
 

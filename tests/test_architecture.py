@@ -34,6 +34,7 @@ _display
 _decoding
 _arguments
 _framing _retry _rope _prices _growing
+_list_prices
 _bulk _log_writer
 _transport
 _requests
@@ -65,7 +66,7 @@ LATE_IMPORTS = {
     "__main__": {"rxruns.cli"},
     "cli": {"rxruns.charts"},
     "costs": {"genai_prices"},
-    "_prices": {"genai_prices"},
+    "_list_prices": {"genai_prices"},
     "_transport": {"rxruns._transport._socks"},
 }
 
@@ -78,6 +79,7 @@ MEANT = {
     "client": {"TypeError"},  # as pickle's own for what is not to be pickled
     "_observable": {"TypeError"},  # as Python's own for what is not iterable
     "devserver": {"LookupError", "TypeError"},
+    "_prices": {"KeyError"},  # as a mapping's own
     "_pulling": {"RuntimeError", "StopIteration"},
     "structschema": {"TypeError"},
     "testing": {"AssertionError"},

@@ -131,7 +131,7 @@ def test_a_run_without_events_shows_itself() -> None:
     assert "run None: ► running, 0 tokens, cost $0.00" in RunState()._repr_html_()
 
 
-def test_costs_show_what_has_no_price() -> None:
+def test_costs_show_the_models_whose_cost_is_unknown() -> None:
     totals = CostTotals({("openai", "gpt-5"): Price(1, 2)})
     for event in (llm_call(usage=tokens(1_000_000, 10)), llm_call("other", "<b>"), llm_call()):
         totals = totals.step(event)
@@ -139,7 +139,7 @@ def test_costs_show_what_has_no_price() -> None:
 
     assert ["openai", "gpt-5", "2", "1,000,000", "10", "$1.00"] == seen.cells[6:12]
     assert ["other", "<b>", "1", "0", "0"] == seen.cells[12:17]
-    assert "no price for other/&lt;b&gt;" in totals._repr_html_()
+    assert "the cost of other/&lt;b&gt; is unknown" in totals._repr_html_()
     assert "2 calls came without usage" in totals._repr_html_()
 
 

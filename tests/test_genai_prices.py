@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import socket
 import sys
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
+import reactivex
 
-from rxruns import workflow
+from rxruns import ops, workflow
+from rxruns._decoding import encode_event
+from rxruns.cli import run
 from rxruns.costs import CostTotals, Price, TieredPrice, fold, genai_prices
 from rxruns.devserver import DevServer
-from rxruns.errors import InvalidArgumentError
+from rxruns.errors import BudgetError, InvalidArgumentError
+from rxruns.events import NodeLLMCall
 from rxruns.state import RunState
 from tests.making import llm_call, tokens
 
@@ -89,6 +95,19 @@ class TestTable:
     def test_a_name_that_begins_like_a_models_is_found_when_asked_for(self) -> None:
         assert Price(1, 2) == genai_prices([("openai", "dated-2030-01-01")])["openai", "dated-2030-01-01"]
 
+    @pytest.mark.parametrize("name", ["flat", "dated-2030-01-01", "DATED-x", "unheard-of", "requests"])
+    @pytest.mark.parametrize("provider", ["openai", "xai", "google", "elsewhere", "nobody"])
+    def test_without_a_list_each_pair_that_occurs_is_asked_for(self, provider: str, name: str) -> None:
+        key = (provider, name)
+        assert genai_prices([key]).get(key) == genai_prices().get(key)
+        assert (key in genai_prices([key])) == (key in genai_prices())
+
+    @pytest.mark.parametrize("key", [("", "flat"), ("openai", ""), ("", ""), ("openai",), "openai", None])
+    def test_what_is_no_pair_of_names_has_no_price(self, key: Any) -> None:
+        assert (None, False) == (genai_prices().get(key), key in genai_prices())
+        with pytest.raises(KeyError):
+            genai_prices()[key]
+
     def test_all_of_the_services_providers_are_taken_without_a_list(self) -> None:
         prices = genai_prices()
         assert {"openai", "xai", "google-ai-studio"} == {provider for provider, _ in prices}
@@ -128,6 +147,40 @@ class TestTable:
         assert isinstance(price, TieredPrice)
         assert (price, totals) == pickle.loads(pickle.dumps((price, totals)))
 
+    def test_list_prices_are_those_of_one_moment_wherever_they_are_sent(self) -> None:
+        before, after = genai_prices(at=datetime(2029, 12, 31)), genai_prices(at=NEW_YEAR)
+        key = ("openai", "later")
+        assert [Price(1, 2), Price(6, 2)] == [prices[key] for prices in (before, after)]
+        assert before == pickle.loads(pickle.dumps(before)) != after
+        assert Price(1, 2) == pickle.loads(pickle.dumps(before))[key]
+        assert hash(before) == hash(genai_prices(at=datetime(2029, 12, 31, tzinfo=UTC)))
+        assert {"openai", "xai", "google-ai-studio"} == {provider for provider, _ in dict(before)}
+
+    def test_totals_that_are_combined_keep_the_prices_of_both_for_what_follows(self) -> None:
+        own, call = {("openai", "flat"): Price(7, 7)}, llm_call("openai", "flat", usage=tokens(10**6, 0))
+        other = llm_call("openai", "dated-1", usage=tokens(10**6, 0))
+        fresh, listed = CostTotals(own), CostTotals(genai_prices(at=NEW_YEAR))
+        copy = pickle.loads(pickle.dumps(listed))
+        assert [7, 1, 1] == [sums.step(call).usd for sums in (fresh + listed, listed + fresh, listed + copy)]
+        assert 1 == (fresh + listed + copy + fresh).step(other).usd
+        assert 8 == pickle.loads(pickle.dumps(fresh + listed)).step(call).step(other).usd
+        assert ({("openai", "flat")}, Price(7, 7)) == (set(own), (fresh + fresh)._prices["openai", "flat"])
+        together = (fresh + listed)._prices
+        assert (len(listed._prices), set(listed._prices)) == (len(together), set(together))
+
+    @pytest.mark.parametrize(
+        "at", ["2030-01-01", 5, date(2030, 1, 1), datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))]
+    )
+    @pytest.mark.parametrize("models", [None, [("openai", "flat")]])
+    def test_a_moment_that_is_none_is_refused(self, at: Any, models: Any) -> None:
+        with pytest.raises(InvalidArgumentError, match="at must be a datetime") as refused:
+            genai_prices(models, at=at)
+        assert "at" == refused.value.field
+
+    def test_models_that_are_no_list_are_refused(self) -> None:
+        with pytest.raises(InvalidArgumentError, match="models must be an iterable"):
+            genai_prices(5)  # type: ignore[call-overload]
+
     @pytest.mark.parametrize("models", ["gpt", [("openai",)], [("openai", "")]])
     def test_what_is_no_pair_of_names_is_refused(self, models: Any) -> None:
         with pytest.raises(InvalidArgumentError, match="two names") as refused:
@@ -155,6 +208,52 @@ def test_the_table_that_the_package_brings_is_read_without_a_network(monkeypatch
     prices = genai_prices()
     assert {"anthropic", "openai", "xai", "google-ai-studio"} == {provider for provider, _ in prices}
     assert Price("2.50", 10) == prices["openai", "gpt-4o"]
+
+
+NAMES = [
+    ("anthropic", "claude-sonnet-4-5"),
+    ("anthropic", "claude-sonnet-4-5-20250929"),
+    ("google", "gemini-2.5-pro"),
+    ("google-ai-studio", "gemini-2.5-pro"),
+    ("azure", "gpt-4o"),
+    ("openai", "gpt-4o-2024-11-20"),
+    ("bedrock", "anthropic.claude-3-haiku-20240307-v1:0"),
+    ("aws", "anthropic.claude-3-haiku-20240307-v1:0"),
+    ("xai", "grok-4"),
+    ("x-ai", "grok-4"),
+]
+"""As services and gateways call them."""
+
+
+@pytest.mark.parametrize(("provider", "name"), NAMES)
+class TestNames:
+    @pytest.fixture
+    def call(self, provider: str, name: str) -> NodeLLMCall:
+        return llm_call(provider, name, usage=tokens(1000, 100))
+
+    @pytest.fixture
+    def usd(self, provider: str, name: str) -> Decimal:
+        """What one such call costs, asked for by name."""
+        return genai_prices([(provider, name)])[provider, name].usd(1000, 100)
+
+    def test_a_fold_prices_it(self, call: NodeLLMCall, usd: Decimal) -> None:
+        totals = reactivex.of(call, call).pipe(ops.cost_totals(genai_prices())).run()
+        assert (2 * usd, ()) == (totals.usd, totals.unpriced)
+        assert 3 * usd == pickle.loads(pickle.dumps(totals)).step(call).usd
+        assert usd == CostTotals(genai_prices()).combine(CostTotals()).step(call).usd
+
+    def test_a_budget_prices_it(self, call: NodeLLMCall, usd: Decimal) -> None:
+        assert call == reactivex.of(call).pipe(ops.budget(usd, genai_prices())).run()
+        with pytest.raises(BudgetError, match="were spent"):
+            reactivex.of(call, call).pipe(ops.budget(usd, genai_prices())).run()
+
+    def test_the_command_prices_it(
+        self, call: NodeLLMCall, usd: Decimal, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        log = tmp_path / "run.ndjson"
+        log.write_bytes(encode_event(call) + b"\n")
+        assert 0 == run(["cost", str(log), "--prices", "list", "--json"])
+        assert usd == json.loads(capsys.readouterr().out, parse_float=Decimal)["total"]["usd"]
 
 
 def test_a_run_priced_by_it_costs_what_the_service_says() -> None:

@@ -122,7 +122,17 @@ def test_an_argument_of_another_kind_is_refused_by_name(field: str, call: Callab
     assert field == refused.value.field
 
 
-@pytest.mark.parametrize("path", ["a\0b.html", "", "\ud800.html"], ids=ascii)
+class BytesPath:
+    """A path that is not text."""
+
+    def __fspath__(self) -> bytes:
+        return b"run.ndjson"
+
+    def __repr__(self) -> str:
+        return "BytesPath()"
+
+
+@pytest.mark.parametrize("path", ["a\0b.html", "", "\ud800.html", b"a.html", BytesPath()], ids=ascii)
 @pytest.mark.parametrize(
     ("field", "call"),
     [
@@ -136,7 +146,7 @@ def test_an_argument_of_another_kind_is_refused_by_name(field: str, call: Callab
     ],
 )
 def test_a_path_that_the_file_system_can_not_take_is_refused_by_name(
-    field: str, call: Callable[[str], object], path: str
+    field: str, call: Callable[[Any], object], path: Any
 ) -> None:
     with pytest.raises(InvalidArgumentError, match=f"^{field} must be ") as refused:
         call(path)

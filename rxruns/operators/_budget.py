@@ -35,8 +35,8 @@ def budget(
     Args:
         limit_usd: US dollars; to spend exactly that much is allowed.
         prices: US dollars per million tokens by (provider, model).
-        ignore_unpriced: leave models out that have no price. Else the first call of one ends the stream too,
-            since nobody knows what it cost.
+        ignore_unpriced: leave calls out whose cost is unknown, such as those of models without a price. Else
+            the first of them ends the stream too.
 
     Raises:
         InvalidArgumentError: for a limit that is no number from 0, or prices that are none.
@@ -63,14 +63,16 @@ def budget(
         def subscribe(
             observer: abc.ObserverBase[_E], scheduler: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
-            totals = start
+            totals, spent = start, Decimal(0)
 
             def on_next(event: _E) -> None:
-                nonlocal totals
+                nonlocal totals, spent
                 before, totals = totals, totals.step(event)
                 observer.on_next(event)
                 if totals is not before:
-                    error = _exceeded(totals, limit, ignore_unpriced)
+                    # Each call alone: a model of which one call has no known cost still spends the others'.
+                    spent = EXACT.add(spent, start.step(event).usd or 0)
+                    error = _exceeded(totals, spent, limit, ignore_unpriced)
                     if error is not None:
                         observer.on_error(error)
 
@@ -90,18 +92,16 @@ def _limit(limit_usd: Decimal | str | float) -> Decimal:
         ) from error
 
 
-def _exceeded(totals: CostTotals, limit: Decimal, ignore_unpriced: bool) -> BudgetError | None:
-    spent = Decimal(0)
-    for item in totals.line_items:
-        if item.usd is not None:
-            spent = EXACT.add(spent, item.usd)
+def _exceeded(
+    totals: CostTotals, spent: Decimal, limit: Decimal, ignore_unpriced: bool
+) -> BudgetError | None:
     unpriced = totals.unpriced
     if spent > limit:
         message = f"{_plain(spent)} US dollars were spent, the limit is {_plain(limit)}"
         return BudgetError(message, totals=totals, unpriced=unpriced)
     if unpriced and not ignore_unpriced:
         names = ", ".join(f"{provider}/{model}" for provider, model in unpriced)
-        message = f"no price is known for {names}: add it, or pass ignore_unpriced=True"
+        message = f"the cost of {names} is unknown: add a price, or pass ignore_unpriced=True"
         return BudgetError(message, totals=totals, unpriced=unpriced)
     return None
 

@@ -61,6 +61,14 @@ def test_models_without_a_price_can_be_left_out() -> None:
     assert (("anthropic", "claude"),) == error.unpriced
 
 
+def test_a_call_of_unknown_cost_hides_nothing_that_its_model_spends() -> None:
+    only_a_total = llm_call(usage=tokens(total=5))
+    assert (("openai", "gpt-5"),) == followed(only_a_total)[1].unpriced
+    came, error = followed(only_a_total, DOLLAR, DOLLAR, DOLLAR, delta(), ignore_unpriced=True)
+    assert 4 == len(came)
+    assert "3 US dollars were spent, the limit is 2" == str(error)
+
+
 def test_to_spend_the_limit_is_allowed() -> None:
     assert ([DOLLAR, DOLLAR], None) == followed(DOLLAR, DOLLAR)
 
