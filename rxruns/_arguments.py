@@ -139,18 +139,15 @@ def check_source(value: object) -> None:
 def check_path(name: str, value: str | os.PathLike[str]) -> Path:
     """The path that is meant, which the file system can take."""
     check_kind(name, value, str | os.PathLike, "give a path, as text or a pathlib.Path")
-    path: object = os.fspath(value)
-    if not isinstance(path, str) or not path or "\0" in path:
-        raise InvalidArgumentError(
-            f"{name} must be text, not empty and without NUL characters, got {path!r}", field=name
-        )
     try:
-        os.fsencode(path)
-    except UnicodeEncodeError as error:
-        raise InvalidArgumentError(
-            f"{name} must be text that the file system can encode, got {path!r}", field=name
-        ) from error
-    return Path(path)
+        path = Path(value)
+        if os.fspath(value) and b"\0" not in os.fsencode(path):
+            return path
+    except (TypeError, UnicodeEncodeError):  # a path of bytes; a lone surrogate
+        pass
+    raise InvalidArgumentError(
+        f"{name} must be a path in text, not empty and without NUL characters, got {value!r}", field=name
+    )
 
 
 def check_base_url(value: object) -> str:

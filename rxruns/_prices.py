@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal, InvalidOperation
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from rxruns.errors import InvalidArgumentError
 
@@ -211,7 +211,10 @@ def checked(prices: Prices) -> Prices:
 
 def is_key(key: object) -> bool:
     """Whether it is a pair of names, neither of them empty."""
-    return isinstance(key, tuple) and len(key) == 2 and all(isinstance(name, str) and name for name in key)
+    if not isinstance(key, tuple):
+        return False
+    names = cast(tuple[object, ...], key)
+    return len(names) == 2 and all(isinstance(name, str) and name for name in names)
 
 
 def check_key(key: object, field: str) -> None:

@@ -27,13 +27,15 @@ True
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 from __future__ import annotations
 
-from typing import Any, Literal, TypeVar, cast, overload
+from collections.abc import Iterable
+from typing import Any, TypeVar, cast
 
 import marshmallow as ma
-from marshmallow import exceptions, fields, validate
+from marshmallow import fields, validate
 
 from rxruns import events, models
-from rxruns.structschema import StructSchema, Unknown, instance_of
+from rxruns._polymorphic import PolymorphicSchema
+from rxruns.structschema import StructSchema, Unknown
 
 # fmt: off
 __all__ = [
@@ -90,73 +92,38 @@ class _UnknownEnvelopeSchema(Received[events.RunEvent]):
 
     @ma.post_load(pass_original=True)
     def _make(self, values: dict[str, Any], original: Any, **options: Any) -> events.UnknownEvent:
+        if not self._is_whole(values):
+            return super()._make(values)  # type: ignore[no-any-return]  # a hook is untyped
         return events.UnknownEvent(record=original, **self._arguments(values))
 
 
-class RunEventSchema(ma.Schema):
+class RunEventSchema(PolymorphicSchema[events.RunEvent]):
     """Load a record of any event type, and dump any event.
 
     A type that is not known becomes an :class:`~rxruns.events.UnknownEvent`, whose ``record`` is dumped as it
-    came.
+    came. Options are those of any schema: ``only`` and ``exclude`` name fields, and each type takes the names
+    that it has. ``load`` makes a dict of a record that lacks what its event requires, as with ``partial``.
 
     Raises:
+        ValueError: ``only`` or ``exclude`` has a name that is no field of any event.
         marshmallow.ValidationError: for a record that is no valid event, with the messages by field.
     """
 
-    @overload  # type: ignore[override]  # narrower: what is loaded is known
-    def load(
-        self,
-        data: Any,
-        *,
-        many: Literal[False] | None = None,
-        partial: None = None,
-        unknown: Unknown | None = None,
-    ) -> events.RunEvent: ...
-    @overload
-    def load(
-        self, data: Any, *, many: Literal[True], partial: None = None, unknown: Unknown | None = None
-    ) -> list[events.RunEvent]: ...
-    def load(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, data: Any, *, many: bool | None = None, partial: None = None, unknown: Unknown | None = None
-    ) -> events.RunEvent | list[events.RunEvent]:
-        """Check a record and make the event of it, or a list of events with ``many=True``."""
-        if not (self.many if many is None else many):
-            return cast(events.RunEvent, _schema_of(data).load(data, partial=partial, unknown=unknown))
-        if not isinstance(data, list):
-            raise ma.ValidationError({exceptions.SCHEMA: ["Invalid input type."]}, data=data, valid_data=[])
-        loaded: list[events.RunEvent] = []
-        messages: dict[int, Any] = {}
-        for index, record in enumerate(data):
-            try:
-                loaded.append(self.load(record, many=False, partial=partial, unknown=unknown))
-            except ma.ValidationError as error:
-                messages[index] = error.messages
-        if messages:
-            raise ma.ValidationError(messages, data=data, valid_data=loaded)
-        return loaded
+    class Meta:
+        unknown: Unknown = ma.EXCLUDE
 
-    def validate(self, data: Any, *, many: bool | None = None, partial: Any = None) -> Any:
-        """Check a record; return the messages by field, none if it is valid."""
-        try:
-            cast(Any, self).load(data, many=many, partial=partial)
-        except ma.ValidationError as error:
-            return error.messages
-        return {}
+    def _kinds(self) -> Iterable[type[StructSchema[Any]]]:
+        """The schemas of all known types."""
+        return EVENT_SCHEMAS.values()
 
-    def dump(self, obj: Any, *, many: bool | None = None) -> Any:
-        """The record of an event, or a list of records with ``many=True``."""
-        if self.many if many is None else many:
-            return [self.dump(event, many=False) for event in obj]
-        if isinstance(obj, events.UnknownEvent):
-            return obj.record
-        return instance_of(EVENT_SCHEMAS[obj.type]).dump(obj)
+    def _kind_of(self, record: dict[str, Any]) -> type[StructSchema[Any]]:
+        """The schema that judges a record: by its ``type``, which is text."""
+        wire_type = record.get("type")
+        return EVENT_SCHEMAS.get(wire_type if isinstance(wire_type, str) else "", _UNKNOWN)
 
-
-def _schema_of(record: Any) -> StructSchema[Any]:
-    """The schema that judges a record: by its ``type``, which is text."""
-    wire_type = record.get("type") if isinstance(record, dict) else None
-    named = EVENT_SCHEMAS.get(wire_type if isinstance(wire_type, str) else "", _UNKNOWN)
-    return cast(StructSchema[Any], instance_of(named))
+    def _record_of(self, obj: Any) -> dict[str, Any] | None:
+        """The record of an event of an unknown type."""
+        return obj.record if isinstance(obj, events.UnknownEvent) else None
 
 
 # ---- events ----

@@ -34,9 +34,23 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextvars import ContextVar
 from datetime import datetime
-from functools import cache, singledispatch
-from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, cast, get_args, get_origin, overload
+from functools import cache, cached_property, singledispatch
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    TypeAlias,
+    TypeVar,
+    cast,
+    get_args,
+    get_origin,
+    overload,
+)
 from uuid import UUID
 
 import marshmallow as ma
@@ -50,6 +64,8 @@ __all__ = ["StructSchema", "instance_of"]
 T = TypeVar("T")
 S = TypeVar("S", bound=ma.Schema)
 Unknown = Literal["raise", "exclude", "include"]
+Names: TypeAlias = Sequence[str] | AbstractSet[str]
+Partial: TypeAlias = bool | Names
 _AwareDatetime = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
@@ -82,11 +98,12 @@ class _Boolean(fields.Boolean):
 
 
 class _Converted(fields.Field[T]):
-    """Text that :func:`msgspec.convert` turns into a value, and back."""
+    """Text that :func:`msgspec.convert` turns into a value, and back.
 
-    def __init__(self, kind: Any, invalid: str, **options: Any) -> None:
-        super().__init__(error_messages={"invalid": invalid}, **options)
-        self.kind = kind
+    Mixed into marshmallow's own field for such values, by which tools know what it is.
+    """
+
+    kind: ClassVar[Any]
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **options: Any) -> T:
         if not isinstance(value, str):
@@ -98,6 +115,48 @@ class _Converted(fields.Field[T]):
 
     def _serialize(self, value: T | None, attr: str | None, obj: Any, **options: Any) -> Any:
         return msgspec.to_builtins(value)
+
+
+class _Uuid(_Converted[UUID], fields.UUID):
+    kind = UUID
+    default_error_messages = {"invalid": "Not a valid UUID."}
+
+
+class _Time(_Converted[datetime], fields.AwareDateTime):
+    kind = _AwareDatetime
+    default_error_messages = {
+        "invalid": "Not a time of RFC 3339 with an offset, such as 2026-01-31T12:00:00Z."
+    }
+
+
+_unknown: ContextVar[Unknown | None] = ContextVar("_unknown", default=None)
+"""What the schema that loads does with unknown fields: what is nested does the same."""
+
+
+class _Nested(fields.Nested):
+    """A struct inside a struct."""
+
+    def _load(self, value: Any, partial: Partial | None = None) -> Any:
+        unknown = cast(Any, self.unknown) or _unknown.get()
+        try:
+            return self.schema.load(value, unknown=unknown, partial=partial)
+        except ma.ValidationError as error:
+            raise ma.ValidationError(error.messages, valid_data=error.valid_data) from error
+
+
+class _Part(dict[str, Any]):
+    """What was loaded of a record that lacks what its struct requires."""
+
+
+def _has_part(field: object, value: Any) -> bool:
+    """Whether a value of the field has a part of a record where a struct should be."""
+    if value is None:
+        return False
+    if isinstance(field, _Array):
+        return any(_has_part(field.inner, item) for item in value)
+    if isinstance(field, _Object):
+        return any(_has_part(field.value_field, item) for item in value.values())
+    return isinstance(field, _Nested) and isinstance(value, _Part)
 
 
 class _Array(fields.List[Any]):
@@ -194,13 +253,12 @@ def _text(
 def _time(kind: mi.DateTimeType, unknown: str, **options: Any) -> fields.Field[Any]:
     if kind.tz is not True:
         raise TypeError("a datetime has to be Annotated[datetime, Meta(tz=True)]")
-    invalid = "Not a time of RFC 3339 with an offset, such as 2026-01-31T12:00:00Z."
-    return _Converted[datetime](_AwareDatetime, invalid, **options)
+    return _Time(**options)
 
 
 @_field.register
 def _uuid(kind: mi.UUIDType, unknown: str, **options: Any) -> fields.Field[Any]:
-    return _Converted[UUID](UUID, "Not a valid UUID.", **options)
+    return _Uuid(**options)
 
 
 @_field.register
@@ -230,7 +288,7 @@ def _object(kind: mi.DictType, unknown: str, **options: Any) -> fields.Field[Any
 
 @_field.register
 def _struct(kind: mi.StructType, unknown: str, **options: Any) -> fields.Field[Any]:
-    return fields.Nested(lambda: _nested_schema(kind.cls, unknown)(), **options)
+    return _Nested(lambda: cast(Any, _nested_schema(kind.cls, unknown)), **options)
 
 
 @_field.register
@@ -331,9 +389,11 @@ class StructSchema(ma.Schema, Generic[T], metaclass=_StructSchemaMeta):
 
     ``class PointSchema(StructSchema[Point])`` declares the fields. Add or replace one in the class as in any
     marshmallow schema. Unknown fields are refused; a ``class Meta(StructSchema.Meta)`` with
-    ``unknown = EXCLUDE`` drops them instead, also from what is nested.
+    ``unknown = EXCLUDE`` drops them instead. What is nested follows, also where ``unknown=`` is passed to the
+    schema or to ``load``.
 
-    ``validate`` checks a part of a record with ``partial=True``; ``load`` makes whole structs.
+    ``only=``, ``exclude=`` and ``partial=`` work as in any schema. ``load`` then makes a struct of a record
+    that has all that the struct requires, and a dict of any other.
 
     Raises:
         TypeError: when the class is made, for what is no struct; at the first use, for an annotation that has
@@ -359,11 +419,43 @@ class StructSchema(ma.Schema, Generic[T], metaclass=_StructSchemaMeta):
     def load(
         self, data: Any, *, many: Literal[True], partial: None = None, unknown: Unknown | None = None
     ) -> list[T]: ...
+    @overload
+    def load(
+        self,
+        data: Any,
+        *,
+        many: Literal[False] | None = None,
+        partial: Partial | None,
+        unknown: Unknown | None = None,
+    ) -> T | dict[str, Any]: ...
+    @overload
+    def load(
+        self, data: Any, *, many: Literal[True], partial: Partial | None, unknown: Unknown | None = None
+    ) -> list[T | dict[str, Any]]: ...
     def load(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, data: Any, *, many: bool | None = None, partial: None = None, unknown: Unknown | None = None
-    ) -> T | list[T]:
-        """Check a record and make the struct of it."""
-        return cast(T | list[T], super().load(data, many=many, partial=partial, unknown=unknown))
+        self,
+        data: Any,
+        *,
+        many: bool | None = None,
+        partial: Partial | None = None,
+        unknown: Unknown | None = None,
+    ) -> Any:
+        """Check a record and make the struct of it; a dict, of a part of a record."""
+        outer = _unknown.set(unknown or self.unknown)
+        try:
+            return super().load(data, many=many, partial=partial, unknown=unknown)
+        finally:
+            _unknown.reset(outer)
+
+    def validate(
+        self, data: Any, *, many: bool | None = None, partial: Partial | None = None
+    ) -> dict[str, list[str]]:
+        """Check a record; return the messages by field, none if it is valid."""
+        outer = _unknown.set(self.unknown)
+        try:
+            return super().validate(data, many=many, partial=partial)
+        finally:
+            _unknown.reset(outer)
 
     def get_attribute(self, obj: Any, attr: str, default: Any) -> Any:
         """What is dumped of a struct: an unset field and a None that is the default are absent."""
@@ -378,8 +470,8 @@ class StructSchema(ma.Schema, Generic[T], metaclass=_StructSchemaMeta):
 
     @ma.validates_schema
     def _check_rules(self, values: dict[str, Any], **options: Any) -> None:
-        if not _required(self.struct) <= values.keys():
-            return  # `partial` or `only`: rules are for whole structs
+        if not self._is_whole(values):
+            return  # rules are for whole structs
         try:
             self.struct(**self._arguments(values))
         except (TypeError, ValueError) as error:  # the two that msgspec takes for a verdict
@@ -388,8 +480,20 @@ class StructSchema(ma.Schema, Generic[T], metaclass=_StructSchemaMeta):
             ) from error
 
     @ma.post_load
-    def _make(self, values: dict[str, Any], **options: Any) -> T:
-        return cast(T, self.struct(**self._arguments(values)))
+    def _make(self, values: dict[str, Any], **options: Any) -> T | dict[str, Any]:
+        return cast(T, self.struct(**self._arguments(values))) if self._is_whole(values) else _Part(values)
+
+    def _is_whole(self, values: Mapping[str, Any]) -> bool:
+        """Whether a struct can be made: with `partial`, `only` or `exclude` something may be missing."""
+        if not _required(self.struct) <= values.keys():
+            return False
+        return not any(_has_part(field, values.get(name)) for name, field in self._holding)
+
+    @cached_property
+    def _holding(self) -> list[tuple[str, fields.Field[Any]]]:
+        """The fields in which a part of a record may be. Most schemas have none or one."""
+        kinds = (_Nested, _Array, _Object)
+        return [(name, field) for name, field in self.load_fields.items() if isinstance(field, kinds)]
 
     def _arguments(self, values: Mapping[str, Any]) -> dict[str, Any]:
         return {

@@ -29,6 +29,7 @@ events
 models
 workflow
 structschema
+_polymorphic
 schemas
 _display
 _decoding
@@ -79,8 +80,10 @@ MEANT = {
     "client": {"TypeError"},  # as pickle's own for what is not to be pickled
     "_observable": {"TypeError"},  # as Python's own for what is not iterable
     "devserver": {"LookupError", "TypeError"},
-    "_prices": {"KeyError"},  # as a mapping's own
+    "_growing": {"KeyError"},  # as a mapping's own
+    "_prices": {"KeyError"},
     "_pulling": {"RuntimeError", "StopIteration"},
+    "_polymorphic": {"ValueError"},  # as marshmallow's own
     "structschema": {"TypeError"},
     "testing": {"AssertionError"},
 }

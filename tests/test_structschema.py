@@ -390,9 +390,11 @@ def test_validate_checks_a_part_of_a_record() -> None:
     assert {} == SpanSchema(only=["start"]).validate({"start": 2})
 
 
-def test_load_makes_whole_structs_only() -> None:
-    with pytest.raises(TypeError, match="Missing required argument 'end'"):
-        SpanSchema(partial=True).load({"start": 2})
+def test_what_is_loaded_of_a_part_is_a_dict() -> None:
+    assert {"start": 2} == SpanSchema(partial=True).load({"start": 2})
+    assert {"end": 2} == SpanSchema(exclude=["start"]).load({"end": 2})
+    assert Span(1, 2) == SpanSchema(exclude=["kind"]).load({"start": 1, "end": 2})
+    assert {"spans": [{"start": 2}]} == SpansSchema().load({"spans": [{"start": 2}]}, partial=True)
 
 
 def test_a_part_is_dumped_with_only_and_exclude() -> None:

@@ -132,7 +132,7 @@ class BytesPath:
         return "BytesPath()"
 
 
-@pytest.mark.parametrize("path", ["a\0b.html", "", "\ud800.html", b"a.html", BytesPath()], ids=ascii)
+@pytest.mark.parametrize("path", ["a\0b.html", "", "\ud800.html", BytesPath()], ids=ascii)
 @pytest.mark.parametrize(
     ("field", "call"),
     [

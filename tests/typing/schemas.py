@@ -31,6 +31,12 @@ def loaded(record: dict[str, Any]) -> None:
     assert_type(schemas.RunEventSchema().load([record], many=True), list[events.RunEvent])
     assert_type(schemas.RunsGetResponseSchema().load(record).nodes, tuple[models.NodeResult, ...])
     assert_type(PointSchema().load(record), Point)
+    assert_type(PointSchema(only=["x"], partial=True).load(record), Point)
+    assert_type(PointSchema().load(record, partial=("x",)), Point | dict[str, Any])
+    assert_type(PointSchema().load([record], many=True, partial=True), list[Point | dict[str, Any]])
+    any_type = schemas.RunEventSchema(only=("seq", "ts"), exclude=["ts"], unknown="raise", many=True)
+    assert_type(any_type.load([record], many=True), list[events.RunEvent])
+    assert_type(any_type.load(record, many=False, partial=True), events.RunEvent | dict[str, Any])
 
 
 def narrowed(event: events.RunEvent) -> None:
