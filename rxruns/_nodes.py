@@ -34,7 +34,7 @@ from rxruns.events import (
 )
 from rxruns.models import NodeStatus
 
-__all__ = ["NodeState", "Nodes", "PendingTool", "Question"]
+__all__ = ["NodeState", "Nodes", "PendingTool", "Question", "said_after"]
 
 _OPEN = frozenset({NodeStatus.PENDING, NodeStatus.RUNNING, NodeStatus.WAITING})
 
@@ -65,7 +65,7 @@ class NodeState(Struct, frozen=True, kw_only=True):
         started_at: ``ts`` of its last ``node_started``.
         ended_at: ``ts`` of its end, or of its run's while it was open.
         step: the last step that an event named, counted from 0.
-        said: its text as a rope: ``len(said)`` is cheap, :attr:`text` joins it.
+        said: its text since its last start as a rope: ``len(said)`` is cheap, :attr:`text` joins it.
         error: why it failed.
         output: its artifact, as in ``node_output``.
         pending_tools: the calls that it waits for.
@@ -86,7 +86,7 @@ class NodeState(Struct, frozen=True, kw_only=True):
 
     @property
     def text(self) -> str:
-        """All that the node has said since it started. Joined each time it is asked for."""
+        """All that the node has said since its last start, also after its end. Joined at each call."""
         return str(self.said)
 
     def step_to(self, event: RunEvent) -> NodeState:
@@ -111,14 +111,34 @@ class Nodes(Growing[str, NodeState]):
     __slots__ = ()
 
 
+def said_after(said: Rope, event: NodeStarted | NodeOutputDelta) -> Rope:
+    """A node's text after one of its events: all that it has said since its last start.
+
+    Its end doesn't matter: text that comes later is still of the attempt that has ended.
+    """
+    if type(event) is not NodeOutputDelta:
+        return _NOTHING
+    piece = event.delta.text_delta
+    return said.plus(piece) if piece else said
+
+
+_NOTHING = Rope()
+
+
 def _started(node: NodeState, event: NodeStarted) -> NodeState:
     """Its next attempt."""
-    return NodeState(id=node.id, attempt=node.attempt + 1, started_at=event.ts, output=node.output)
+    return NodeState(
+        id=node.id,
+        attempt=node.attempt + 1,
+        started_at=event.ts,
+        said=said_after(node.said, event),
+        output=node.output,
+    )
 
 
 def _said(node: NodeState, event: NodeOutputDelta) -> NodeState:
-    piece = event.delta.text_delta
-    return replace(node, said=node.said.plus(piece)) if piece else node
+    said = said_after(node.said, event)
+    return node if said is node.said else replace(node, said=said)
 
 
 def _asked(node: NodeState, event: NodeUserAsk) -> NodeState:

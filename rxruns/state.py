@@ -61,7 +61,7 @@ class NodeText(Struct, frozen=True):
         run_id: the run.
         node_id: the node that says it.
         piece: what is new: wire ``text_delta``.
-        so_far: all that the node has said since it started; ``str()`` joins it.
+        so_far: all that the node has said since its last start; ``str()`` joins it.
     """
 
     run_id: UUID
@@ -71,7 +71,7 @@ class NodeText(Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """All that the node has said since it started, joined each time it is asked for."""
+        """All that the node has said since its last start, also after its end. Joined at each call."""
         return str(self.so_far)
 
 

@@ -9,18 +9,18 @@ from reactivex import Observable, abc
 from reactivex import operators as rx
 
 from rxruns._arguments import check_kind
+from rxruns._nodes import said_after
 from rxruns._rope import Rope
 from rxruns._spans import OpenSpans
 from rxruns.events import (
     TERMINAL_EVENTS,
     NodeEvent,
-    NodeFailed,
     NodeOutputDelta,
     NodeStarted,
-    NodeSucceeded,
     RunEvent,
 )
 from rxruns.operators._fold import changes
+from rxruns.operators._select import check_node_ids
 from rxruns.state import NodeSpan, NodeText, RunState, Timed
 
 __all__ = ["event_time", "node_spans", "run_state", "text"]
@@ -73,6 +73,7 @@ def run_state(initial: RunState | None = None) -> Callable[[Observable[RunEvent]
     >>> from datetime import datetime, timezone
     >>> from uuid import UUID
     >>> import reactivex
+    >>> from rxruns.events import NodeSucceeded
     >>> node = {"run_id": UUID(int=1), "ts": datetime(2026, 1, 31, tzinfo=timezone.utc), "node_id": "draft"}
     >>> events = reactivex.of(NodeStarted(**node, seq=1), NodeSucceeded(**node, seq=2))
     >>> state = events.pipe(run_state()).run()
@@ -84,8 +85,8 @@ def run_state(initial: RunState | None = None) -> Callable[[Observable[RunEvent]
     return changes(RunState() if initial is None else initial)
 
 
-def text() -> Callable[[Observable[RunEvent]], Observable[NodeText]]:
-    """Emit each piece of a node's text with all that the node has said since it started.
+def text(*node_ids: str) -> Callable[[Observable[RunEvent]], Observable[NodeText]]:
+    """Emit each piece of a node's text with all that the node has said since its last start.
 
     ::
 
@@ -94,6 +95,15 @@ def text() -> Callable[[Observable[RunEvent]], Observable[NodeText]]:
 
     Deltas without text, such as starts and stops, are left out. ``.text`` is joined when it is asked for, so
     whoever prints pieces pays for the pieces alone. Nodes and merged runs stay apart.
+
+    A node that starts again begins anew; text that comes after its end belongs to the attempt that ended, as
+    in ``ops.run_state``. The text of a run is dropped when the run ends.
+
+    Args:
+        node_ids: the nodes to emit text of, as in ``ops.for_node``. None: all nodes.
+
+    Raises:
+        InvalidArgumentError: for an id that is empty or not text.
 
     >>> from datetime import datetime, timezone
     >>> from uuid import UUID
@@ -107,23 +117,26 @@ def text() -> Callable[[Observable[RunEvent]], Observable[NodeText]]:
     ('lo', 'Hello')
     """
 
+    wanted = check_node_ids(node_ids)
+
     def followed(source: Observable[RunEvent]) -> Observable[NodeText]:
         def subscribe(
             observer: abc.ObserverBase[NodeText], scheduler: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
             runs: dict[int, dict[str, Rope]] = {}
+            nothing = Rope()
 
             def on_next(event: RunEvent) -> None:
-                if type(event) is NodeOutputDelta:
-                    piece = event.delta.text_delta
-                    if piece:
-                        nodes = runs.setdefault(event.run_id.int, {})
-                        said = nodes.get(event.node_id)
-                        said = Rope(piece) if said is None else said.plus(piece)
-                        nodes[event.node_id] = said
-                        observer.on_next(NodeText(event.run_id, event.node_id, piece, said))
-                elif type(event) is NodeStarted or type(event) is NodeSucceeded or type(event) is NodeFailed:
-                    runs.get(event.run_id.int, {}).pop(event.node_id, None)
+                if type(event) is NodeOutputDelta or type(event) is NodeStarted:
+                    node_id = event.node_id
+                    if wanted and node_id not in wanted:
+                        return
+                    nodes = runs.setdefault(event.run_id.int, {})
+                    before = nodes.get(node_id, nothing)
+                    said = nodes[node_id] = said_after(before, event)
+                    if said is not before and type(event) is NodeOutputDelta:
+                        piece = event.delta.text_delta or ""
+                        observer.on_next(NodeText(event.run_id, node_id, piece, said))
                 elif type(event) in TERMINAL_EVENTS:
                     runs.pop(event.run_id.int, None)
 
@@ -152,6 +165,7 @@ def node_spans(open_spans: bool = False) -> Callable[[Observable[RunEvent]], Obs
     >>> from datetime import datetime, timedelta, timezone
     >>> from uuid import UUID
     >>> import reactivex
+    >>> from rxruns.events import NodeSucceeded
     >>> began = datetime(2026, 1, 31, tzinfo=timezone.utc)
     >>> node = {"run_id": UUID(int=1), "node_id": "draft"}
     >>> ended = began + timedelta(seconds=1.5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, overload
 
 from reactivex import Observable
@@ -11,7 +11,7 @@ from reactivex import operators as rx
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import RunEvent
 
-__all__ = ["for_node", "of_type"]
+__all__ = ["check_node_ids", "for_node", "of_type"]
 
 _E = TypeVar("_E", bound=RunEvent)
 _E1 = TypeVar("_E1", bound=RunEvent)
@@ -45,13 +45,20 @@ def for_node(*node_ids: str) -> Callable[[Observable[_E]], Observable[_E]]:
     """
     if not node_ids:
         raise InvalidArgumentError("for_node needs at least one node id", field="node_ids")
+    wanted = check_node_ids(node_ids)
+    return rx.filter(lambda event: getattr(event, "node_id", None) in wanted)
+
+
+def check_node_ids(node_ids: Iterable[object]) -> frozenset[str]:
+    """The ids, each of which must be text that is not empty."""
+    wanted: set[str] = set()
     for node_id in node_ids:
         if not isinstance(node_id, str) or not node_id:
             raise InvalidArgumentError(
                 f"a node id is text that is not empty, not {node_id!r}", field="node_ids"
             )
-    wanted = frozenset(node_ids)
-    return rx.filter(lambda event: getattr(event, "node_id", None) in wanted)
+        wanted.add(node_id)
+    return frozenset(wanted)
 
 
 @overload

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import gc
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import reactivex
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
+from reactivex.subject import Subject
 from reactivex.testing.marbles import marbles_testing
 
 from rxruns import operators as ops
+from rxruns._rope import Rope
 from rxruns.errors import InvalidArgumentError
-from rxruns.events import NodeError, RunEvent
+from rxruns.events import NodeError, NodeOutputDelta, RunEvent
 from rxruns.state import NodeSpan, RunState, Timed
 from rxruns.testing import subscription_times
 from tests.making import (
@@ -18,6 +23,7 @@ from tests.making import (
     OTHER_RUN,
     RUN,
     delta,
+    in_turn,
     llm_call,
     node_failed,
     node_started,
@@ -95,9 +101,55 @@ class TestText:
         events = [delta("a"), delta("b", "other"), delta("c", run_id=OTHER_RUN), delta("d")]
         assert ["a", "b", "c", "ad"] == [one.text for one in emitted(ops.text(), *events)]
 
-    @pytest.mark.parametrize("end", [node_started(), node_succeeded(), node_failed(), run_completed()])
+    @pytest.mark.parametrize("end", [node_started(), run_completed()])
     def test_another_attempt_begins_anew(self, end: RunEvent) -> None:
         assert ["a", "b"] == [one.text for one in emitted(ops.text(), delta("a"), end, delta("b"))]
+
+    @pytest.mark.parametrize("end", [node_succeeded(), node_failed()])
+    def test_what_comes_after_a_nodes_end_belongs_to_the_attempt_that_ended(self, end: RunEvent) -> None:
+        assert ["a", "ab"] == [one.text for one in emitted(ops.text(), delta("a"), end, delta("b"))]
+
+    @given(
+        st.lists(
+            st.builds(delta, st.sampled_from(["a", "b", ""]), st.sampled_from(["draft", "other"]))
+            | st.sampled_from([node_started(), node_started("other"), node_succeeded(), node_failed()]),
+            max_size=12,
+        )
+    )
+    def test_it_is_the_text_that_the_runs_state_has(self, events: list[RunEvent]) -> None:
+        log = in_turn(*events)
+        texts = [(one.node_id, one.text) for one in emitted(ops.text(), *log)]
+        states = emitted(ops.run_state(), *log)
+        assert texts == [
+            (event.node_id, state.nodes[event.node_id].text)
+            for event, state in zip(log, states, strict=True)
+            if isinstance(event, NodeOutputDelta) and event.delta.text_delta
+        ]
+
+    def test_nodes_that_are_named_are_followed_alone(self) -> None:
+        events = [delta("a"), delta("b", "other"), delta("c", "third"), node_started("other"), delta("d")]
+        for names in [("draft",), ("draft", "third"), ("nobody",)]:
+            alone = emitted(reactivex.compose(ops.for_node(*names), ops.text()), *events)
+            assert alone == emitted(ops.text(*names), *events)
+
+    @pytest.mark.parametrize("names", [("",), (5,), ("draft", None)])
+    def test_a_name_that_is_none_is_refused(self, names: Any) -> None:
+        with pytest.raises(InvalidArgumentError, match="a node id is text") as refused:
+            ops.text(*names)
+        assert "node_ids" == refused.value.field
+
+    def test_a_run_that_has_ended_leaves_nothing_behind_whichever_node_is_followed(self) -> None:
+        def texts() -> int:
+            gc.collect()
+            return sum(isinstance(found, Rope) and "gone" in str(found) for found in gc.get_objects())
+
+        source: Subject[RunEvent] = Subject()
+        subscription = source.pipe(ops.text("draft")).subscribe()
+        source.on_next(delta("gone"))
+        assert 1 == texts()
+        source.on_next(run_completed())
+        assert 0 == texts()
+        subscription.dispose()
 
     def test_the_end_of_a_node_that_said_nothing_is_no_matter(self) -> None:
         assert [] == emitted(ops.text(), node_succeeded(), run_completed())

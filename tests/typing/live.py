@@ -31,6 +31,7 @@ assert_type(read("x"), str)
 
 def live(source: Observable[RunEvent], deltas: Observable[NodeOutputDelta]) -> None:
     assert_type(source.pipe(ops.text()), Observable[NodeText])
+    assert_type(source.pipe(ops.text("draft", "check")), Observable[NodeText])
     assert_type(source.pipe(ops.of_type(NodeOutputDelta), ops.text()), Observable[NodeText])
     assert_type(source.pipe(ops.run_state(), ops.last()), Observable[RunState])
     assert_type(source.pipe(ops.run_state(RunState())), Observable[RunState])
