@@ -127,16 +127,16 @@ def text(*node_ids: str) -> Callable[[Observable[RunEvent]], Observable[NodeText
             nothing = Rope()
 
             def on_next(event: RunEvent) -> None:
-                if type(event) is NodeOutputDelta or type(event) is NodeStarted:
-                    node_id = event.node_id
-                    if wanted and node_id not in wanted:
-                        return
-                    nodes = runs.setdefault(event.run_id.int, {})
-                    before = nodes.get(node_id, nothing)
-                    said = nodes[node_id] = said_after(before, event)
-                    if said is not before and type(event) is NodeOutputDelta:
-                        piece = event.delta.text_delta or ""
+                if type(event) is NodeOutputDelta:
+                    piece, node_id = event.delta.text_delta, event.node_id
+                    if piece and (not wanted or node_id in wanted):
+                        nodes = runs.setdefault(event.run_id.int, {})
+                        said = nodes[node_id] = said_after(nodes.get(node_id, nothing), event)
                         observer.on_next(NodeText(event.run_id, node_id, piece, said))
+                elif type(event) is NodeStarted:
+                    nodes = runs.get(event.run_id.int, {})
+                    if event.node_id in nodes:
+                        nodes[event.node_id] = said_after(nodes[event.node_id], event)
                 elif type(event) in TERMINAL_EVENTS:
                     runs.pop(event.run_id.int, None)
 
