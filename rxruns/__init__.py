@@ -20,8 +20,7 @@ is a daemon, so a script needs something that keeps it alive.
 from rxruns._transport import RequestMetrics
 
 # isort: split
-from rxruns import errors, events, models, workflow
-from rxruns import operators as ops
+from rxruns import errors, events, models, ops, workflow
 from rxruns._retry import ResumePolicy, RetryPolicy
 from rxruns._version import __version__
 from rxruns.client import DEFAULT_BASE_URL, RunsClient

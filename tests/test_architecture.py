@@ -52,6 +52,7 @@ state tools
 _spans
 folds
 operators
+ops
 _tracks
 aio dask iteration page charts
 devserver

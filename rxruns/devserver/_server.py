@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from io import BytesIO
@@ -222,7 +223,7 @@ class DevServer:
             run.finish()
         return run
 
-    def serve_log(self, log: str | Path | bytes | Iterable[bytes | RunEvent]) -> list[UUID]:
+    def serve_log(self, log: str | os.PathLike[str] | bytes | Iterable[bytes | RunEvent]) -> list[UUID]:
         """Serve a recorded log, which may hold several runs.
 
         What comes twice is dropped, gaps are left as they are. A run without a terminal event is over at its
@@ -243,7 +244,7 @@ class DevServer:
         ...     [str(run_id) for run_id in server.serve_log(events.run().node("draft").succeeds())]
         ['7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11']
         """
-        if isinstance(log, str | Path):
+        if isinstance(log, str | os.PathLike):
             with check_path("log", log).open("rb") as file:
                 return self.serve_log(file)
         lines = BytesIO(log) if isinstance(log, bytes) else log

@@ -1,5 +1,7 @@
 """RxPY's operators by name, and those that know what a run is: ``from rxruns import ops``.
 
+Single ones are there under the short name too: ``from rxruns.ops import text``.
+
 All of RxPY's are its own functions. Some (``filter``, ``map``, ``tap`` ...) only have types here that let a
 lambda in a ``pipe`` pass mypy.
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import importlib
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -7,10 +10,12 @@ import reactivex
 from reactivex import operators as rx
 from reactivex.testing.marbles import marbles_testing
 
+import rxruns
 from rxruns import operators as ops
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import NodeEvent, NodeOutputDelta, NodeStarted, TerminalEvent
 from rxruns.testing import subscription_times
+from tests.conftest import HANG
 from tests.making import (
     delta,
     node_started,
@@ -94,3 +99,19 @@ def test_disposing_leaves_the_source(operator: Any) -> None:
     assert [(0, 1)] == subscription_times(
         reactivex.compose(operator, ops.take(1)), [LOOKUP["s"], LOOKUP["s"], LOOKUP["s"], LOOKUP["s"]]
     )
+
+
+def test_operators_can_be_imported_one_by_one() -> None:
+    from rxruns.ops import for_node, share, text
+
+    assert [for_node, share, text] == [ops.for_node, ops.share, ops.text]
+    assert ops is rxruns.ops is importlib.import_module("rxruns.ops")
+    assert ops is importlib.import_module("rxruns.operators")
+
+
+@pytest.mark.parametrize("first", ["rxruns", "rxruns.ops", "rxruns.operators"])
+def test_whichever_name_is_imported_first_it_is_one_module(first: str) -> None:
+    code = (
+        f"import {first}; from rxruns.ops import text; import rxruns; assert rxruns.ops is rxruns.operators"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=HANG)

@@ -19,6 +19,8 @@ from rxruns.events import (
     RunFailed,
 )
 from rxruns.operators import NodeEvents
+from rxruns.ops import cost_totals, for_node, share
+from rxruns.ops import filter as only
 from rxruns.state import NodeText
 
 
@@ -50,6 +52,12 @@ def maps(source: Observable[RunEvent], deltas: Observable[NodeOutputDelta]) -> N
         return event.seq
 
     assert_type(deltas.pipe(ops.map(seq)), Observable[int])
+
+
+def single_ones(source: Observable[RunEvent], deltas: Observable[NodeOutputDelta]) -> None:
+    assert_type(source.pipe(cost_totals()), Observable[CostTotals])
+    late = deltas.pipe(for_node("draft"), only(lambda event: event.seq > 3), share())
+    assert_type(late, Observable[NodeOutputDelta])
 
 
 def a_step_of_its_own(source: Observable[RunEvent]) -> None:
