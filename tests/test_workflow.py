@@ -16,8 +16,10 @@ from rxruns.workflow import (
     Input,
     JoinAllNode,
     LLMNode,
+    LLMRetry,
     MapFanoutNode,
     Output,
+    OutputFormat,
     Predicate,
     Source,
     TransformJSONNode,
@@ -102,11 +104,13 @@ def test_each_kind_of_node_has_its_fields_on_the_wire() -> None:
         .input("list")
         .join_all("all", depends_on=["a", "b"])
         .join_any("any", predicate=matching, depends_on=["a", "b"])
-        .join_collect("some", limit=1, timeout_ms=0, depends_on=["a", "b"])
+        .join_collect("some", limit=1, timeout_ms=1, depends_on=["a", "b"])
         .transform_json("card", object={"title": "a", "rest": Source(from_="b", pointer="/x~1y/0")})
         .transform_json("sum", merge=["a", "b"])
         .map_fanout("each", items_from="a", items_pointer="", subnode=llm("one", user="{{item}} {{b}}"))
-        .map_fanout("every", items_from_input="list", items_path="$", max_parallelism=2, subnode=llm("one"))
+        .map_fanout(
+            "every", items_from_input="list", items_path="/questions", max_parallelism=2, subnode=llm("one")
+        )
         .output("cards", "card")
         .build()
     )
@@ -116,7 +120,7 @@ def test_each_kind_of_node_has_its_fields_on_the_wire() -> None:
     assert [
         {"type": "join.all", "id": "all", **both},
         {"type": "join.any", "id": "any", **both, "predicate": predicate},
-        {"type": "join.collect", "id": "some", **both, "limit": 1, "timeout_ms": 0},
+        {"type": "join.collect", "id": "some", **both, "limit": 1, "timeout_ms": 1},
         {
             "type": "transform.json",
             "id": "card",
@@ -136,11 +140,30 @@ def test_each_kind_of_node_has_its_fields_on_the_wire() -> None:
             "type": "map.fanout",
             "id": "every",
             "items_from_input": "list",
-            "items_path": "$",
+            "items_path": "/questions",
             "subnode": {"type": "llm", "id": "one", "model": MODEL},
             "max_parallelism": 2,
         },
     ] == spec.to_dict()["nodes"][2:]
+
+
+def test_an_llm_node_has_the_limits_and_forms_of_its_output_on_the_wire() -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "cities", "schema": {"type": "array"}}}
+    retry = {"max_attempts": 3, "retryable_errors": ["invalid_json", "timeout"], "backoff_ms": 0}
+    by_mapping = llm("a", max_output_tokens=5, stop="END", output_format=form, retry=retry)
+    by_value = llm(
+        "a",
+        max_output_tokens=5,
+        stop=["END"],
+        output_format=OutputFormat(**form),  # type: ignore[arg-type]
+        retry=LLMRetry(max_attempts=3, retryable_errors=("invalid_json", "timeout"), backoff_ms=0),
+    )
+    spec = workflow().node(by_value).output("t", "a").build()
+
+    assert by_mapping == by_value
+    wire = {"max_output_tokens": 5, "stop": ["END"], "output_format": form, "retry": retry}
+    assert [{"type": "llm", "id": "a", **wire}] == spec.to_dict()["nodes"]
+    assert spec == WorkflowSpec.from_dict(spec.to_dict())
 
 
 def test_the_model_of_the_spec_is_written_into_nodes_that_have_none() -> None:
@@ -497,6 +520,62 @@ REFUSED: list[tuple[str, Callable[[], object], str, str]] = [
         ">= 1",
     ),
     (
+        "a time limit of nothing",
+        lambda: two_nodes().join_collect("j", timeout_ms=0, depends_on="a").output("t", "j").build(),
+        "nodes[2].timeout_ms",
+        ">= 1",
+    ),
+    (
+        "an output of no tokens",
+        lambda: workflow().llm("a", max_output_tokens=0).output("t", "a").build(),
+        "nodes[0].max_output_tokens",
+        ">= 1",
+    ),
+    (
+        "a stop that is empty",
+        lambda: workflow().llm("a", stop=["END", ""]).output("t", "a").build(),
+        "nodes[0].stop[1]",
+        "node 'a': stop must be",
+    ),
+    (
+        "a stop that is no text",
+        lambda: workflow().llm("a", stop=[5]).output("t", "a").build(),  # type: ignore[list-item]
+        "nodes[0].stop[0]",
+        "Expected `str`",
+    ),
+    (
+        "a form of the output without its type",
+        lambda: workflow().llm("a", output_format={}),
+        "output_format",
+        "missing required field `type`",
+    ),
+    (
+        "a JSON output without a schema",
+        lambda: workflow().llm("a", output_format={"type": "json_schema"}).output("t", "a").build(),
+        "nodes[0].output_format.json_schema",
+        "node 'a': json_schema must be there",
+    ),
+    (
+        "a text output with a schema",
+        lambda: (
+            workflow().llm("a", output_format={"type": "text", "json_schema": {}}).output("t", "a").build()
+        ),
+        "nodes[0].output_format.json_schema",
+        "got type 'text'",
+    ),
+    (
+        "a retry without a number",
+        lambda: workflow().llm("a", retry={"backoff_ms": 5}),
+        "retry",
+        "missing required field `max_attempts`",
+    ),
+    (
+        "a retry after an error that the service does not know",
+        lambda: workflow().llm("a", retry={"max_attempts": 2, "retryable_errors": ["fire"]}),
+        "retry.retryable_errors[0]",
+        "Invalid enum value 'fire'",
+    ),
+    (
         "a predicate without value",
         lambda: (
             two_nodes()
@@ -516,7 +595,7 @@ REFUSED: list[tuple[str, Callable[[], object], str, str]] = [
             .build()
         ),
         "nodes[2].predicate.path",
-        "node 'j': 'x' is no JSONPath",
+        "node 'j': path must be a JSONPath that starts with '$', got 'x'",
     ),
     (
         "a transform of nothing",
@@ -576,7 +655,7 @@ REFUSED: list[tuple[str, Callable[[], object], str, str]] = [
             .build()
         ),
         "nodes[2].items_path",
-        "node 'f': 'x' is no JSONPath",
+        "node 'f': 'x' is no JSON Pointer",
     ),
     (
         "a bad subnode id",

@@ -114,6 +114,7 @@ def _check_node(node: AnyNode, field: str, ids: Collection[str], inputs: Collect
     match node:
         case LLMNode():
             _check_tools(node, field)
+            _check_output(node, field)
         case JoinAllNode() | JoinAnyNode() | JoinCollectNode():
             _check_join(node, field)
         case TransformJSONNode():
@@ -141,6 +142,19 @@ def _check_tools(node: LLMNode, field: str) -> None:
             raise refuse(f"node {node.id!r}: {problem}", f"{field}.tools[{place}]")
 
 
+def _check_output(node: LLMNode, field: str) -> None:
+    for place, text in enumerate(node.stop):
+        if not text:
+            raise refuse(f"node {node.id!r}: stop must be texts that are not empty", f"{field}.stop[{place}]")
+    form = node.output_format
+    if form is not None and (form.type == "json_schema") != (form.json_schema is not None):
+        raise refuse(
+            f"node {node.id!r}: json_schema must be there exactly when type is 'json_schema', "
+            f"got type {form.type!r}",
+            f"{field}.output_format.json_schema",
+        )
+
+
 def _check_join(node: JoinAllNode | JoinAnyNode | JoinCollectNode, field: str) -> None:
     if not node.depends_on:
         raise refuse(
@@ -151,7 +165,11 @@ def _check_join(node: JoinAllNode | JoinAnyNode | JoinCollectNode, field: str) -
 
 
 def _check_predicate(predicate: Predicate, name: str, field: str) -> None:
-    _check_path(predicate.path, f"node {name!r}", f"{field}.path")
+    if predicate.path is not None and not predicate.path.startswith("$"):
+        raise refuse(
+            f"node {name!r}: path must be a JSONPath that starts with '$', got {predicate.path!r}",
+            f"{field}.path",
+        )
     if predicate.op != "exists" and predicate.value is msgspec.UNSET:
         raise refuse(f"node {name!r}: {predicate.op!r} needs a value to compare with", f"{field}.value")
 
@@ -169,7 +187,7 @@ def _check_fanout(node: MapFanoutNode, field: str, ids: Collection[str], inputs:
             f"{field}.items_from_input",
         )
     _check_pointer(node.items_pointer, who, f"{field}.items_pointer")
-    _check_path(node.items_path, who, f"{field}.items_path")
+    _check_pointer(node.items_path, who, f"{field}.items_path")
     _check_id(node.subnode.id, f"{field}.subnode.id")
     _check_node(node.subnode, f"{field}.subnode", ids, {*inputs, ITEM})
 
@@ -177,11 +195,6 @@ def _check_fanout(node: MapFanoutNode, field: str, ids: Collection[str], inputs:
 def _check_pointer(pointer: str | None, who: str, field: str) -> None:
     if pointer is not None and not _POINTER.fullmatch(pointer):
         raise refuse(f"{who}: {pointer!r} is no JSON Pointer: it is empty or starts with '/'", field)
-
-
-def _check_path(path: str | None, who: str, field: str) -> None:
-    if path is not None and not path.startswith("$"):
-        raise refuse(f"{who}: {path!r} is no JSONPath: it starts with '$'", field)
 
 
 def _known(name: str, ids: Collection[str], who: str, field: str) -> None:

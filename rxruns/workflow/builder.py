@@ -17,8 +17,10 @@ from rxruns.workflow.nodes import (
     JoinAnyNode,
     JoinCollectNode,
     LLMNode,
+    LLMRetry,
     MapFanoutNode,
     Output,
+    OutputFormat,
     Predicate,
     Source,
     ToolExecution,
@@ -60,6 +62,10 @@ def llm(
     stream: bool | None = None,
     tools: ToolsOption = (),
     tool_execution: Mode | None = None,
+    max_output_tokens: int | None = None,
+    stop: Sequence[str] = (),
+    output_format: OutputFormat | Mapping[str, Any] | None = None,
+    retry: LLMRetry | Mapping[str, Any] | None = None,
     depends_on: Sequence[str] = (),
 ) -> LLMNode:
     """A node that asks a model. Texts may hold placeholders such as ``{{draft}}``: see :class:`LLMNode`.
@@ -74,10 +80,14 @@ def llm(
         tools: a :class:`rxruns.tools.Tools` registry, which describes its functions itself; or a list of
             names of tools that the service knows, the service's tool objects, and registries.
         tool_execution: who runs them; ``"client"`` is you, see ``ops.execute_tools``.
+        max_output_tokens: the longest text, in tokens.
+        stop: texts that end the output.
+        output_format: such as ``{"type": "json_schema", "json_schema": {"name": …, "schema": …}}``.
+        retry: when the service repeats the model call, such as ``{"max_attempts": 3}``.
         depends_on: nodes to wait for, beside those that it reads.
 
     Raises:
-        InvalidArgumentError: a tool is something else. The spec checks the rest.
+        InvalidArgumentError: a tool, `output_format` or `retry` is something else. The spec checks the rest.
 
     >>> llm("weather", user="How is it in {{city}}?", tools=["get_weather"], tool_execution="client").tools
     ('get_weather',)
@@ -91,6 +101,10 @@ def llm(
         stream=stream,
         tools=tuple(_tools(tools)),
         tool_execution=None if tool_execution is None else ToolExecution(mode=tool_execution),
+        max_output_tokens=max_output_tokens,
+        stop=_many(stop),
+        output_format=None if output_format is None else typed(output_format, OutputFormat, "output_format"),
+        retry=None if retry is None else typed(retry, LLMRetry, "retry"),
         depends_on=_many(depends_on),
     )
 
@@ -153,6 +167,10 @@ class WorkflowBuilder:
         stream: bool | None = None,
         tools: ToolsOption = (),
         tool_execution: Mode | None = None,
+        max_output_tokens: int | None = None,
+        stop: Sequence[str] = (),
+        output_format: OutputFormat | Mapping[str, Any] | None = None,
+        retry: LLMRetry | Mapping[str, Any] | None = None,
         depends_on: Sequence[str] = (),
     ) -> WorkflowBuilder:
         """Add a node that asks a model: :func:`llm` has the arguments."""
@@ -166,6 +184,10 @@ class WorkflowBuilder:
                 stream=stream,
                 tools=tools,
                 tool_execution=tool_execution,
+                max_output_tokens=max_output_tokens,
+                stop=stop,
+                output_format=output_format,
+                retry=retry,
                 depends_on=depends_on,
             )
         )
@@ -238,6 +260,9 @@ class WorkflowBuilder:
         depends_on: Sequence[str] = (),
     ) -> WorkflowBuilder:
         """Add a node that runs `subnode` for each item of a list; ``{{item}}`` in its texts is the item.
+
+        Where a node's text is JSON that holds the list, `items_path` is the JSON Pointer to it: ``""`` for the
+        whole text, or ``"/questions"``. :class:`MapFanoutNode` has the other arguments.
 
         >>> spec = (
         ...     workflow(model="claude-sonnet-4-5")

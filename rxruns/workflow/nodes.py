@@ -73,6 +73,35 @@ class ToolExecution(Part, frozen=True, kw_only=True):
     mode: Literal["server", "client", "agentic"]
 
 
+class OutputFormat(Part, frozen=True, kw_only=True):
+    """The form of a node's text (wire ``output_format``).
+
+    Attributes:
+        type: ``"text"`` or ``"json_schema"``, or another that the service knows.
+        json_schema: the service's object around the schema: ``{"name": …, "schema": …, "strict": …}``.
+
+    >>> OutputFormat(type="json_schema", json_schema={"name": "cities", "schema": {"type": "array"}}).type
+    'json_schema'
+    """
+
+    type: Filled
+    json_schema: dict[str, Any] | None = None
+
+
+class LLMRetry(Part, frozen=True, kw_only=True):
+    """When the service repeats a node's model call (wire ``retry``).
+
+    Attributes:
+        max_attempts: calls in all, the first one included.
+        retryable_errors: the errors to repeat after; none leaves the choice to the service.
+        backoff_ms: milliseconds between two attempts.
+    """
+
+    max_attempts: Positive
+    retryable_errors: tuple[Literal["invalid_json", "truncated", "rate_limit", "timeout"], ...] = ()
+    backoff_ms: Millis | None = None
+
+
 class Node(Part, frozen=True, kw_only=True, tag_field="type"):
     """What every node has.
 
@@ -90,6 +119,10 @@ class LLMNode(Node, frozen=True, kw_only=True, tag="llm"):
 
     The texts (``system``, ``user``, ``input``) may hold placeholders: ``{{input_name}}``, ``{{node_id}}`` for
     a node's text, ``{{join_id}}`` for a join's collected outputs as JSON, ``{{item}}`` inside a fan-out.
+
+    Attributes:
+        max_output_tokens: the longest text, in tokens.
+        stop: texts that end the output.
     """
 
     model: Filled | None = None
@@ -99,6 +132,10 @@ class LLMNode(Node, frozen=True, kw_only=True, tag="llm"):
     stream: bool | None = None
     tools: tuple[Tool, ...] = ()
     tool_execution: ToolExecution | None = None
+    max_output_tokens: Positive | None = None
+    stop: tuple[str, ...] = ()
+    output_format: OutputFormat | None = None
+    retry: LLMRetry | None = None
 
 
 class JoinAllNode(Node, frozen=True, kw_only=True, tag="join.all"):
@@ -115,7 +152,7 @@ class JoinCollectNode(Node, frozen=True, kw_only=True, tag="join.collect"):
     """Collects outputs until it has `limit` of them, or until `timeout_ms` milliseconds are over."""
 
     limit: Positive | None = None
-    timeout_ms: Millis | None = None
+    timeout_ms: Positive | None = None
     predicate: Predicate | None = None
 
 
@@ -130,8 +167,8 @@ class MapFanoutNode(Node, frozen=True, kw_only=True, tag="map.fanout"):
     """Runs `subnode` once for each item of a list: of a node's output, or of an input.
 
     Attributes:
-        items_pointer: JSON Pointer to the list.
-        items_path: JSONPath to the list.
+        items_pointer: JSON Pointer to the list, or to the text that holds it.
+        items_path: JSON Pointer into the JSON that the text is: ``""`` for the whole, or ``"/questions"``.
         max_parallelism: how many items at once.
     """
 
