@@ -442,6 +442,13 @@ def test_what_is_searched_for_is_not_folded_away(open_page: Open) -> None:
     assert FOLDED == names(opened)
 
 
+def test_numbered_nodes_are_folded_beside_the_fan_out_that_they_belong_to(open_page: Open) -> None:
+    nodes = ["each", "each_one_0", "each_one_1", "draft_0", "draft_1", "last"]
+    opened = open_page(page_of(log(*enumerate([run_started(), *map(node_started, nodes)]))))
+
+    assert ["each", "▸each_one\u00a0×2", "draft_0", "draft_1", "last"] == names(opened)
+
+
 def test_a_child_alone_and_a_run_without_a_fan_out_have_nothing_to_fold(open_page: Open) -> None:
     opened = open_page(page_of([*FAN_OUT[:3], run_completed(4)]))
 

@@ -91,9 +91,9 @@ class Selection(Struct, frozen=True, kw_only=True):
     def missing(self, nodes: Collection[str], of: str) -> str:
         """What is to be said of nodes that were asked for and are not among these; empty for nothing.
 
-        A child of a fan-out, such as ``each.one[3]``, is in no plan.
+        A child of a fan-out, such as ``each_one_3``, is in no plan.
         """
-        missing = [name for name in self.nodes if name not in nodes and name.partition("[")[0] == name]
+        missing = [name for name in self.nodes if name not in nodes and not _may_be_child(name, nodes)]
         if not missing:
             return ""
         known = ", ".join(list(nodes)[:MOST]) + (" …" if len(nodes) > MOST else "")
@@ -106,6 +106,18 @@ class Selection(Struct, frozen=True, kw_only=True):
         return events.pipe(
             ops.filter(lambda event: keep_run and isinstance(event, PlanEvent) or self.takes(event))
         )
+
+
+def _may_be_child(name: str, nodes: Collection[str]) -> bool:
+    """Whether a fan-out among the nodes may have a child of that id.
+
+    >>> [_may_be_child(name, ["each"]) for name in ("each_one_3", "each.one[3]", "each_one", "last_3")]
+    [True, True, False, False]
+    """
+    if "[" in name:
+        return True
+    stem, _, number = name.rpartition("_")
+    return number.isdecimal() and any(stem.startswith(f"{node}_") for node in nodes)
 
 
 def event_type(text: str) -> str:

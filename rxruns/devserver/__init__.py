@@ -12,7 +12,7 @@ prompt ask for more: ``[[say: text]]``, ``[[tokens: n]]``, ``[[fail: text]]``, `
 A model that was given tools calls each of them once, with arguments that fit its parameters, and quotes the
 results in its answer. With ``tool_execution: {"mode": "client"}`` they are the client's to run, ``user_ask``
 always is. In the text of a ``map.fanout`` subnode, ``{{item}}`` stands for the item; its events carry node
-ids like ``each.one[0]``.
+ids like ``each_one_0``.
 """
 
 from __future__ import annotations

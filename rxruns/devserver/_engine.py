@@ -12,7 +12,7 @@ from rxruns.devserver import _llm
 from rxruns.devserver._json import is_array, is_object
 from rxruns.devserver._log import EventLog, artifact
 from rxruns.devserver._model import ModelFault
-from rxruns.devserver._plan import Plan, model_of, pointed
+from rxruns.devserver._plan import Plan, child_names, decoded, model_of, pointed
 from rxruns.devserver._record import NodeRecord, RunRecord, as_object
 
 __all__ = ["Execution", "NodeFault", "Settings", "Stopped"]
@@ -67,6 +67,7 @@ class Execution:
         self._threads: list[threading.Thread] = []
         self._timers: list[threading.Timer] = []
         self._expired: set[str] = set()
+        self._children = child_names(plan)
         for name, kind in plan.types.items():
             record.nodes[name] = NodeRecord(name, kind)
 
@@ -133,7 +134,7 @@ class Execution:
     def succeed(self, node: NodeRecord, value: Any) -> None:
         """A node ends well, with its output."""
         with self.log.changed:
-            payload = artifact(f"node_output.{node.id}", as_object(value))
+            payload = artifact("node_output.v0", as_object(value))
             self.emit("node_output", node_id=node.id, output=payload)
             node.output = value
             node.ended_at = self.emit("node_succeeded", node_id=node.id)
@@ -232,22 +233,19 @@ class Execution:
             return {key: self._taken(source) for key, source in node["object"].items()}
         merged: dict[str, Any] = {}
         for source in node["merge"]:
-            part = self._taken(source)
+            part = decoded(self._taken(source))
             if not is_object(part):
                 raise NodeFault(f"{source['from']}: only objects can be merged", "INVALID_ITEMS")
             merged |= part
         return merged
 
-    def _taken(self, source: Mapping[str, Any], key: str = "pointer") -> Any:
-        pointer = source.get(key)
-        try:
-            return pointed(self.values()[source["from"]], pointer)
-        except LookupError as error:
-            raise NodeFault(f"{source['from']}: nothing at {pointer}", "POINTER_NOT_FOUND") from error
+    def _taken(self, source: Mapping[str, Any]) -> Any:
+        return _found(self.values()[source["from"]], source.get("pointer"), source["from"])
 
     def _fan_out(self, node: Mapping[str, Any]) -> list[Any]:
         origin = node.get("items_from") or node["items_from_input"]
-        items = self._taken({"from": origin, "pointer": node.get("items_pointer")})
+        items = decoded(self._taken({"from": origin, "pointer": node.get("items_pointer")}))
+        items = decoded(_found(items, node.get("items_path"), origin))
         if not is_array(items):
             raise NodeFault(f"{origin}: expected a list of items", "INVALID_ITEMS")
         found: list[Any] = [None] * len(items)
@@ -255,7 +253,7 @@ class Execution:
 
         def work() -> None:
             for place in turns:  # shared by the workers: a range's iterator gives each place once
-                name = f"{node['id']}.{node['subnode']['id']}[{place}]"
+                name = f"{self._children[node['id']]}_{place}"
                 one = partial(self._one, name, node, items[place], found, place)
                 if not self._guarded((name, node["id"]), one):
                     return
@@ -271,7 +269,7 @@ class Execution:
     def _one(self, name: str, node: Mapping[str, Any], item: Any, found: list[Any], place: int) -> None:
         subnode = node["subnode"]
         with self.log.changed:
-            self.record.nodes[name] = record = NodeRecord(name, "llm.responses", listed=False)
+            self.record.nodes[name] = record = NodeRecord(name, "llm.responses")
             self.begin(record)
         model = model_of(self.plan, subnode, self.overrides, node["id"])
         found[place] = _llm.run(self, subnode, record, model, item=item)
@@ -285,7 +283,7 @@ class Execution:
             self._end("run_failed", "failed", error=error)
             return
         self.record.outputs = outputs
-        self._end("run_completed", "succeeded", outputs=artifact("run_outputs", outputs))
+        self._end("run_completed", "succeeded", outputs=artifact("run_outputs.v0", outputs))
 
     def _fail(self, names: Sequence[str], error: dict[str, Any]) -> None:
         with self.log.changed:
@@ -306,3 +304,10 @@ class Execution:
             self.stop()
             self._on_end()
             return True
+
+
+def _found(value: Any, pointer: str | None, origin: str) -> Any:
+    try:
+        return pointed(value, pointer)
+    except LookupError as error:
+        raise NodeFault(f"{origin}: nothing at {pointer}", "POINTER_NOT_FOUND") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -12,7 +13,17 @@ import msgspec
 from rxruns.devserver._json import is_array, is_object
 from rxruns.devserver._spec import PLACEHOLDER, Issue, check, needs, placeholders
 
-__all__ = ["Plan", "SpecRefused", "compile_spec", "missing_inputs", "model_of", "pointed", "rendered"]
+__all__ = [
+    "Plan",
+    "SpecRefused",
+    "child_names",
+    "compile_spec",
+    "decoded",
+    "missing_inputs",
+    "model_of",
+    "pointed",
+    "rendered",
+]
 
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "string": str,
@@ -22,6 +33,10 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "object": dict,
     "array": list,
 }
+
+
+_STEM = 50
+"""Characters that the ids of a fan-out's children share at most: an id has 64, and a number follows."""
 
 
 class SpecRefused(Exception):
@@ -104,6 +119,26 @@ def model_of(
     return str(named or general or node.get("model") or plan.spec.get("model"))
 
 
+def child_names(plan: Plan) -> dict[str, str]:
+    """What the ids of each fan-out's children begin with, by the fan-out's id; ``_`` and a number follow.
+
+    Children have node ids like any other node's, and none that another node has.
+
+    >>> fan_out = {"id": "each", "type": "map.fanout", "subnode": {"id": "one"}}
+    >>> child_names(Plan({}, "", {"each": fan_out, "each_one_0": {"id": "each_one_0"}}, {}))
+    {'each': 'each_one_2'}
+    """
+    taken = {name.rpartition("_")[0] for name in plan.nodes}
+    found: dict[str, str] = {}
+    for name, node in plan.nodes.items():
+        if "subnode" in node:
+            stem = f"{name}_{node['subnode']['id']}"[:_STEM]
+            numbered = (f"{stem[: _STEM - 6]}_{number}" for number in itertools.count(2))
+            found[name] = next(one for one in itertools.chain([stem], numbered) if one not in taken)
+            taken.add(found[name])
+    return found
+
+
 def rendered(text: str, values: Mapping[str, Any]) -> str:
     """Fill in the placeholders: text as it is, anything else as JSON.
 
@@ -116,6 +151,21 @@ def rendered(text: str, values: Mapping[str, Any]) -> str:
         return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
     return PLACEHOLDER.sub(fill, text)
+
+
+def decoded(value: Any) -> Any:
+    """The object or array that a text is as JSON; anything else as it is.
+
+    >>> decoded("[1]"), decoded("1"), decoded("hi")
+    ([1], '1', 'hi')
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        found = msgspec.json.decode(value)
+    except msgspec.DecodeError:
+        return value
+    return found if is_object(found) or is_array(found) else value
 
 
 def pointed(value: Any, pointer: str | None) -> Any:

@@ -207,9 +207,8 @@ class _Checker:
             self._known(node["items_from"], f"{path}.items_from")
         if not isinstance(node.get("items_from_input", ""), str):
             self.add("INVALID_TYPE", f"{path}.items_from_input", "expected the name of an input")
-        if "items_path" in node:
-            self.add("UNSUPPORTED", f"{path}.items_path", "this service takes items by items_pointer only")
         self._pointer(node, "items_pointer", path)
+        self._pointer(node, "items_path", path)
         self._whole(node, "max_parallelism", path, least=1)
         subnode = node.get("subnode")
         if not is_object(subnode) or subnode.get("type") != "llm":

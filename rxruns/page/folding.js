@@ -1,17 +1,30 @@
-// Children of a fan-out, such as each.one[0] and each.one[1], are one row until somebody wants them apart.
+// Children of a fan-out, such as each_one_0 and each_one_1, are one row until somebody wants them apart.
 
 const CHILD = /^(.+)\[[^[\]]*\]$/s;
+const NUMBERED = /^(.+)_\d+$/s;
 const WORST = ["failed", "waiting", "running", "pending", "canceled", "succeeded"];
 
 class Folding {
   constructor(nodes, unfolded = []) {
     const sizes = new Map();
+    this.ids = new Set(nodes.map((node) => node.id));
     for (const node of nodes) {
-      const name = CHILD.exec(node.id)?.[1];
+      const name = this.nameOf(node);
       if (name !== undefined) sizes.set(name, (sizes.get(name) ?? 0) + 1);
     }
     this.names = new Set([...sizes].filter(([, size]) => size > 1).map(([name]) => name));
     this.unfolded = new Set(unfolded);
+  }
+
+  /** The group that a node belongs to: each.one of each.one[3]; each_one of each_one_3 beside a node each. */
+  nameOf({ id }) {
+    const bracketed = CHILD.exec(id);
+    if (bracketed) return bracketed[1];
+    const name = NUMBERED.exec(id)?.[1];
+    for (let end = name?.lastIndexOf("_") ?? -1; end > 0; end = name.lastIndexOf("_", end - 1)) {
+      if (this.ids.has(name.slice(0, end))) return name;
+    }
+    return undefined;
   }
 
   get isFolded() {
@@ -31,7 +44,7 @@ class Folding {
     const top = [];
     const groups = new Map();
     for (const node of nodes) {
-      const name = CHILD.exec(node.id)?.[1];
+      const name = this.nameOf(node);
       const group = groups.get(name);
       if (group) group.push(node);
       else if (this.names.has(name)) {

@@ -258,7 +258,7 @@ class RunLog(Sequence[RunEvent]):
 
     def output(self, content: Any = "", *, included: bool = False) -> RunLog:
         """The node's output was stored; `included`, it comes along for who asks for ``include_output``."""
-        return self.event(NodeOutput, output=_artifact(f"node_output.{self.node_id}", content, included))
+        return self.event(NodeOutput, output=_artifact("node_output.v0", content, included))
 
     def node_succeeds(self) -> RunLog:
         """The node ends well; the run goes on."""
@@ -273,7 +273,7 @@ class RunLog(Sequence[RunEvent]):
         log = self
         for node_id in open_nodes(self.events):
             log = log.event(NodeSucceeded, node_id=node_id)
-        return log.event(RunCompleted, outputs=_artifact("run_outputs", outputs, included))
+        return log.event(RunCompleted, outputs=_artifact("run_outputs.v0", outputs, included))
 
     def fails(self, message: str = "no luck", *, code: str | None = None) -> RunLog:
         """The run fails: first the node, if it is at work, then comes ``run_failed``."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -61,8 +62,8 @@ def test_every_event_and_answer_fits_the_contract(api, build, check_event, check
     assert list(range(1, len(events) + 1)) == [event["seq"] for event in events]
     assert sorted(event["ts"] for event in events) == [event["ts"] for event in events]
     assert compiled["plan_hash"] == created["plan_hash"] == state["plan_hash"] == events[0]["plan_hash"]
-    assert {"each.one[0]", "each.one[1]", "each.one[2]"} <= {event.get("node_id") for event in events}
-    assert [compiled["plan_json"]["nodes"][i]["id"] for i in range(6)] == [n["id"] for n in state["nodes"]]
+    assert {"each_one_0", "each_one_1", "each_one_2"} <= {event.get("node_id") for event in events}
+    assert [compiled["plan_json"]["nodes"][i]["id"] for i in range(6)] == [n["id"] for n in state["nodes"]][:6]
     assert "succeeded" == state["status"] and isinstance(state["outputs"]["out"], str)
 
 
@@ -191,6 +192,64 @@ def test_fan_out_over_an_input_keeps_the_order_of_its_items(api, build):
     assert [] == output(api, spec, input={"numbers": []})
 
 
+RESPONSE_TEXT = "/output/0/content/0/text"
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ('["a", "b"]', {}),
+        ('["a", "b"]', {"items_path": ""}),
+        ('{"questions": ["a", "b"]}', {"items_path": "/questions"}),
+        ('{"deep": {"er": ["a", "b"]}}', {"items_path": "/deep/er"}),
+        ('{"questions": ["a", "b"]}', {"items_pointer": RESPONSE_TEXT, "items_path": "/questions"}),
+        ('["a", "b"]', {"items_pointer": RESPONSE_TEXT}),
+        ('{"questions": ["a", "b"]}', {"items_pointer": "/questions"}),
+        ('{"inner": "[\\"a\\", \\"b\\"]"}', {"items_pointer": "/inner"}),
+    ],
+)
+def test_a_fan_out_finds_its_items_in_the_json_that_a_text_is(api, build, text, places):
+    node = {"id": "each", "type": "map.fanout", "items_from": "a", **places}
+    each = node | {"subnode": build.llm("one", "[[say: {{item}}!]]")}
+    assert ["a!", "b!"] == output(api, build.workflow(build.llm("a", f"[[say: {text}]]"), each))
+
+
+def test_a_fan_out_takes_a_path_into_its_input(api, build):
+    node = {"id": "each", "type": "map.fanout", "items_from_input": "i", "items_path": "/list"}
+    spec = build.workflow(node | {"subnode": build.llm("one", "[[say: {{item}}]]")})
+    assert ["1", "2"] == output(api, spec, input={"i": {"list": [1, 2]}})
+
+
+def test_the_children_of_fan_outs_have_node_ids_of_their_own(api, build, check_answer):
+    def each(name, sub):
+        return {
+            "id": name,
+            "type": "map.fanout",
+            "items_from_input": "i",
+            "subnode": build.llm(sub, "{{item}}"),
+        }
+
+    long = "x" * 64
+    spec = build.workflow(
+        *(each(name, sub) for name, sub in [("a", "b_c"), ("a_b", "c"), (long, "s"), ("y" * 64, long)]),
+        build.llm("a_b_c_0"),
+        build.llm("a_b_c_2_1"),
+    )
+    run_id = api.start(spec, input={"i": list(range(11))})
+    started = [event["node_id"] for event in api.events(run_id) if event["type"] == "node_started"]
+    assert 6 + 4 * 11 == len(started) == len(set(started))
+    assert all(re.fullmatch("[a-z][a-z0-9_]{0,63}", name) for name in started)
+    state = api.state(run_id, include="steps")
+    check_answer("RunsGetResponse", state)
+    assert set(started) == {node["id"] for node in state["nodes"]}
+
+
+def test_nodes_whose_texts_are_json_objects_are_merged(api, build):
+    nodes = [build.llm("a", '[[say: {"x": 1, "y": 1}]]'), build.llm("b", '[[say: {"y": 2}]]')]
+    merge = {"id": "m", "type": "transform.json", "merge": [{"from": "a"}, {"from": "b"}]}
+    assert {"x": 1, "y": 2} == output(api, build.workflow(*nodes, merge))
+
+
 def test_an_item_that_no_placeholder_takes_is_the_prompt(api, build):
     node = {"id": "e", "type": "map.fanout", "items_from_input": "i", "subnode": {"id": "o", "type": "llm"}}
     assert ["one"] == output(api, build.workflow(node, model="m"), input={"i": ["[[say: one]]"]})
@@ -213,7 +272,7 @@ def test_a_subnode_that_fails_fails_its_fan_out(api, build):
     }
     run_id = api.start(build.workflow(node, model="m"), input={"items": ["ok", "[[fail: bad]]", "ok"]})
     failed = [event["node_id"] for event in api.events(run_id) if event["type"] == "node_failed"]
-    assert ["each.one[1]", "each"] == failed
+    assert ["each_one_1", "each"] == failed
 
 
 @pytest.mark.parametrize(
@@ -225,6 +284,15 @@ def test_a_subnode_that_fails_fails_its_fan_out(api, build):
             "POINTER_NOT_FOUND",
         ),
         ({"type": "transform.json", "merge": [{"from": "a"}]}, "INVALID_ITEMS"),
+        (
+            {
+                "type": "map.fanout",
+                "items_from": "a",
+                "items_path": "/x",
+                "subnode": {"id": "s", "type": "llm"},
+            },
+            "POINTER_NOT_FOUND",
+        ),
         ({"type": "map.fanout", "items_from": "a", "subnode": {"id": "s", "type": "llm"}}, "INVALID_ITEMS"),
     ],
 )

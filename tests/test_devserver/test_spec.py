@@ -81,7 +81,7 @@ SUB = {"id": "s", "type": "llm", "model": "m"}
         (node("map.fanout", items_from_input=1, subnode=SUB), "INVALID_TYPE", "$.nodes[1].items_from_input"),
         (
             node("map.fanout", items_from="a", items_path="$", subnode=SUB),
-            "UNSUPPORTED",
+            "INVALID_POINTER",
             "$.nodes[1].items_path",
         ),
         (node("map.fanout", items_from="a"), "UNSUPPORTED", "$.nodes[1].subnode.type"),
