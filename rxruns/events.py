@@ -67,10 +67,11 @@ class Payload(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
 
 
 class NodeError(Payload):
-    """Why a node or a run failed: wire ``error``."""
+    """Why a node or a run failed: wire ``error``. ``detail`` is the provider's own account, any JSON value."""
 
     message: Text
     code: str | None = None
+    detail: Any = None
 
 
 class TokenUsage(Payload):

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, dataclass_transform
 from uuid import UUID
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import NIL, Count, Filled, Sha256, Text, Timestamp
@@ -197,22 +197,22 @@ class RunSummary(Model):
 
 
 class NodeResultError(Model):
-    """Why a node failed; ``detail`` is the provider's text."""
+    """Why a node failed; ``detail`` is the provider's own account, any JSON value."""
 
     message: str
     code: str | None = None
-    detail: str | None = None
+    detail: Any = None
 
 
 class NodeResult(Model):
-    """A node's state as the service derives it."""
+    """A node's state as the service derives it; ``output`` is any JSON value."""
 
     id: Text
     type: str
     status: str
     started_at: Timestamp | None = None
     ended_at: Timestamp | None = None
-    output: dict[str, Any] | None = None
+    output: Any = None
     error: NodeResultError | None = None
 
 
@@ -280,7 +280,7 @@ class RunsGetResponse(Model):
         status: as of :class:`RunStatus`, or one of next year.
         cost_summary: in US cents.
         nodes: each node's state and output.
-        outputs: the run's results by the names of its spec's outputs, once it has ended.
+        outputs: the run's results by the names of its spec's outputs, once it has ended; any JSON value.
         summary: counts, where the service sends them.
         steps: by node, asked for with ``include=("steps",)``.
     """
@@ -290,10 +290,14 @@ class RunsGetResponse(Model):
     plan_hash: Sha256
     cost_summary: RunCostSummary
     nodes: tuple[NodeResult, ...] = ()
-    outputs: dict[str, Any] = field(default_factory=dict[str, Any])
+    outputs: Any = field(default_factory=dict[str, Any])
     summary: RunSummary | None = None
     steps: tuple[RunNodeSteps, ...] = ()
     parent_run_id: UUID | None = None
+
+    def __post_init__(self) -> None:
+        if self.outputs is None:  # null is absent, and a type of any value takes it
+            structs.force_setattr(self, "outputs", {})
 
 
 class RunsPendingToolsNode(Model):

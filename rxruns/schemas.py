@@ -245,7 +245,7 @@ class SchedulerStoppedSchema(Received[events.SchedulerStopped]):
 
 
 class NodeErrorSchema(Received[events.NodeError]):
-    """Why a node or a run failed: wire ``error``."""
+    """Why a node or a run failed: wire ``error``. ``detail`` is the provider's own account, any JSON value."""
 
 
 class TokenUsageSchema(Received[events.TokenUsage]):
@@ -411,7 +411,7 @@ class RunSummarySchema(Received[models.RunSummary]):
 
 
 class NodeResultErrorSchema(Received[models.NodeResultError]):
-    """Why a node failed; ``detail`` is the provider's text."""
+    """Why a node failed; ``detail`` is the provider's own account, any JSON value."""
 
 
 class NodeResultSchema(Received[models.NodeResult]):

@@ -247,6 +247,17 @@ def test_the_least_that_a_run_is() -> None:
     assert () == run.cost_summary.line_items
 
 
+@pytest.mark.parametrize("value", ["text", ["a", 1], {"a": None}, 5, 1.5, False])
+def test_outputs_and_details_are_any_json_value(value: Any) -> None:
+    node = NODE | {"output": value, "error": {"message": "it broke", "detail": value}}
+    record = RUN | {"nodes": [node], "outputs": value}
+    run = schemas.RunsGetResponseSchema().load(record)
+
+    assert (value, value, value) == (run.outputs, run.nodes[0].output, run.nodes[0].error.detail)
+    assert run == msgspec.convert(record, RunsGetResponse)
+    assert record == schemas.RunsGetResponseSchema().dump(run)
+
+
 def test_an_absent_count_of_tokens_of_a_step_is_0() -> None:
     usage = schemas.RunNodeStepUsageSchema().load({"input_tokens": 3, "total_tokens": None})
     assert models.RunNodeStepUsage(3, 0, 0) == usage

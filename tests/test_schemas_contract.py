@@ -18,6 +18,7 @@ from hypothesis import given
 from jsonschema import Draft7Validator, FormatChecker
 from jsonschema.validators import extend
 
+from rxruns._decoding import decode_event
 from rxruns.events import KNOWN_EVENTS, MAX_INTEGER, UnknownEvent
 from rxruns.schemas import EVENT_SCHEMAS, RunEventSchema
 from tests.conftest import CONTRACT
@@ -27,6 +28,7 @@ from tests.records import (
     Record,
     contract_schema,
     examples,
+    line_of,
     plain_schemas,
     records,
     sample,
@@ -42,6 +44,7 @@ DELIBERATE = (
     "unknown fields are dropped",
     "fields forbidden for a type are dropped",
     "an error that a type has no use for is dropped",
+    "the detail of an error is kept",
     "an unknown type is an UnknownEvent",
     "a missing envelope_version is v2",
     "null for an optional field reads as absent",
@@ -285,6 +288,17 @@ def test_an_error_that_a_type_has_no_use_for_is_dropped() -> None:
     assert is_contract_valid(allowed) and is_valid(allowed)
     assert differs(sample("node_started", error=7), contract=False)
     assert schema.load(sample("node_started")) == schema.load(allowed)
+
+
+@pytest.mark.parametrize("wire_type", ["run_failed", "run_canceled", "node_failed"])
+@pytest.mark.parametrize("detail", ["late", "", 0, 1.5, False, [None], {"status": 429, "body": {"x": ["y"]}}])
+def test_the_detail_of_an_error_is_kept(wire_type: str, detail: Any) -> None:
+    record = sample(wire_type, error={"message": "it broke", "detail": detail})
+    event = schema.load(record)
+
+    assert not is_contract_valid(record)
+    assert event == decode_event(line_of(record))
+    assert (detail, record) == (event.error.detail, schema.dump(event))  # type: ignore[attr-defined]
 
 
 def test_an_unknown_type_is_an_unknown_event() -> None:
