@@ -15,7 +15,13 @@ def main(client: RunsClient) -> None:
         print(f"before anything is sent: {error}")
 
     try:
-        client.create({"kind": "workflow", "nodes": [{"id": "a", "type": "llm"}], "outputs": []})
+        client.create(
+            {
+                "kind": "workflow",
+                "nodes": [{"id": "a", "type": "llm"}],
+                "outputs": [{"name": "text", "from": "a"}],
+            }
+        )
     except WorkflowValidationError as error:
         print(f"by the service: {error.issues[0].path}: {error.issues[0].message}")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypedDict, TypeVar, cast
 from uuid import UUID, uuid4
 
@@ -32,6 +32,7 @@ from rxruns.models import (
 )
 from rxruns.structschema import instance_of
 from rxruns.workflow import WorkflowBuilder, WorkflowSpec
+from rxruns.workflow._mappings import checked as checked_mapping
 
 T = TypeVar("T")
 
@@ -60,8 +61,14 @@ class CreateOptions(TypedDict, total=False):
 def create_body(spec_or_plan_hash: Spec | str, options: CreateOptions) -> bytes:
     """The body of ``POST /runs``. It always has an idempotency key."""
     session_id, values = options.get("session_id"), options.get("input")
-    sent = {
-        "input": None if values is None else _input(spec_or_plan_hash, values),
+    given = None if values is None else _plain("input", values)
+    if isinstance(spec_or_plan_hash, str):
+        schema, begun = schemas.RunsCreateFromPlanRequestSchema, {"plan_hash": _hash(spec_or_plan_hash)}
+    else:
+        schema, begun = schemas.RunsCreateRequestSchema, {"spec": _spec(spec_or_plan_hash, given or {})}
+    sent: dict[str, Any] = {
+        **begun,
+        "input": given,
         "model_override": filled("model_override", options.get("model_override")),
         "model_overrides": _overrides(options.get("model_overrides")),
         "session_id": None if session_id is None else str(check_id(session_id, "session_id")),
@@ -70,11 +77,7 @@ def create_body(spec_or_plan_hash: Spec | str, options: CreateOptions) -> bytes:
             "idempotency_key": filled("idempotency_key", options.get("idempotency_key")) or str(uuid4())
         },
     }
-    if not isinstance(spec_or_plan_hash, str):
-        return _encode_checked(schemas.RunsCreateRequestSchema, {"spec": _spec(spec_or_plan_hash), **sent})
-    if not spec_or_plan_hash.strip():
-        raise InvalidArgumentError("plan_hash is required", field="plan_hash")
-    return _encode_checked(schemas.RunsCreateFromPlanRequestSchema, {"plan_hash": spec_or_plan_hash, **sent})
+    return _encode_checked(schema, sent)
 
 
 def tool_results_body(request: RunsToolResultsRequest) -> bytes:
@@ -89,6 +92,11 @@ def tool_results_body(request: RunsToolResultsRequest) -> bytes:
 def compile_body(spec: Spec) -> bytes:
     """The body of ``POST /workflows/compile``."""
     return _encode("spec", _spec(spec))
+
+
+def lint_body(spec: Spec) -> bytes:
+    """The body of ``POST /workflows/lint``: a mapping as it is, since what is wrong with it is the question."""
+    return _encode("spec", spec.to_dict() if isinstance(spec, WorkflowSpec) else _mapping(spec))
 
 
 def events_query(after_seq: int, limit: int | None, wait: bool, include_output: bool) -> dict[str, str]:
@@ -127,22 +135,31 @@ def loaded(response: type[T], answer: Answer) -> T:
     ) from cause
 
 
-def _spec(spec: Spec) -> dict[str, Any]:
-    if isinstance(spec, WorkflowBuilder):
-        raise InvalidArgumentError("spec is a builder: call its .build()", field="spec")
-    return _plain("spec", spec.to_dict() if isinstance(spec, WorkflowSpec) else spec)
-
-
-def _input(spec: Spec | str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs of a run, each of which the spec has, if it is checked and says which it has."""
-    given = _plain("input", values)
-    declared = [item.name for item in spec.inputs] if isinstance(spec, WorkflowSpec) else []
+def _spec(spec: Spec, given: Collection[str] = ()) -> dict[str, Any]:
+    """The checked spec as it is sent, which has the given inputs, if it says which it has."""
+    if isinstance(spec, WorkflowSpec):
+        checked, sent = spec, spec.to_dict()
+    else:
+        checked, sent = checked_mapping(_mapping(spec), given)
+    declared = [item.name for item in checked.inputs]
     for name in given:
         if declared and name not in declared:
             raise InvalidArgumentError(
                 f"input: the spec has no input {name!r}; it has {', '.join(declared)}", field="input"
             )
-    return given
+    return sent
+
+
+def _mapping(spec: Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(spec, WorkflowBuilder):
+        raise InvalidArgumentError("spec is a builder: call its .build()", field="spec")
+    return _plain("spec", spec)
+
+
+def _hash(plan_hash: str) -> str:
+    if not plan_hash.strip():
+        raise InvalidArgumentError("plan_hash is required", field="plan_hash")
+    return plan_hash.lower()
 
 
 def _plain(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,7 +178,8 @@ def _overrides(overrides: RunsModelOverrides | None) -> dict[str, Any] | None:
             f"model_overrides has to be a RunsModelOverrides, not {type(overrides).__name__}",
             field="model_overrides",
         )
-    return _as_record("model_overrides", overrides) or None
+    record = _as_record("model_overrides", overrides)
+    return {name: models for name, models in record.items() if models} or None
 
 
 def _as_record(name: str, value: msgspec.Struct) -> dict[str, Any]:

@@ -199,11 +199,11 @@ class RunsClient:
         """Start a run of a workflow spec: ``POST /runs``.
 
         Args:
-            spec: from :mod:`rxruns.workflow`; or a plain mapping, which is sent as it is:
-                ``WorkflowSpec.from_dict`` makes a checked spec of one.
+            spec: from :mod:`rxruns.workflow`; or a plain mapping, which is checked as one of these is. What it
+                has beyond their fields is sent as it is, for the service to judge.
             session_id: the session that the run belongs to.
-            input: the workflow's inputs, by name. A :class:`~rxruns.workflow.WorkflowSpec` that declares
-                inputs takes no others.
+            input: the workflow's inputs, by name. A spec that declares inputs takes no others; a mapping may
+                also use them undeclared.
             model_override: a model for all nodes; blank counts as not given.
             model_overrides: models by node.
             stream: whether all llm nodes send deltas; None leaves it to the spec.

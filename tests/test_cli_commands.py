@@ -445,6 +445,20 @@ def test_start_prints_the_id_of_the_run(rxruns: Rxruns, service: DevServer, tmp_
     assert 0 == rxruns("watch", out.strip()).code
 
 
+def test_start_takes_inputs_that_a_spec_uses_and_does_not_declare(
+    rxruns: Rxruns, service: DevServer, tmp_path: Path
+) -> None:
+    spec = tmp_path / "trip.yaml"
+    spec.write_text(SPEC.replace("{name: days", "{name: nights").replace("{{days}}", "{{days}} {{task}}"))
+    code, _, err = rxruns("start", spec, "-i", "city=Lisbon", "-i", "days:=3", "-i", "task=x")
+    unused = rxruns("start", spec, "-i", "city=Lisbon", "-i", "days:=3", "-i", "task=x", "-i", "tsak=x")
+
+    assert (0, "") == (code, err)
+    assert {"city": "Lisbon", "days": 3, "task": "x"} == service.requests[0].body["input"]
+    assert (2, 1) == (unused.code, len(service.requests))
+    assert "no input 'tsak'" in unused.err
+
+
 def test_start_watches_on_standard_error(rxruns: Rxruns, service: DevServer, tmp_path: Path) -> None:
     spec = tmp_path / "trip.json"
     spec.write_text(json.dumps(yaml.safe_load(SPEC)))

@@ -12,10 +12,12 @@ from types import MappingProxyType
 from typing import Any
 from uuid import NAMESPACE_DNS, UUID
 
+import msgspec
 import pytest
 
 import rxruns
 from rxruns import RetryPolicy, RunsClient, workflow
+from rxruns._requests import compile_body, create_body
 from rxruns._transport import Cancellation, Cancelled
 from rxruns.errors import (
     APIError,
@@ -40,7 +42,11 @@ pytestmark = pytest.mark.usefixtures("no_leaks")
 
 HASH = "0123456789abcdef" * 4
 NIL = "00000000-0000-0000-0000-000000000000"
-SPEC = {"kind": "workflow", "nodes": [], "outputs": []}
+SPEC = {
+    "kind": "workflow",
+    "nodes": [{"id": "draft", "type": "llm", "model": "gpt-5", "user": "Hello"}],
+    "outputs": [{"name": "text", "from": "draft"}],
+}
 CREATED = {"run_id": RUN, "status": "running", "plan_hash": HASH}
 COSTS = {"total_usd_cents": 0, "line_items": []}
 GOT = {**CREATED, "cost_summary": COSTS}
@@ -280,9 +286,116 @@ def test_an_input_that_a_checked_spec_does_not_have_is_refused(playing: Playing)
     assert "input" == error.value.field
 
     client.create(spec, input={"topic": "tides"})
-    client.create(spec.to_dict(), input={"topc": "tides"})
+    with pytest.raises(InvalidArgumentError, match=refused):
+        client.create(spec.to_dict(), input={"topc": "tides"})
+    client.create(spec.to_dict(), input={"topic": "tides"})
     client.create(workflow.chain(workflow.llm("draft", user="Hi"), model="gpt-5"), input={"topc": "tides"})
     assert 3 == len(service.requests)
+
+
+def spec_of(*nodes: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    outputs = [{"name": "text", "from": "draft"}]
+    return {"kind": "workflow", "nodes": list(nodes), "outputs": outputs, **fields}
+
+
+DRAFT = {"id": "draft", "type": "llm", "model": "gpt-5"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({}, "kind"),
+        ({**SPEC, "kind": "workflow.v1"}, "kind"),
+        (spec_of(), "nodes"),
+        (spec_of(DRAFT, outputs=[]), "outputs"),
+        (spec_of(DRAFT, DRAFT), "nodes[1].id"),
+        (spec_of({**DRAFT, "type": "lmm"}), "nodes[0].type"),
+        (spec_of({**DRAFT, "user": 5}), "nodes[0].user"),
+        (spec_of({**DRAFT, "user": "{{topci}}"}), "nodes[0].user"),
+        (spec_of({**DRAFT, "depends_on": ["edit"]}), "nodes[0].depends_on"),
+        (spec_of({**DRAFT, "max_output_tokens": 0}), "nodes[0].max_output_tokens"),
+        (spec_of(DRAFT, {"id": "j", "type": "join.all"}), "nodes[1].depends_on"),
+        (spec_of(DRAFT, inputs=[{"title": "x"}]), "inputs[0]"),
+        (spec_of({**DRAFT, "new": 1, "user": "{{topci}}"}, new=1), "nodes[0].user"),
+    ],
+)
+@pytest.mark.parametrize("call", ["create", "compile"])
+def test_a_spec_that_is_a_mapping_is_checked_before_it_is_sent(
+    call: str, spec: dict[str, Any], field: str, playing: Playing
+) -> None:
+    service, client = playing()
+    with pytest.raises(InvalidArgumentError) as caught:
+        getattr(client, call)(spec)
+
+    assert (field, 0) == (caught.value.field, service.connections)
+
+
+def test_fields_of_a_mapping_that_are_not_known_here_are_sent() -> None:
+    predicate = {"source": "node_output", "op": "exists", "path": "$.x", "new": 1}
+    spec = spec_of(
+        {**DRAFT, "new": {"a": [1]}, "tool_execution": {"mode": "client", "new": 1}}
+        | {
+            "tools": ["a"],
+            "output_format": {"type": "next", "new": 1},
+            "retry": {"max_attempts": 2, "new": 1},
+        },
+        {"id": "any", "type": "join.any", "depends_on": ["draft"], "predicate": predicate},
+        {"id": "t", "type": "transform.json", "object": {"k": {"from": "draft", "new": 1}}},
+        {"id": "m", "type": "transform.json", "merge": [{"from": "t", "new": 1}]},
+        {
+            "id": "each",
+            "type": "map.fanout",
+            "items_from": "draft",
+            "subnode": {**DRAFT, "id": "one", "new": 1},
+        },
+        outputs=[{"name": "text", "from": "draft", "new": 1}],
+        inputs=[{"name": "topic", "new": 1}],
+        new={"x": None},
+    )
+
+    assert spec == msgspec.json.decode(create_body(spec, {}))["spec"]
+    assert spec == msgspec.json.decode(compile_body(spec))
+
+
+def test_the_model_of_a_mapping_is_written_into_nodes_that_have_none() -> None:
+    bare = {"id": "draft", "type": "llm"}
+    each = {
+        "id": "each",
+        "type": "map.fanout",
+        "items_from": "draft",
+        "subnode": {"id": "one", "type": "llm"},
+    }
+    spec = spec_of(bare, each, {**DRAFT, "id": "own"}, model="general")
+    sent = msgspec.json.decode(create_body(spec, {}))["spec"]["nodes"]
+
+    assert ["general", "general", "gpt-5"] == [
+        sent[0]["model"],
+        sent[1]["subnode"]["model"],
+        sent[2]["model"],
+    ]
+    assert {"id": "draft", "type": "llm"} == bare
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        {**DRAFT, "user": "About {{topic}}"},
+        {**DRAFT, "input": [{"content": "{{ topic }}"}]},
+        {"id": "draft", "type": "map.fanout", "items_from_input": "topic", "subnode": {**DRAFT, "id": "one"}},
+    ],
+)
+def test_a_mapping_may_use_a_given_input_that_it_does_not_declare(
+    node: dict[str, Any], playing: Playing
+) -> None:
+    service, client = playing(replies(CREATED))
+    client.create(spec_of(node), input={"topic": ["tides"]})
+    with pytest.raises(InvalidArgumentError, match="topic"):
+        client.create(spec_of(node))
+    with pytest.raises(InvalidArgumentError, match="no input 'topc'; it has topic"):
+        client.create(spec_of(node), input={"topic": [], "topc": 1})
+
+    (asked,) = service.requests
+    assert spec_of(node) == asked.json["spec"]
 
 
 def test_a_builder_is_no_spec_yet(playing: Playing) -> None:
@@ -354,13 +467,37 @@ def test_a_spec_that_is_none_is_refused(spec: Any, field: str, playing: Playing)
     assert (field, 0) == (caught.value.field, service.connections)
 
 
-@pytest.mark.parametrize("plan_hash", ["", "  ", "abc", HASH + "\n", HASH.upper(), None, SPEC])
+@pytest.mark.parametrize("plan_hash", ["", "  ", "abc", HASH + "\n", f" {HASH}", None, SPEC])
 def test_a_plan_hash_that_is_none_is_refused(plan_hash: Any, playing: Playing) -> None:
     service, client = playing()
     with pytest.raises(InvalidArgumentError) as caught:
         client.create_from_plan(plan_hash)
 
     assert ("plan_hash", 0) == (caught.value.field, service.connections)
+
+
+def test_a_plan_hash_is_sent_in_lower_case(playing: Playing) -> None:
+    service, client = playing(replies(CREATED))
+    client.create_from_plan(HASH.upper())
+
+    assert HASH == service.requests[0].json["plan_hash"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sent"),
+    [
+        (RunsModelOverrides(), None),
+        (RunsModelOverrides(nodes={}, fanout_subnodes=()), None),
+        (RunsModelOverrides(nodes={"a": "m"}, fanout_subnodes=()), {"nodes": {"a": "m"}}),
+    ],
+)
+def test_empty_model_overrides_are_not_sent(
+    overrides: RunsModelOverrides, sent: Any, playing: Playing
+) -> None:
+    service, client = playing(replies(CREATED))
+    client.create(SPEC, model_overrides=overrides)
+
+    assert sent == service.requests[0].json.get("model_overrides")
 
 
 def test_a_start_can_be_cancelled(playing: Playing) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 from rich.console import Console
@@ -18,6 +18,7 @@ from rxruns.cli._sources import Service, with_service
 from rxruns.cli._view import RunView
 from rxruns.costs import Prices
 from rxruns.workflow import WorkflowSpec
+from rxruns.workflow._mappings import with_used_inputs
 
 __all__ = ["start"]
 
@@ -60,7 +61,7 @@ Example: rxruns start trip.yaml --input city=Lisbon --input days:=3 --watch
     metavar="KEY=VALUE",
     multiple=True,
     type=key_value,
-    help="An input of the workflow, text; KEY:=JSON for anything else. May be repeated.",
+    help="An input that the workflow declares or uses, text; KEY:=JSON for anything else. May be repeated.",
 )
 @click.option("--watch", is_flag=True, help="Show the run to its end, on standard error.")
 @timeout_option
@@ -87,7 +88,7 @@ def start(
     if not isinstance(document, dict):
         found = "nothing" if document is None else type(document).__name__
         raise click.UsageError(f"{spec}: a spec is an object, not {found}")
-    workflow = WorkflowSpec.from_dict(document)  # pyright: ignore[reportUnknownArgumentType]
+    workflow = WorkflowSpec.from_dict(with_used_inputs(cast("dict[str, Any]", document), given))
     run_id = service.client.create(workflow, input=given or None).run_id
     Lines().write(str(run_id))
     if not watch:

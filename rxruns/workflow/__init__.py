@@ -14,8 +14,8 @@
 
 A :class:`WorkflowSpec` that exists is sound: duplicate ids, edges to nowhere, cycles, missing outputs and
 unknown placeholders are an :class:`~rxruns.errors.InvalidArgumentError` when it is made, with the place in
-``.field``. A plain dict is accepted wherever a spec is, and judged by the service;
-:meth:`WorkflowSpec.from_dict` judges it here.
+``.field``. A plain dict is accepted wherever a spec is, and checked in the same way before it is sent. Its
+fields that are not known here are sent for the service to judge; :meth:`WorkflowSpec.from_dict` refuses them.
 """
 
 from rxruns.workflow._tools import ToolDefinitions
