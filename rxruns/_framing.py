@@ -126,6 +126,17 @@ class Lines:
         self._size = 0
 
 
+def may_be_cut(tail: bytes) -> bool:
+    """Whether the bytes after the last newline may be what is left of a record.
+
+    That is its start, or NULs in its place, which a machine that lost its power may leave.
+
+    >>> may_be_cut(b'{"seq":'), may_be_cut(b"\\0\\0"), may_be_cut(b"# notes")
+    (True, True, False)
+    """
+    return tail.lstrip(b" \t\r").startswith(b"{") or not tail.strip(b"\0")
+
+
 def without_newline(line: bytes) -> bytes:
     """The line without the ``\\n`` that ended it."""
     return line.removesuffix(b"\n")

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from rxruns._arguments import check_path
 from rxruns._decoding import RecordError, decode_event
+from rxruns._framing import may_be_cut
 from rxruns.errors import InvalidArgumentError, StoreError
 
 __all__ = ["LogWriter", "check_log_path"]
@@ -115,8 +116,7 @@ class LogWriter:
         try:
             decode_event(tail)
         except RecordError as error:
-            # A machine that loses its power may leave zeros where the line should be.
-            if not tail.startswith(b"{") and tail.strip(b"\0"):
+            if not may_be_cut(tail):
                 reason = f"its last line begins with {tail[:20]!r}; choose another file"
                 raise self._error("is not a log", reason) from error
             self._file.truncate(self._file.seek(0, os.SEEK_END) - len(tail))

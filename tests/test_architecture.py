@@ -36,7 +36,7 @@ _decoding
 _arguments
 _framing _retry _rope _prices _growing
 _list_prices
-_bulk _log_writer
+_bulk _log_files _log_writer
 _transport
 _requests
 stream
@@ -45,6 +45,7 @@ lifecycle cursors _lease
 _channel _observable _subscribing _threads
 _pulling
 reader
+_recorded_log
 source recorded _merging
 merged
 costs _nodes

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
-import io
 import logging
+import os
 import threading
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,10 @@ from reactivex.scheduler import ImmediateScheduler, NewThreadScheduler
 from reactivex.testing import TestScheduler
 
 from rxruns import block_on, ops, recorded_events
-from rxruns import recorded as recorded_module
 from rxruns._decoding import encode_event
-from rxruns.errors import InvalidArgumentError, StreamProtocolError
+from rxruns.errors import InvalidArgumentError, StoreError, StreamProtocolError
 from rxruns.events import NodeOutput, RunEvent
+from tests.conftest import HANG
 from tests.making import NOON, OTHER_RUN, RUN, delta, node_started, run_completed, run_started
 from tests.observing import Seen
 from tests.records import line_of, sample
@@ -95,9 +95,9 @@ def test_blank_lines_and_keep_alives_are_skipped(log: Path) -> None:
 
 def test_of_each_run_what_comes_twice_is_dropped_and_gaps_are_left(log: Path) -> None:
     others = [run_started(1, OTHER_RUN), node_started("x", 7, OTHER_RUN)]
-    one, two, three, *_ = A_RUN
-    seen = read(write(log, one, others[0], three, one, two, others[1], three, others[0], A_RUN[4]))
-    assert [one, others[0], three, others[1], A_RUN[4]] == seen.events
+    one, two, _, four, five = A_RUN
+    seen = read(write(log, one, others[0], two, one, two, four, others[1], four, others[0], five))
+    assert [one, others[0], two, four, others[1], five] == seen.events
 
 
 def test_a_log_does_not_end_at_a_terminal_event(log: Path) -> None:
@@ -181,7 +181,7 @@ def test_a_compressed_log_that_was_cut_gives_what_is_whole_and_tells(
 # ---- what is wrong ----
 
 
-@pytest.mark.parametrize("speed", [0, -1.0, float("nan"), float("inf"), "fast", True])
+@pytest.mark.parametrize("speed", [0, -1.0, float("nan"), float("inf"), "fast", True, 10**400])
 def test_a_bad_speed_is_refused_at_once(speed: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="speed") as raised:
         recorded_events("run.ndjson", speed=speed)
@@ -198,9 +198,10 @@ def test_a_bad_on_invalid_is_refused_at_once() -> None:
 @pytest.mark.parametrize("name", ["missing.ndjson", "", "missing.ndjson.gz"])
 def test_a_file_that_can_not_be_opened_is_an_error(tmp_path: Path, name: str, speed: float | None) -> None:
     seen = read(tmp_path / name, speed=speed)
-    assert isinstance(seen.error, InvalidArgumentError)
-    assert "path" == seen.error.field
+    assert isinstance(seen.error, StoreError)
+    assert str(tmp_path / name) == seen.error.path
     assert str(tmp_path / name) in str(seen.error)
+    assert isinstance(seen.error.__cause__, OSError)
 
 
 @pytest.mark.parametrize("content", [b"no gzip", b"\x1f\x8b\x08\x00" + b"\x00" * 6 + b"\xff" * 50])
@@ -208,8 +209,8 @@ def test_a_compressed_file_that_is_none_is_an_error(tmp_path: Path, content: byt
     path = tmp_path / "run.ndjson.gz"
     path.write_bytes(content)
     seen = read(path)
-    assert isinstance(seen.error, InvalidArgumentError)
-    assert ("path", []) == (seen.error.field, seen.events)
+    assert isinstance(seen.error, StoreError)
+    assert (str(path), []) == (seen.error.path, seen.events)
 
 
 def test_what_came_before_a_bad_line_comes_before_its_error(log: Path) -> None:
@@ -235,7 +236,7 @@ def test_what_on_invalid_raises_ends_the_stream(log: Path) -> None:
 
 
 def test_an_overlong_line_is_refused_or_told(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorded_module, "_MAX_LINE_BYTES", 1_000)
+    monkeypatch.setattr("rxruns._recorded_log.MAX_LINE_BYTES", 1_000)
     write(log, A_RUN[0], b"x" * 5_000, *A_RUN[1:])
     refused: list[StreamProtocolError] = []
     assert A_RUN == read(log, on_invalid=refused.append).events
@@ -294,51 +295,33 @@ def test_disposing_while_the_file_is_read_is_no_error(log: Path, monkeypatch: py
     write(log, *A_RUN)
     reading, go_on, ended = threading.Event(), threading.Event(), threading.Event()
 
-    class Slow:
-        """A file that is closed between two looks at it."""
+    def slow_read(*arguments: Any) -> bytes:
+        reading.set()
+        assert go_on.wait(HANG)
+        return pread(*arguments)
 
-        def __init__(self, file: Any) -> None:
-            self.file = file
-
-        def read(self, size: int) -> bytes:
-            reading.set()
-            assert go_on.wait(10)
-            content: bytes = self.file.read(size)
-            return content
-
-        def close(self) -> None:
-            self.file.close()
-
-        def __enter__(self) -> Slow:
-            return self
-
-        def __exit__(self, *exception: object) -> None:
-            self.close()
-            ended.set()
-
-    opened: Callable[[Path], Any] = recorded_module._open
-    monkeypatch.setattr(recorded_module, "_open", lambda path: Slow(opened(path)))
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", slow_read)
     seen = Seen()
-    subscription = recorded_events(log).subscribe(seen, scheduler=NewThreadScheduler())
-    assert reading.wait(10)
+    scheduler = NewThreadScheduler(
+        lambda target, args=(): threading.Thread(target=lambda: (target(), ended.set()))
+    )
+    subscription = recorded_events(log).subscribe(seen, scheduler=scheduler)
+    assert reading.wait(HANG)
     subscription.dispose()
     go_on.set()
-    assert ended.wait(10)
+    assert ended.wait(HANG)
     assert ([], False) == (seen.events, seen.ended)
 
 
-@pytest.mark.parametrize(
-    ("failure", "error"), [(OSError("disk"), InvalidArgumentError), (ValueError("odd"), ValueError)]
-)
-def test_a_file_that_breaks_while_it_is_read_is_an_error(
-    log: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception, error: type[Exception]
-) -> None:
-    class Broken(io.BytesIO):
-        def read(self, size: int | None = -1, /) -> bytes:
-            raise failure
+def test_a_file_that_breaks_while_it_is_read_is_an_error(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken_read(*arguments: Any) -> bytes:
+        raise OSError(errno.EIO, "disk")
 
-    monkeypatch.setattr(recorded_module, "_open", lambda path: Broken())
-    assert error is type(read(log).error)
+    monkeypatch.setattr(os, "pread", broken_read)
+    error = read(write(log, *A_RUN)).error
+    assert isinstance(error, StoreError)
+    assert (f"the log {log} can't be read: disk", OSError) == (str(error), type(error.__cause__))
 
 
 @pytest.mark.parametrize("speed", [None, 1e9])
@@ -399,6 +382,39 @@ def test_a_time_that_goes_back_does_not_wait(log: Path) -> None:
     clock.follow(log, speed=1.0)
     clock.scheduler.start()
     assert [(0, 1), (0, 2), (1, 3), (1, 4), (2, 5)] == clock.came
+
+
+YEAR_1 = -(NOON - datetime.min.replace(tzinfo=UTC)).total_seconds()
+YEAR_9999 = (datetime(9999, 12, 31, tzinfo=UTC) - NOON).total_seconds()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "times"),
+    [
+        ([YEAR_1, 0, 1, 3, 10], [0, 0, 1, 3, 10]),
+        ([0, 1, YEAR_9999, 2, 3], [0, 1, 1, 1, 2]),
+        ([0, 1, YEAR_1, 2, 3], [0, 1, 1, 1, 2]),
+        ([YEAR_1, YEAR_9999, YEAR_1, YEAR_9999, YEAR_1], [0, 0, 0, 0, 0]),
+        ([0, 1, 1 + 40 * 86_400, 2 + 40 * 86_400, 1 + 70 * 86_400], [0, 1, 1, 2, 1 + 30 * 86_400]),
+    ],
+)
+def test_times_more_than_a_month_apart_are_not_waited_for(
+    log: Path, seconds: list[float], times: list[float]
+) -> None:
+    write(log, *map(at, seconds, A_RUN))
+    clock = Clock()
+    clock.follow(log, speed=1.0)
+    clock.scheduler.start()
+    assert list(zip(times, [1, 2, 3, 4, 5], strict=True)) == clock.came
+
+
+@pytest.mark.parametrize("speed", [5e-324, 1e-300, 1e300, 1])
+def test_no_speed_makes_a_time_that_a_clock_does_not_have(log: Path, speed: float) -> None:
+    write(log, *map(at, [YEAR_1, 0, 1, YEAR_9999, 2], A_RUN))
+    clock = Clock()
+    clock.follow(log, speed=speed)
+    clock.scheduler.start()
+    assert ([1, 2, 3, 4, 5], True) == ([seq for _, seq in clock.came], clock.ended is not None)
 
 
 def test_disposing_between_two_events_ends_it(log: Path) -> None:

@@ -63,7 +63,9 @@ def test_every_event_and_answer_fits_the_contract(api, build, check_event, check
     assert sorted(event["ts"] for event in events) == [event["ts"] for event in events]
     assert compiled["plan_hash"] == created["plan_hash"] == state["plan_hash"] == events[0]["plan_hash"]
     assert {"each_one_0", "each_one_1", "each_one_2"} <= {event.get("node_id") for event in events}
-    assert [compiled["plan_json"]["nodes"][i]["id"] for i in range(6)] == [n["id"] for n in state["nodes"]][:6]
+    assert [compiled["plan_json"]["nodes"][i]["id"] for i in range(6)] == [n["id"] for n in state["nodes"]][
+        :6
+    ]
     assert "succeeded" == state["status"] and isinstance(state["outputs"]["out"], str)
 
 

@@ -1,0 +1,17 @@
+"""Recorded logs as files: opened, decompressed, recognized and put in order."""
+
+from rxruns._log_files._file import LogFile
+from rxruns._log_files._order import LinesBySeq, is_ordered
+from rxruns._log_files._signatures import name_of, prefix_of
+from rxruns._log_files._unpacking import DamagedError, Unpacker, UnsupportedError
+
+__all__ = [
+    "DamagedError",
+    "LinesBySeq",
+    "LogFile",
+    "Unpacker",
+    "UnsupportedError",
+    "is_ordered",
+    "name_of",
+    "prefix_of",
+]

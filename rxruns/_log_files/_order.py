@@ -1,0 +1,164 @@
+"""The lines of a log by run and ``seq``, where the file has them in another order.
+
+Logs that were concatenated newest first are such files. The index holds offsets and numbers, about 30 bytes a
+line, and no line.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from itertools import chain
+from typing import Annotated, BinaryIO
+from uuid import UUID
+
+import msgspec
+
+from rxruns._framing import BOM, MAX_LINE_BYTES, Lines
+
+__all__ = ["LinesBySeq", "is_ordered"]
+
+_PIECE = 1 << 16
+
+
+class _Place(msgspec.Struct):
+    """The fields of an event that say where it belongs."""
+
+    run_id: str
+    seq: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+
+
+_decode = msgspec.json.Decoder(_Place).decode
+_REFUSALS = (msgspec.DecodeError, ValueError, RecursionError)
+
+
+@lru_cache(maxsize=1 << 12)
+def _run(text: str) -> int:
+    """The run as a number; 0 for none. To decode a UUID in each line takes twice as long."""
+    try:
+        return msgspec.convert(text, UUID).int
+    except msgspec.ValidationError:
+        return 0
+
+
+def is_ordered(chunks: Iterable[bytes]) -> bool:
+    """Whether in these bytes no event comes after a later one of its run.
+
+    >>> line = b'{"run_id":"7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11","seq":%d}\\n'
+    >>> is_ordered([line % 7, line % 9]), is_ordered([line % 9, line % 7])
+    (True, False)
+    """
+    lines = Lines(chunks)
+    tail = (lines.tail for _ in "1")  # which is known when all the lines were read
+    text, run, last = "", 0, 0
+    lasts: dict[int, int] = {}
+    for line in chain(lines, tail):
+        try:
+            place = _decode(line)
+        except _REFUSALS:
+            continue
+        if place.run_id != text:
+            lasts[run] = last
+            text, run = place.run_id, _run(place.run_id)
+            last = lasts.get(run, 0)
+        if place.seq < last and run:
+            return False
+        last = place.seq
+    return True
+
+
+def _place(line: bytes) -> tuple[int, int] | None:
+    """The run, as a number, and the ``seq`` of a line; None for a line that has none."""
+    try:
+        place = _decode(line)
+    except _REFUSALS:
+        return None
+    run = _run(place.run_id)
+    return (run, place.seq) if run else None
+
+
+class LinesBySeq:
+    """A file with the lines of each run sorted by ``seq``. Runs take turns as they do in the file.
+
+    A line without a place, such as a bad one, stays behind the event before it. A last line that was cut
+    stays the last.
+
+    Args:
+        file: of whole lines but for the last; it is read now, and again by :meth:`chunks`.
+
+    >>> from io import BytesIO
+    >>> line = b'{"run_id":"7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11","seq":%d}\\n'
+    >>> lines = LinesBySeq(BytesIO(line % 2 + line % 3 + line % 1))
+    >>> b"".join(lines.chunks()) == line % 1 + line % 2 + line % 3, lines.number(1)
+    (True, 3)
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._starts = array("Q")
+        self._runs = array("I")  # by line
+        self._seqs = array("Q")  # by line
+        self._lines: list[array[int]] = [
+            array("Q")
+        ]  # by run: those without a place before them are the first
+        self._index()
+        self._order = self._sorted()
+
+    def number(self, place: int) -> int:
+        """The number in the file, from 1, of the line with this number in the new order."""
+        return self._order[place - 1] + 1 if place <= len(self._order) else place
+
+    def chunks(self) -> Iterator[bytes]:
+        """The bytes in the new order. Neighbors are read together."""
+        first = 0
+        for place, line in enumerate(self._order):
+            if place + 1 == len(self._order) or self._order[place + 1] != line + 1:
+                yield from self._range(self._order[first], line)
+                first = place + 1
+
+    def _index(self) -> None:
+        numbers: dict[int, int] = {}
+        at = run = seq = 0
+        found: tuple[int, int] | None = None
+        starts_line = True
+        while piece := self._file.readline(MAX_LINE_BYTES):
+            if starts_line:
+                start = at + len(BOM) if at == 0 and piece.startswith(BOM) else at
+                found = _place(piece[start - at :])
+                if found is not None:
+                    run, seq = numbers.setdefault(found[0], len(numbers) + 1), found[1]
+                    if run == len(self._lines):
+                        self._lines.append(array("Q"))
+                self._lines[run].append(len(self._starts))
+                self._runs.append(run)
+                self._seqs.append(seq)
+                self._starts.append(start)
+            starts_line = piece.endswith(b"\n")
+            at += len(piece)
+        self._starts.append(at)
+        self._has_cut_line = not starts_line and found is None
+        if self._has_cut_line:
+            self._lines[self._runs.pop()].pop()
+
+    def _sorted(self) -> array[int]:
+        # Sorting is stable: what has no place stays behind its event, and of twins the first comes first.
+        seqs = self._seqs
+        lines = [iter(sorted(of_run, key=seqs.__getitem__)) for of_run in self._lines]
+        order = array("Q", (next(lines[run]) for run in self._runs))
+        if self._has_cut_line:
+            order.append(len(order))
+        return order
+
+    def _range(self, first: int, last: int) -> Iterator[bytes]:
+        """The bytes of lines that follow each other in the file."""
+        self._file.seek(self._starts[first])
+        left = self._starts[last + 1] - self._starts[first]
+        while left:
+            piece = self._file.read(min(left, _PIECE))
+            if not piece:  # the file was closed, or has been truncated
+                return
+            left -= len(piece)
+            yield piece
+        if last == len(self._starts) - 2 and not (self._has_cut_line or piece.endswith(b"\n")):
+            yield b"\n"
