@@ -17,10 +17,11 @@ ROWS = {
 
 
 def test_each_row_has_a_test_in_the_files_that_it_names() -> None:
-    assert list(range(1, 31)) == list(ROWS)
+    assert set(range(1, 31)) <= ROWS.keys() and sorted(ROWS) == list(ROWS)
     for row, files in ROWS.items():
         for file in re.findall(r"`(test_\w+\.py)`", files):
-            text = (ROOT / "tests" / file).read_text("utf-8")
+            (path,) = (ROOT / "tests").rglob(file)
+            text = path.read_text("utf-8")
             assert file in ("test_decoding_law.py", "test_framing.py") or f"def test_R{row:02}_" in text, file
 
 
