@@ -55,8 +55,8 @@ def execute_tools(
             ``Error: <message>``: for whatever it raises, an unknown name, arguments that don't fit, an output
             that can't be sent. A warning is logged for each error.
         run_id: the run, where it is known: its open calls are then answered before any event comes.
-        client: asks and submits; None takes that of ``run_events`` or ``start_run`` where this is their first
-            operator, else one from the environment, closed with the last subscription.
+        client: asks and submits; None takes that of the ``run_events`` or ``start_run`` that this is piped
+            to, else one from the environment, closed with the last subscription.
         timeout: seconds that the calls of a node have; then the result of those that are missing is an error.
             A function that is late is not stopped, its result is dropped. None for no limit.
         answer: gets the :class:`~rxruns.events.UserAsk` of a ``user_ask`` call and gives the answer: text, a
