@@ -13,6 +13,7 @@ from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxruns._arguments import check_callback, check_run_id, check_timeout
 from rxruns._lease import ClientLease
+from rxruns._observable import SourceObservable
 from rxruns._transport import Cancellation
 from rxruns.client import RunsClient
 from rxruns.errors import APIError, InvalidArgumentError, TransportError
@@ -115,8 +116,7 @@ def execute_tools(
 
 def _lease_of(source: Observable[Any]) -> ClientLease | None:
     """The client with which a run is followed, of an Observable that follows one."""
-    lease = getattr(source, "_lease", None)
-    return lease if isinstance(lease, ClientLease) else None
+    return source._lease if isinstance(source, SourceObservable) else None
 
 
 def _naming_service(error: Exception, client: RunsClient) -> Exception:

@@ -15,7 +15,6 @@ from reactivex import Subject
 
 from rxruns import RunsClient, block_on, run_events, start_run, workflow
 from rxruns import operators as ops
-from rxruns._lease import ClientLease
 from rxruns.devserver import DevServer
 from rxruns.errors import APIError, InvalidArgumentError, RunsError, TransportError
 from rxruns.events import NodeToolResult, NodeUserAnswer, NodeWaiting, RunCompleted, RunEvent, UserAsk
@@ -469,11 +468,10 @@ class TestServices:
 
     def test_that_of_the_source_is_asked(self, elsewhere: DevServer) -> None:
         with DevServer() as server, server.client() as client:
-            source = self.source(client)
-            source._lease = ClientLease(client)
-            assert isinstance(
-                block_on(source.pipe(ops.execute_tools({"clock": lambda: "12:00"}))), RunCompleted
-            )
+            execute = ops.execute_tools({"clock": lambda: "12:00"})
+            for before in ([], [ops.tap(lambda event: None), ops.share()]):
+                assert isinstance(block_on(self.source(client).pipe(*before, execute)), RunCompleted)
+        assert [] == list(elsewhere.requests)
 
     def test_an_error_of_the_environments_names_it(self, elsewhere: DevServer) -> None:
         with DevServer() as server, server.client() as client:
