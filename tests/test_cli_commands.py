@@ -326,14 +326,19 @@ def test_after_the_end_of_a_log_there_is_nothing(rxruns: Rxruns, service: DevSer
     )[::2]
 
 
-def test_who_watches_a_file_is_told_how(rxruns: Rxruns, tmp_path: Path) -> None:
-    log = tmp_path / "run.ndjson"
-    log.touch()
+def test_watch_replays_a_recorded_log(rxruns: Rxruns, service: DevServer, tmp_path: Path) -> None:
+    run_id = started(service, ends="run_failed")
+    log = recorded(service, tmp_path / "log", run_id)
 
-    assert (
-        "is no id of a run (a UUID): a recorded log is shown by `rxruns replay`." in rxruns("watch", log).err
-    )
-    assert "'nothing' is no id of a run (a UUID).\n" in rxruns("watch", "nothing").err
+    assert rxruns("replay", log) == rxruns("watch", log)
+    code, out, _ = rxruns("watch", log, log, "--type", "node_started")
+    assert (1, "draft started") == (code, out.splitlines()[0])
+    assert (1, "") == rxruns("watch", log, "--tail", 2, "--node", "none")[::2]
+    log.write_bytes(log.read_bytes().splitlines(keepends=True)[0])
+    assert [3, 0] == [rxruns("watch", log, *flags).code for flags in ([], ["--no-follow"])]
+    code, _, err = rxruns("watch", log, run_id)
+    assert (2, True) == (code, "watch runs or recorded logs, not both at once" in err)
+    assert "neither the id of a run (a UUID) nor a file that is there" in rxruns("watch", "nothing").err
 
 
 def test_a_command_that_is_none_is_a_usage_error_with_a_hint(rxruns: Rxruns) -> None:

@@ -46,9 +46,9 @@ def rxruns(service: DevServer, capsys: pytest.CaptureFixture[str]) -> Rxruns:
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
-    """A recorded log of three events."""
+    """A recorded log of three events, the last of which ends the run."""
     path = tmp_path / "run.ndjson"
-    records = [sample("run_started", seq=1), sample("node_started", seq=2), sample("node_failed", seq=3)]
+    records = [sample("run_started", seq=1), sample("node_failed", seq=2), sample("run_failed", seq=3)]
     path.write_bytes(b"".join(line_of(record) + b"\n" for record in records))
     return path
 
@@ -62,7 +62,7 @@ def told(path: Path) -> dict[str, object]:
 def test_a_recorded_log_becomes_a_page(rxruns: Rxruns, log: Path, tmp_path: Path) -> None:
     page = tmp_path / "run.html"
 
-    assert (0, f"{page}: 3 events, ► running\n") == rxruns("timeline", log, "-o", page)
+    assert (0, f"{page}: 3 events, ✗ failed\n") == rxruns("timeline", log, "-o", page)
     assert [1, 2, 3] == data_of(page.read_text("utf-8"), "event-columns")["seq"]
     assert told(page)["refresh"] is None
 
@@ -148,12 +148,12 @@ def test_a_missing_extra_says_what_to_install(
 def test_of_a_log_with_two_runs_one_is_chosen(rxruns: Rxruns, log: Path, tmp_path: Path) -> None:
     page, other = tmp_path / "run.html", str(UUID(int=5))
     with log.open("ab") as more:
-        more.write(line_of(sample("run_started", seq=1, run_id=other)) + b"\n")
+        more.write(line_of(sample("run_canceled", seq=1, run_id=other)) + b"\n")
 
     code, said = rxruns("timeline", log, "-o", page)
     assert 2 == code
     assert f"holds several runs, such as {other} and 7f9c2ba4-" in said
-    assert (0, f"{page}: 1 event, ► running\n") == rxruns("timeline", log, "-o", page, "--run", other)
+    assert (0, f"{page}: 1 event, ⊘ canceled\n") == rxruns("timeline", log, "-o", page, "--run", other)
 
 
 def test_a_run_that_is_not_in_the_log_is_said_with_one_that_is(

@@ -31,6 +31,7 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleDimensions
 
 from rxruns.cli import _told_warnings
+from rxruns.cli._following import report
 from rxruns.cli._panel import KEEP, PIECES, Panel
 from rxruns.cli._selecting import Selection
 from rxruns.cli._table import _end
@@ -57,7 +58,7 @@ from rxruns.lifecycle import Connected, Reconnecting, Resumed
 from tests.conftest import HANG
 from tests.making import CALL_ID, HASH, NOON, RUN
 from tests.observing import run_of
-from tests.waiting import user_ask, waiting
+from tests.waiting import tool_result, user_answer, user_ask, waiting
 
 SHORT = str(RUN)[:8]
 PRICES = {("openai", "gpt-5"): Price(1, 10)}
@@ -156,6 +157,39 @@ def test_what_a_node_waits_for_is_said() -> None:
         assert "‖ waiting" in (line := terminal.show(waiting(1), until=0.2)[2])
         assert line.endswith("waits for add")
         assert terminal.show(user_ask(2), until=0.4)[2].endswith("asks: Go on?")
+
+
+def test_how_long_a_node_has_waited_is_shown_from_a_minute_on() -> None:
+    with Terminal() as terminal:
+        assert terminal.show(waiting(1), until=59.9)[2].endswith("  waits for add")
+        assert terminal.show(user_ask(2), until=125)[2].endswith("  for 2 min 05 s: asks: Go on?")
+        assert "for " not in terminal.show(tool_result(3), user_answer(4), until=200)[2]
+
+
+def test_in_lines_a_node_that_waits_is_printed_each_minute_until_it_waits_no_longer() -> None:
+    output, clock = io.BytesIO(), HistoricalScheduler(NOON)
+    file = io.TextIOWrapper(output, "utf-8")
+    with RunView(None, Console(file=file), clock) as view:
+        lines: list[list[str]] = []
+        for event, until in [(waiting(1), 59), (None, 61), (None, 125), (tool_result(2), 600)]:
+            if event is not None:
+                view.update(event)
+            clock.advance_to(NOON + timedelta(seconds=until))
+            lines.append(output.getvalue().decode().splitlines()[sum(map(len, lines)) :])
+
+    asks, *waits, got = lines
+    assert ["draft waits: tool_results"] == asks
+    assert [["draft has waited for 1 min 00 s"], ["draft has waited for 2 min 00 s"]] == waits
+    assert ["draft got 3"] == got
+
+
+def test_a_run_that_is_left_while_it_waits_says_for_how_long(capsys: pytest.CaptureFixture[str]) -> None:
+    panel = Panel(RUN)
+    panel.update(waiting(1))
+    report([panel], 5.0)
+    assert re.search(
+        r"stopped following after 5 s, it was waiting for \d+ h \d\d min; ", capsys.readouterr().err
+    )
 
 
 def test_why_a_node_and_its_run_failed_is_said() -> None:

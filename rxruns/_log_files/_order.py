@@ -154,6 +154,7 @@ class LinesBySeq:
         """The bytes of lines that follow each other in the file."""
         self._file.seek(self._starts[first])
         left = self._starts[last + 1] - self._starts[first]
+        piece = b""
         while left:
             piece = self._file.read(min(left, _PIECE))
             if not piece:  # the file was closed, or has been truncated

@@ -79,7 +79,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     0
     """
     try:
-        with _told_warnings():
+        with _told_warnings() as told:
             result = cli.main(args=arguments, prog_name="rxruns", standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
@@ -98,7 +98,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _tell(error, Exit.USAGE)
     except RunsError as error:
         return _tell(error, Exit.NOT_FOLLOWED)
-    return result if isinstance(result, int) else Exit.SUCCEEDED
+    code = result if isinstance(result, int) else Exit.SUCCEEDED
+    return max(code, Exit.NOT_FOLLOWED) if told.lacks_events else code
 
 
 def _tell(error: Exception, code: Exit) -> Exit:
@@ -111,19 +112,26 @@ def _tell(error: Exception, code: Exit) -> Exit:
 
 
 class _Told(logging.Handler):
-    """Shows what the library warns of, such as reconnects, but for what an error says as well."""
+    """Shows what the library warns of, such as reconnects, but for what an error says as well.
+
+    Attributes:
+        lacks_events: a log was cut, or events of it were dropped.
+    """
+
+    lacks_events = False
 
     def emit(self, record: logging.LogRecord) -> None:
+        self.lacks_events |= getattr(record, "is_incomplete", False)
         if not getattr(record, "is_raised", False):
             # Not `click.echo`, which writes past what rich puts there to keep a table and lines apart.
             sys.stderr.write(f"rxruns: {printable(record.getMessage())}\n")
 
 
 @contextmanager
-def _told_warnings() -> Generator[None]:
+def _told_warnings() -> Generator[_Told]:
     handler, logger = _Told(logging.WARNING), logging.getLogger("rxruns")
     logger.addHandler(handler)
     try:
-        yield
+        yield handler
     finally:
         logger.removeHandler(handler)

@@ -19,13 +19,13 @@ from rich.text import Text
 from rxruns import operators as ops
 from rxruns._display import money
 from rxruns.cli._output import Lines
-from rxruns.cli._panel import Exit
+from rxruns.cli._panel import Exit, early_end
 from rxruns.cli._prices import with_prices
 from rxruns.cli._printable import printable, printable_json
 from rxruns.cli._sources import Service, Source, source_argument, with_service
 from rxruns.costs import CostLineItem, CostTotals, Prices
 from rxruns.errors import RunsError
-from rxruns.events import RunEvent
+from rxruns.events import RunEvent, TerminalEvent
 from rxruns.source import block_on
 
 __all__ = ["cost", "table"]
@@ -59,14 +59,16 @@ def cost(sources: tuple[Source, ...], prices: Prices | None, as_json: bool, serv
     A model without a price makes a sum unknown (null in JSON), never zero.
     """
     costs, errors = _read(sources, prices or {}, service)
-    if as_json:
+    if errors and not costs:
+        pass  # a sum of nothing would look like a run that was free
+    elif as_json:
         Lines().write(_json(costs))
     else:
         console = Console(highlight=False)
         if not console.is_terminal:
             console.width = FILE_WIDTH
         with console.capture() as captured:
-            console.print(table(costs, console))
+            console.print(table(costs, console, is_whole=not errors))
         Lines().write(captured.get().rstrip("\n"))
     for source, why in errors.items():
         click.echo(printable(f"rxruns: {source}: {why}"), err=True)
@@ -77,13 +79,15 @@ def _read(sources: tuple[Source, ...], prices: Prices, service: Service) -> tupl
     """What all the runs cost, and why which sources could not be read to their end."""
     found: dict[Source, Costs] = {source: {} for source in sources}
     errors: dict[Source, str] = {}
+    lasts: dict[Source, dict[UUID, RunEvent]] = {source: {} for source in sources}
     empty = CostTotals(prices)
 
     def count(source: Source) -> Observable[RunEvent]:
-        costs = found[source]
+        costs, last = found[source], lasts[source]
 
         def add(event: RunEvent) -> None:
             costs[event.run_id] = costs.get(event.run_id, empty).step(event)
+            last[event.run_id] = event
 
         def failed(error: Exception, _: Observable[RunEvent]) -> Observable[RunEvent]:
             if not isinstance(error, RunsError):
@@ -105,6 +109,8 @@ def _read(sources: tuple[Source, ...], prices: Prices, service: Service) -> tupl
     for source in found:
         if isinstance(source, Path) and not found[source]:
             errors.setdefault(source, "there is no event in it")
+    for source, why in _early_ends(lasts).items():
+        errors.setdefault(source, why)
     costs: Costs = {}
     for run_id, totals in chain.from_iterable(costs.items() for costs in found.values()):
         # A run and its log may both be named: the longer counts.
@@ -112,8 +118,23 @@ def _read(sources: tuple[Source, ...], prices: Prices, service: Service) -> tupl
     return costs, errors
 
 
-def table(costs: Costs, console: Console) -> Table:
-    """Costs by run and model, and their sum."""
+def _early_ends(lasts: dict[Source, dict[UUID, RunEvent]]) -> dict[Source, str]:
+    """What is printed of logs with runs whose end is in none of the sources."""
+    events = [event for by_run in lasts.values() for event in by_run.values()]
+    ended = {event.run_id for event in events if isinstance(event, TerminalEvent)}
+    found: dict[Source, str] = {}
+    for source, by_run in lasts.items():
+        early = [
+            event for event in by_run.values() if event.run_id not in ended and event.run_id not in lasts
+        ]
+        if early and isinstance(source, Path):
+            more = f", and {len(early) - 1} more" if len(early) > 1 else ""
+            found[source] = f"run {early[0].run_id}: {early_end(early[0].seq)}{more}"
+    return found
+
+
+def table(costs: Costs, console: Console, *, is_whole: bool = True) -> Table:
+    """Costs by run and model, and their sum, which is marked if it is not that of all events."""
     is_wide = console.width >= WIDE or not console.is_terminal
     shown = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), pad_edge=False)
     shown.add_column("run", no_wrap=True)
@@ -128,7 +149,9 @@ def table(costs: Costs, console: Console) -> Table:
         if not totals.line_items:
             shown.add_row(run, Text("no calls", style="dim"))
     runs = "1 run" if len(costs) == 1 else f"{len(costs)} runs"
-    shown.add_row("total", runs, *_figures(_sum(costs)), style="bold")
+    shown.add_row(
+        "total" if is_whole else "total of what was read", runs, *_figures(_sum(costs)), style="bold"
+    )
     return shown
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 
 import click
 import reactivex
 from reactivex import Observable, abc
 
 from rxruns import operators as ops
-from rxruns.cli._panel import Exit, Panel
+from rxruns._display import duration
+from rxruns.cli._panel import Exit, Panel, early_end
 from rxruns.cli._printable import printable
 from rxruns.cli._view import RunView
 from rxruns.client import RunsClient
@@ -79,8 +81,10 @@ def _why(panel: Panel, timeout: float | None) -> str:
         return f"{panel.error}{go_on}"
     if timeout is not None:
         was = "no event had come" if panel.last is None else f"it was {panel.status}"
+        waited = panel.waited(datetime.now(UTC))
+        was += f" for {duration(max(waited.values()))}" if waited else ""
         return f"stopped following after {timeout:g} s, {was}{go_on}"
-    return f"the events end before the run, with seq {panel.last_seq}" if panel.last_seq else "no event came"
+    return early_end(panel.last_seq) if panel.last_seq else "no event came"
 
 
 def _shown(

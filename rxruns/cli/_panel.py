@@ -11,13 +11,14 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
+from rxruns._display import duration
 from rxruns.costs import CostTotals, Prices
-from rxruns.events import NodeLLMCall, NodeOutputDelta, NodeStarted, RunEvent
+from rxruns.events import NodeEvent, NodeLLMCall, NodeOutputDelta, NodeStarted, RunEvent
 from rxruns.lifecycle import Connected, LifecycleEvent, Reconnecting
 from rxruns.models import NodeStatus, RunStatus
 from rxruns.state import NodeState, RunState
 
-__all__ = ["Exit", "Panel", "Row"]
+__all__ = ["LONG_WAIT", "Exit", "Panel", "Row", "early_end"]
 
 PIECES = 32
 """Pieces of a node's text that are kept: those of a wide terminal's line. More of them would not fit into the
@@ -25,6 +26,9 @@ processor's nearest cache, and cost as much as all the rest of the view."""
 
 KEEP = 240
 """Characters that are told of a piece, on average: more than a terminal is wide."""
+
+LONG_WAIT = 60.0
+"""Seconds after which a view shows how long a node has waited."""
 
 _AT_ONCE = 32
 """So many events are folded together: one that comes between pieces of text finds no fold in the processor's
@@ -46,6 +50,11 @@ class Exit(IntEnum):
     NOT_FOLLOWED = 3
     INTERRUPTED = 130
     CLOSED_PIPE = 141
+
+
+def early_end(seq: int) -> str:
+    """What is printed of a run whose events stop before its end."""
+    return f"the events end before the run, with seq {seq}"
 
 
 class Row(NamedTuple):
@@ -81,6 +90,7 @@ class Panel:
         self._said: dict[str, deque[str | None]] = {}  # starts and stops have no text
         self._empty = CostTotals(prices)
         self._costs: dict[str, CostTotals] = {}
+        self._waiting: dict[str, datetime] = {}  # since when, by node
         self._state = RunState(costs=self._empty)
         self._unfolded: deque[RunEvent] = deque()
         self._folding = threading.Lock()
@@ -137,9 +147,30 @@ class Panel:
             while self._unfolded:
                 event = self._unfolded.popleft()
                 self._state = self._state.step(event)
+                if isinstance(event, NodeEvent):
+                    self._note_wait(event)
                 if type(event) is NodeLLMCall:
                     costs = self._costs.get(event.node_id, self._empty)
                     self._costs[event.node_id] = costs.step(event)
+
+    def _note_wait(self, event: NodeEvent) -> None:
+        node = self._state.nodes.get(event.node_id)
+        if node is not None and node.status == NodeStatus.WAITING:
+            self._waiting.setdefault(event.node_id, event.ts)
+        else:
+            self._waiting.pop(event.node_id, None)
+
+    def waited(self, now: datetime | None) -> dict[str, float]:
+        """Seconds by node, of those that have waited for a minute or longer.
+
+        Args:
+            now: None for the time of the last event.
+        """
+        self._fold()
+        if self.state.final_status is not None:
+            return {}
+        waits = {id: self.seconds(since, None, now) for id, since in self._waiting.copy().items()}
+        return {id: seconds for id, seconds in waits.items() if seconds is not None and seconds >= LONG_WAIT}
 
     @property
     def state(self) -> RunState:
@@ -207,7 +238,9 @@ class Panel:
     def _row(self, node: NodeState, now: datetime | None) -> Row:
         costs = self.costs(node.id)
         seconds = self.seconds(node.started_at, node.ended_at, now)
-        return Row(node.id, node.status, seconds, costs.total_tokens, costs, self._text(node))
+        waited = self.waited(now).get(node.id)
+        text = self._text(node) if waited is None else f"for {duration(waited)}: {self._text(node)}"
+        return Row(node.id, node.status, seconds, costs.total_tokens, costs, text)
 
     def _text(self, node: NodeState) -> str:
         """What a node has to say: why it failed, what it waits for, or its text."""

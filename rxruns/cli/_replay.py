@@ -6,6 +6,8 @@ import math
 from pathlib import Path
 
 import click
+import reactivex
+from reactivex import Observable
 
 from rxruns import operators as ops
 from rxruns.cli._following import report
@@ -14,10 +16,11 @@ from rxruns.cli._prices import with_prices
 from rxruns.cli._sources import files, log, skip_option, skipping
 from rxruns.cli._view import RunView
 from rxruns.costs import Prices
+from rxruns.events import RunEvent
 from rxruns.recorded import recorded_events
 from rxruns.source import block_on
 
-__all__ = ["replay"]
+__all__ = ["replay", "show"]
 
 
 @click.command(
@@ -44,6 +47,27 @@ def replay(log: Path, speed: float, skip_invalid: bool, prices: Prices | None) -
     """
     on_invalid = skipping() if skip_invalid else "raise"
     events = recorded_events(log, speed=None if math.isinf(speed) else speed, on_invalid=on_invalid)
+    return show(events, prices)
+
+
+def show(
+    events: Observable[RunEvent],
+    prices: Prices | None,
+    *,
+    timeout: float | None = None,
+    is_partial: bool = False,
+) -> Exit:
+    """Show the runs of recorded events.
+
+    Args:
+        events: of whatever runs.
+        prices: by (provider, model).
+        timeout: seconds after which nothing more is shown; None for no limit.
+        is_partial: a run without its end is what was asked for.
+    """
     with RunView(prices, is_replay=True) as view:
-        block_on(events.pipe(ops.tap(view.update)))
-    return report(view.panels)
+        shown = events.pipe(ops.tap(view.update))
+        block_on(shown if timeout is None else shown.pipe(ops.take_until(reactivex.timer(timeout))))
+    for panel in view.panels:
+        panel.is_partial = is_partial
+    return report(view.panels, timeout)

@@ -57,15 +57,24 @@ class Selection(Struct, frozen=True, kw_only=True):
         service: Service,
         source: Source,
         on_lifecycle: OnLifecycle | None = None,
+        *,
         record: Path | None = None,
+        speed: float | None = None,
     ) -> Observable[RunEvent]:
         """The events of the source, of whatever node and type; all that is read is appended to `record`.
 
         A service knows no other place to begin than ``after_seq``, so for a tail all that is there is read.
+
+        Args:
+            service: where runs are.
+            source: a run, or a log.
+            on_lifecycle: of a run.
+            record: the path of a log.
+            speed: of a log, without a tail; None for at once.
         """
         events = partial(service.events, source, on_lifecycle=on_lifecycle, record=record)
         if self.tail is None:
-            return events(after_seq=self.after, wait=self.follows)
+            return events(after_seq=self.after, wait=self.follows, speed=speed)
         tail = self.tail
 
         def go_on(last: list[RunEvent]) -> Observable[RunEvent]:

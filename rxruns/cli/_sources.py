@@ -28,7 +28,6 @@ __all__ = [
     "Source",
     "files",
     "log",
-    "run_id",
     "skip_option",
     "skipping",
     "source",
@@ -71,25 +70,14 @@ def log(text: str) -> Path:
     return _log(text, "no file that is there.")
 
 
-def run_id(text: str) -> UUID:
-    """The run that an argument means.
-
-    Raises:
-        click.BadParameter: it is no UUID.
-    """
-    try:
-        return UUID(text)
-    except ValueError:
-        hint = ": a recorded log is shown by `rxruns replay`" if text == "-" or Path(text).is_file() else ""
-        raise click.BadParameter(f"{text!r} is no id of a run (a UUID){hint}.") from None
-
-
 def _log(text: str, otherwise: str) -> Path:
     path = Path("/dev/stdin" if text == "-" else text)
     if path.is_dir():
         raise click.BadParameter(f"{text!r} is a folder: name a recorded log in it.")
     if not path.exists():
         raise click.BadParameter(f"{text!r} is {otherwise}")
+    if not os.access(path, os.R_OK):
+        raise click.BadParameter(f"{text!r} can't be read: permission denied.")
     return path
 
 
@@ -151,8 +139,9 @@ class Service:
         wait: bool = True,
         on_lifecycle: OnLifecycle | None = None,
         record: Path | None = None,
+        speed: float | None = None,
     ) -> Observable[RunEvent]:
-        """The events of a run or of a recorded log, which takes ``after_seq`` and ``record`` alone.
+        """The events of a run, or of a recorded log: that takes ``after_seq``, ``record`` and ``speed`` alone.
 
         A run is recorded as it is received; from a log its events are encoded again.
         """
@@ -166,7 +155,7 @@ class Service:
                 on_lifecycle=on_lifecycle,
                 record=record,
             )
-        log = recorded_events(source, on_invalid=self._on_invalid)
+        log = recorded_events(source, speed=speed, on_invalid=self._on_invalid)
         if after_seq:
             log = log.pipe(ops.filter(lambda event: event.seq > after_seq))
         return log if record is None else log.pipe(ops.record(record))

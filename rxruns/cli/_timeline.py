@@ -16,14 +16,14 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from rxruns import operators as ops
 from rxruns._display import counted
-from rxruns.cli._panel import Exit
+from rxruns.cli._panel import Exit, early_end
 from rxruns.cli._prices import with_prices
 from rxruns.cli._printable import printable
 from rxruns.cli._refreshing import Following, note_of, said, told
 from rxruns.cli._sources import Service, Source, source_argument, with_service
 from rxruns.costs import Prices
 from rxruns.errors import RunsError
-from rxruns.events import RunEvent
+from rxruns.events import RunEvent, TerminalEvent
 from rxruns.page import RunPage
 from rxruns.source import block_on
 
@@ -82,7 +82,7 @@ def timeline(
     """Draw a run, or a recorded log: its nodes over time, what went wrong, what it says and costs.
 
     The page is one file and needs no network. A run that goes on is drawn as it is now, or followed with
-    --refresh. Exits with 0 when the file is written, however the run went.
+    --refresh. Exits with 0 when the file is written, however the run went; with 3 if a log ends before it.
     """
     if refresh is not None and (output.suffix.lower() != ".html" or isinstance(source, Path)):
         raise click.UsageError("--refresh follows a run into a page: give a run id, and -o FILE.html")
@@ -98,6 +98,9 @@ def timeline(
         return Exit.NOT_FOLLOWED
     now = datetime.now(UTC) if isinstance(source, UUID) else None
     click.echo(draw(output, events, prices, now, note_of(error)), err=True)
+    if error is None and isinstance(source, Path) and not any(isinstance(e, TerminalEvent) for e in events):
+        click.echo(f"rxruns: run {events[-1].run_id}: {early_end(events[-1].seq)}", err=True)
+        return Exit.NOT_FOLLOWED
     return told(error)
 
 

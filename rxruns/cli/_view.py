@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from types import TracebackType
 from uuid import UUID
@@ -17,9 +18,11 @@ from rich.console import Console, RenderableType
 from rich.control import Control
 from rich.live import Live
 
+from rxruns._display import duration
 from rxruns.cli import _lines
-from rxruns.cli._output import Lines
-from rxruns.cli._panel import PIECES, Panel
+from rxruns.cli._output import Lines, OutputError
+from rxruns.cli._panel import LONG_WAIT, PIECES, Panel
+from rxruns.cli._printable import printable
 from rxruns.cli._table import Tables
 from rxruns.costs import Prices
 from rxruns.events import RunEvent
@@ -73,7 +76,9 @@ class RunView:
         self._is_replay = is_replay
         self._cpu = cpu
         self._panels: dict[UUID | None, Panel] = {}
-        self._own = EventLoopScheduler() if self.is_live and scheduler is None else None
+        # Old events are printed as they come, and nothing else is.
+        is_timed = self.is_live or not is_replay
+        self._own = EventLoopScheduler() if is_timed and scheduler is None else None
         self._scheduler = scheduler or self._own
         self._timer = SerialDisposable()
         self._drawing = threading.Lock()
@@ -89,6 +94,8 @@ class RunView:
             self._redraw_after(1 / REDRAWS, self._scheduler)
         else:
             self._lines = Lines(self._console.file)  # type: ignore[arg-type]
+            if self._scheduler is not None and not self._is_replay:
+                self._print_waits_after(LONG_WAIT, self._scheduler)
         return self
 
     def __exit__(
@@ -128,13 +135,33 @@ class RunView:
             panel.update(event)
             text = _lines.line(event, panel)
             if text:
-                lines.write(f"{str(event.run_id)[:8]} {text}" if len(self._panels) > 1 else text)
+                lines.write(self._labeled(panel, text))
 
         return update
 
     def update(self, event: RunEvent) -> None:
         """Take in an event of whatever run."""
         self.updating(self.panel(event.run_id))(event)
+
+    def _print_waits(self, scheduler: abc.SchedulerBase, state: object = None) -> None:
+        """Print what waits, and again after a while. On the scheduler's thread."""
+        with self._drawing:
+            if self._is_closing or self._lines is None:
+                return
+            for panel in self.panels:
+                for node_id, seconds in panel.waited(scheduler.now).items():
+                    text = f"{printable(node_id)} has waited for {duration(seconds)}"
+                    # A pipe that was closed is noticed where events are printed.
+                    with suppress(OutputError):
+                        self._lines.write(self._labeled(panel, text))
+        self._print_waits_after(LONG_WAIT, scheduler)
+
+    def _print_waits_after(self, seconds: float, scheduler: abc.SchedulerBase) -> None:
+        self._timer.disposable = scheduler.schedule_relative(timedelta(seconds=seconds), self._print_waits)
+
+    def _labeled(self, panel: Panel, text: str) -> str:
+        """A line of one run, with its id where there are several."""
+        return f"{str(panel.run_id)[:8]} {text}" if len(self._panels) > 1 else text
 
     def _redraw(self, scheduler: abc.SchedulerBase, state: object = None) -> None:
         """Draw, and again after a while. On the scheduler's thread."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from uuid import UUID
 
 import click
+import reactivex
 from reactivex import Observable
 
 from rxruns.cli._following import follow, report, settle, timeout_option
 from rxruns.cli._panel import Exit, Panel
 from rxruns.cli._prices import with_prices
+from rxruns.cli._replay import show
 from rxruns.cli._selecting import Selection, with_selection
-from rxruns.cli._sources import Service, run_id, with_service
+from rxruns.cli._sources import Service, Source, source_argument, with_service
 from rxruns.cli._view import RunView
 from rxruns.client import RunsClient
 from rxruns.costs import Prices
@@ -31,15 +34,16 @@ _LOG = logging.getLogger(__name__)
     epilog="""\b
 Example: rxruns watch 7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11 --prices prices.json
          rxruns watch RUN_ID RUN_ID --timeout 60 || echo "failed, or still going on"
+         rxruns watch run.ndjson    (as `rxruns replay` does)
 """,
 )
-@click.argument("run_ids", metavar="RUN_ID...", nargs=-1, required=True, type=run_id)
+@source_argument("sources", nargs=-1)
 @with_selection
 @timeout_option
 @with_prices
 @with_service
 def watch(
-    run_ids: tuple[UUID, ...],
+    sources: tuple[Source, ...],
     selection: Selection,
     timeout: float | None,
     prices: Prices | None,
@@ -48,7 +52,16 @@ def watch(
     """Show runs while they go on: nodes, their status, time, tokens, cost and text.
 
     In a pipe, or with NO_COLOR, what happens is printed line by line. Ctrl-C stops watching; the runs go on.
+    A recorded log is replayed at the pace at which it was recorded.
     """
+    run_ids = [source for source in sources if isinstance(source, UUID)]
+    logs = [source for source in sources if isinstance(source, Path)]
+    if logs and run_ids:
+        raise click.UsageError("watch runs or recorded logs, not both at once")
+    if logs:
+        events = reactivex.merge(*(selection.read(service, log, speed=1.0) for log in logs))
+        chosen = selection.chosen(events, keep_run=True)
+        return show(chosen, prices, timeout=timeout, is_partial=not selection.follows)
     client = service.client
     with RunView(prices) as view:
         runs: dict[Panel, Observable[RunEvent]] = {}

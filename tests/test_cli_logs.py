@@ -1,0 +1,157 @@
+"""Recorded logs on the command line: each command reads the same ones, and ends the same way."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from rxruns.cli import run
+from rxruns.events import RunEvent
+from tests.logs import FORMATS, PACK, lines_of
+from tests.making import OTHER_RUN, RUN, llm_call, run_completed, run_failed, run_started, tokens
+
+
+class Outcome(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Rxruns = Callable[..., Outcome]
+
+A_RUN = lines_of([run_started(1), llm_call(seq=2, usage=tokens(1, 2, 3)), run_completed(3)])
+EARLY = f"run {RUN}: the events end before the run, with seq 2\n"
+
+
+@pytest.fixture
+def rxruns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, no_leaks: None) -> Rxruns:
+    """Run a command line in this process. No service is named."""
+    for name in ("MODELRELAY_API_KEY", "MODELRELAY_ACCESS_TOKEN", "MODELRELAY_API_BASE_URL", "RXRUNS_PRICES"):
+        monkeypatch.delenv(name, raising=False)
+
+    def outcome(*arguments: object) -> Outcome:
+        code = run([str(argument) for argument in arguments])
+        return Outcome(code, *capsys.readouterr())
+
+    return outcome
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "log"
+
+
+@pytest.fixture(params=["events", "cost", "timeline", "replay", "watch"])
+def command(request: pytest.FixtureRequest, tmp_path: Path) -> list[object]:
+    """Each command that reads a log, without its log."""
+    rest: dict[str, list[object]] = {"timeline": ["-o", tmp_path / "run.html"], "replay": ["--speed", "inf"]}
+    return [request.param, *rest.get(request.param, [])]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_each_command_reads_a_log_in_each_format(
+    rxruns: Rxruns, command: list[object], log: Path, format: str
+) -> None:
+    log.write_bytes(PACK[format](b"".join(A_RUN)))
+    assert 0 == rxruns(*command, log).code
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_each_command_says_that_a_log_ends_early_and_exits_with_3(
+    rxruns: Rxruns, command: list[object], log: Path, format: str
+) -> None:
+    log.write_bytes(PACK[format](b"".join(A_RUN[:2])))
+    code, _, err = rxruns(*command, log)
+    assert 3 == code
+    assert err.startswith("rxruns: ") or command[0] == "timeline"
+    assert err.endswith(EARLY)
+
+
+@pytest.mark.parametrize("end", [run_completed(3), run_failed(3)])
+@pytest.mark.parametrize("cut", [b'{"type":"run_st', bytes(99), None])
+def test_each_command_says_that_a_log_was_cut_and_exits_with_3(
+    rxruns: Rxruns, command: list[object], log: Path, cut: bytes | None, end: RunEvent
+) -> None:
+    """Whatever became of the run whose end is in it."""
+    content = b"".join([*A_RUN[:2], *lines_of([end])])
+    log.write_bytes(gzip.compress(content)[:-1] if cut is None else content + cut)
+    code, _, err = rxruns(*command, log)
+    assert 3 == code
+    assert f"rxruns: {log}: " in err and " was cut" in err or "is cut" in err
+
+
+def test_each_command_says_how_to_strip_a_prefix(rxruns: Rxruns, command: list[object], log: Path) -> None:
+    log.write_bytes(b"".join(b"[pod/worker/app] " + line for line in A_RUN))
+    code, out, err = rxruns(*command, log)
+    assert (3, True, True) == (code, "[pod/worker/app] " in err, "sed 's/^[^{]*//'" in err)
+    assert "total" not in out
+
+
+def test_each_command_refuses_what_is_not_a_log_in_one_line(
+    rxruns: Rxruns, command: list[object], log: Path
+) -> None:
+    log.write_bytes(b"PAR1" + bytes(100))
+    code, _, err = rxruns(*command, log)
+    assert (3, 1) == (code, err.count("\n"))
+    assert f"{log} is not a log: it seems to be a Parquet file" in err
+
+
+def test_each_command_reads_a_log_newest_first(rxruns: Rxruns, command: list[object], log: Path) -> None:
+    log.write_bytes(b"".join([*A_RUN[1:], A_RUN[0]]))
+    assert 0 == rxruns(*command, log).code
+
+
+def test_a_log_that_may_not_be_read_is_a_usage_error(
+    rxruns: Rxruns, command: list[object], log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.write_bytes(b"".join(A_RUN))
+    monkeypatch.setattr(os, "access", lambda path, mode: path != log)
+    code, _, err = rxruns(*command, log)
+    assert (2, True) == (code, f"'{log}' can't be read: permission denied" in err)
+
+
+# ---- cost ----
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+@pytest.mark.parametrize("content", [b"", b"no log", b"PAR1", gzip.compress(b"".join(A_RUN))[:12]])
+def test_a_log_that_can_not_be_read_has_no_total(
+    rxruns: Rxruns, log: Path, content: bytes, flags: list[str]
+) -> None:
+    log.write_bytes(content)
+    code, out, err = rxruns("cost", log, *flags)
+    assert (3, "", True) == (code, out, str(log) in err)
+
+
+def test_the_total_beside_a_log_that_can_not_be_read_says_what_it_is_of(
+    rxruns: Rxruns, log: Path, tmp_path: Path
+) -> None:
+    log.write_bytes(b"".join(A_RUN))
+    other = tmp_path / "other"
+    other.write_bytes(b"PAR1")
+    code, out, _ = rxruns("cost", log, other)
+    assert (3, True) == (code, out.splitlines()[-1].startswith("total of what was read"))
+    assert 3 == json.loads(rxruns("cost", log, other, "--json").out)["total"]["total_tokens"]
+
+
+def test_a_run_whose_end_is_in_another_log_does_not_end_early(
+    rxruns: Rxruns, log: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    log.write_bytes(b"".join(A_RUN[:2]))
+    other.write_bytes(A_RUN[2])
+    assert (0, "") == rxruns("cost", log, other)[::2]
+
+
+def test_of_several_runs_that_end_early_the_first_is_named_and_the_rest_is_counted(
+    rxruns: Rxruns, log: Path
+) -> None:
+    log.write_bytes(b"".join([*A_RUN[:2], *lines_of([run_started(1, OTHER_RUN)])]))
+    code, _, err = rxruns("cost", log)
+    assert (3, f"rxruns: {log}: {EARLY[:-1]}, and 1 more\n") == (code, err)
