@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,11 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxruns.cli import _documents
+from rxruns.cli import _json, _yaml
 from rxruns.cli._documents import load
+from rxruns.cli._files import FileError
 from rxruns.cli._prices import prices
 from rxruns.cli._start import key_value
+from rxruns.cli._values import Step
 from rxruns.costs import Price
+from tests.records import examples
 
 
 def written(tmp_path: Path, name: str, text: str | bytes) -> Path:
@@ -25,6 +30,15 @@ def written(tmp_path: Path, name: str, text: str | bytes) -> Path:
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
 
+
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]\n" for level in range(1, 12)
+)
+"""Twelve lines that stand for 9^12 values."""
+MERGE_BOMB = "a0: &a0 {x: 1, y: 2}\n" + "".join(
+    f"a{level}: &a{level} {{<<: [{', '.join([f'*a{level - 1}'] * 9)}]}}\n" for level in range(1, 12)
+)
+CHAIN = "a0: &a0 [x]\n" + "".join(f"a{level}: &a{level} [*a{level - 1}]\n" for level in range(1, 2_000))
 
 WRONG: list[tuple[str, str | bytes, str]] = [
     ("a.json", '{"a": 1,\n "b" 2}', "line 2, column 6: Expecting ':' delimiter"),
@@ -38,10 +52,18 @@ WRONG: list[tuple[str, str | bytes, str]] = [
         '[{"n": {"a": 1}},\n {"a": "{\\"a\\":", "\\u0061": 0}]',
         "line 2, column 19: the key 'a' comes",
     ),
-    ("a.json", '{"a":\n NaN}', "line 2, column 2: NaN is no number in JSON"),
+    ("a.json", '{"a":\n NaN}', "line 2, column 2: NaN is not a number in JSON"),
+    ("a.json", '{"a":\n [1, 1e400]}', "line 2, column 6: a number must be finite, got 1e400"),
+    ("a.json", '{"a":\n -9223372036854775809}', "line 2, column 2: an integer must fit into 64 bits"),
+    (
+        "a.json",
+        '{"a":\n ' + "9" * 5_000 + "}",
+        "line 2, column 2: a number must have at most 400 digits, got 5,000",
+    ),
+    ("a.json", "[" * 101 + "]" * 101, "line 1, column 101: objects and arrays are nested more than 100 deep"),
     ("a.json", "", "line 1, column 1: Expecting value"),
-    ("a.json", "[" * 100_000, "nested too deep"),
-    ("a.json", b'{"a": "\xff"}', "no text in UTF-8 (byte 8)"),
+    ("a.json", "[" * 100_000, "nested more than 100 deep"),
+    ("a.json", b'{"a": "\xff"}', "is not text in UTF-8 (byte 8)"),
     ("a.yaml", "a: 1\nb: [1, 2\nc: 3\n", "line 3, column 2: expected ',' or ']'"),
     (
         "a.yaml",
@@ -50,8 +72,36 @@ WRONG: list[tuple[str, str | bytes, str]] = [
     ),
     ("a.yml", "a: 1\nyes: 2\n", "line 2, column 1: a key has to be text: put it in quotes"),
     ("a.yaml", "a: !!python/object:os.system x\n", "line 1, column 4: could not determine a constructor"),
+    ("a.yaml", "a:\n  - 2026-01-31\n  - !!timestamp 2026-02-30\n", "line 3, column 5: could not determine"),
+    ("a.yaml", "a: !!binary aGk=\n", "line 1, column 4: could not determine a constructor"),
+    ("a.yaml", "a: !!set {b, c}\n", "line 1, column 4: could not determine a constructor"),
+    ("a.yaml", "a: !!int 'three'\n", "line 1, column 4: 'three' is not of the type !!int"),
+    ("a.yaml", "a: !!int ''\n", "line 1, column 4: '' is not of the type !!int"),
+    ("a.yaml", "a: !!float 'three'\n", "line 1, column 4: 'three' is not of the type !!float"),
+    ("a.yaml", "a: !!bool 'maybe'\n", "line 1, column 4: 'maybe' is not of the type !!bool"),
+    ("a.yaml", "a: !!map [b]\n", "line 1, column 4: expected a mapping node"),
+    ("a.yaml", "a:\n  b: .inf\n", "line 2, column 6: a number must be finite, got .inf"),
+    ("a.yaml", "a:\n  b: -1.0e+400\n", "line 2, column 6: a number must be finite, got -1.0e+400"),
+    ("a.yaml", "a: 18446744073709551616\n", "line 1, column 4: an integer must fit into 64 bits"),
+    ("a.yaml", "a: 0x" + "f" * 390 + "\n", "line 1, column 4: an integer must fit into 64 bits, got 0xfff"),
+    (
+        "a.yaml",
+        "a: " + "9" * 5_000 + "\n",
+        "line 1, column 4: a number must have at most 400 digits, got 5,000",
+    ),
+    ("a.yaml", "a: 1" + ":1" * 100_000 + "\n", "line 1, column 4: a number must have at most 400 digits"),
+    ("a.yaml", "a: &a\n  - *a\n", "line 2, column 5: an alias stands inside of what it stands for"),
+    ("a.yaml", "a: &a\n  <<: *a\n", "line 2, column 7: an alias stands inside of what it stands for"),
+    ("a.yaml", "? [a]\n: 1\n", "line 1, column 3: a key has to be text"),
+    ("a.yaml", "? !!str [a]\n: 1\n", "line 1, column 3: a key has to be text"),
+    ("a.yaml", "a: 1\n--- \nb: 2\n", "line 2, column 1: but found another document"),
+    ("a.yaml", BOMB, "line 5, column 5: it has more than 20,000 values once its aliases are replaced"),
+    ("a.yaml", MERGE_BOMB, "it has more than 20,000 values once its aliases are replaced"),
+    ("a.yaml", "[" + "[]," * 60_000 + "[]]", "line 1, column 59999: it has more than 20,000 values"),
+    ("a.yaml", CHAIN, "objects and arrays are nested more than 100 deep"),
+    ("a.yaml", "[" * 101 + "]" * 101, "objects and arrays are nested more than 100 deep"),
     ("a.yaml", "a: \x07\n", "line 1, column 4: special characters are not allowed: U+0007"),
-    ("a.yaml", "[" * 3_000, "nested too deep"),
+    ("a.yaml", "[" * 3_000, "nested more than 100 deep"),
 ]
 
 
@@ -59,38 +109,102 @@ WRONG: list[tuple[str, str | bytes, str]] = [
 def test_what_is_wrong_is_said_with_its_place(
     name: str, text: str | bytes, said: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(click.UsageError) as refused:
+    with pytest.raises(FileError) as refused:
         load(written(tmp_path, name, text))
     assert said in refused.value.message
-    assert name in refused.value.message
+    assert refused.value.message.startswith(f"{tmp_path / name}: ")
+    assert len(refused.value.message) < 500
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(click.UsageError, match="can not be read: No such file"):
+    with pytest.raises(FileError, match="can't be read: No such file"):
         load(tmp_path / "none.json")
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
 
 
+@examples(60)
 @given(JSON)
 def test_json_without_a_fault_is_what_json_says(value: Any) -> None:
-    assert value == _documents._load_json(json.dumps(value, indent=1, ensure_ascii=False))
+    assert value == _json.load(json.dumps(value, indent=1, ensure_ascii=False))[0]
+
+
+def paths(value: Any, at: tuple[Step, ...] = ()) -> Iterator[tuple[Step, ...]]:
+    """The paths of all values that are inside of one, in the order of their text."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for step, item in inner:
+        yield (*at, step)
+        yield from paths(item, (*at, step))
+
+
+@examples(60)
+@given(JSON)
+def test_each_value_of_json_has_its_line(value: Any) -> None:
+    text = json.dumps(value, indent=1, ensure_ascii=False)  # each value begins a line
+    _, locate = _json.load(text)
+    lines = [text.count("\n", 0, locate(path)) for path in paths(value)]
+    closing = [
+        number for number, line in enumerate(text.split("\n")) if line.strip() in ("]", "],", "}", "},")
+    ]
+    assert sorted({*range(text.count("\n") + 1)} - {*closing} - {0}) == lines
+
+
+@examples(60)
+@given(JSON)
+def test_each_value_of_yaml_has_its_place(value: Any) -> None:
+    """JSON is YAML, so both have to name the same places."""
+    text = json.dumps(value, indent=1)
+    in_json, in_yaml = _json.load(text), _yaml.load(text)
+    if in_json[0] == in_yaml[0]:  # but for numbers that YAML 1.1 takes for text, such as 1e5
+        assert [in_json[1](path) for path in paths(value)] == [in_yaml[1](path) for path in paths(value)]
 
 
 def test_yaml_anchors_and_merges_work(tmp_path: Path) -> None:
     text = "base: &base {model: a, user: x}\nnode:\n  <<: *base\n  model: b\n"
-    assert {"model": "b", "user": "x"} == load(written(tmp_path, "a.yaml", text))["node"]
+    document = load(written(tmp_path, "a.yaml", text))
+    assert {"model": "b", "user": "x"} == document.value["node"]
+    assert "line 4, column 3: no" in document.refused("no", "node", "model").message
+    assert "line 1, column 24: no" in document.refused("no", "node", "user").message
+
+
+def test_dates_in_yaml_are_text(tmp_path: Path) -> None:
+    text = "[2026-01-31, 2026-02-30, 2026-01-31T12:00:00Z]"
+    assert ["2026-01-31", "2026-02-30", "2026-01-31T12:00:00Z"] == load(
+        written(tmp_path, "a.yaml", text)
+    ).value
+
+
+def test_a_file_that_is_too_large_is_not_read_whole(tmp_path: Path) -> None:
+    with written(tmp_path, "a.json", "").open("r+b") as sparse:
+        sparse.truncate(2**40)
+    with pytest.raises(FileError, match="is larger than 2,097,152 bytes"):
+        load(tmp_path / "a.json")
+
+
+def test_a_fifo_is_read_if_something_writes_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    os.mkfifo(path)
+    with pytest.raises(FileError, match="is a FIFO that nothing writes to"):
+        load(path)
+    kept = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # so that what is written stays
+    path.write_text('{"a": 1}')
+    assert {"a": 1} == load(path).value
+    os.close(kept)
 
 
 @pytest.mark.parametrize("text", ['{"a": [1]}', "a:\n  - 1\n"])
 def test_standard_input_is_json_or_yaml(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(text.encode())))
 
-    assert {"a": [1]} == load(Path("-"))
+    assert {"a": [1]} == load(Path("-")).value
 
 
 def test_prices_are_read_from_a_file(tmp_path: Path) -> None:
@@ -107,22 +221,27 @@ def test_a_list_of_prices_comes_with_an_extra() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[]", "prices look like"),
-        ('{"gpt-5": {}}', "'gpt-5' has to be provider/model"),
-        ('{"openai/gpt-5": {"input_usd_per_million": 1}}', "openai/gpt-5: give input_usd_per_million and"),
+        ("[]", "line 1, column 1: prices look like"),
+        ('{\n"gpt-5": {}}', "line 2, column 1: 'gpt-5' has to be provider/model"),
         (
-            '{"openai/gpt-5": {"input_usd_per_million": -1, "output_usd_per_million": 1}}',
-            "openai/gpt-5: input_usd_per_million has to be US dollars",
+            '{\n"openai/gpt-5": {"input_usd_per_million": 1}}',
+            "line 2, column 1: openai/gpt-5: give input_usd_per_million and",
+        ),
+        (
+            '{"openai/gpt-5":\n {"output_usd_per_million": 1,\n "input_usd_per_million": -1}}',
+            "line 3, column 2: openai/gpt-5: input_usd_per_million has to be US dollars",
         ),
     ],
 )
 def test_prices_that_can_not_be_used_are_said(text: str, said: str, tmp_path: Path) -> None:
-    with pytest.raises(click.UsageError) as refused:
+    with pytest.raises(FileError) as refused:
         prices(str(written(tmp_path, "prices.json", text)))
     assert said in refused.value.message
 
 
-@pytest.mark.parametrize("text", ["city", "=Lisbon", ":=3", "days:=three", ""])
+@pytest.mark.parametrize(
+    "text", ["city", "=Lisbon", ":=3", "days:=three", "", "a:=NaN", "a:=" + "9" * 5_000, "a:=" + "[" * 5_000]
+)
 def test_an_input_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter):
         key_value(text)

@@ -19,6 +19,7 @@ from rxruns._version import __version__
 from rxruns.cli._output import OutputError, close_quietly
 from rxruns.cli._panel import Exit
 from rxruns.cli._printable import printable
+from rxruns.cli._sources import described
 from rxruns.errors import (
     InvalidArgumentError,
     RunFailedError,
@@ -78,6 +79,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     rxruns, version ...
     0
     """
+    nul = next((argument for argument in arguments or () if "\0" in argument), None)
+    if nul is not None:  # a system never passes one, a program may
+        what = f"an argument must not have a NUL character, got {nul!r}"
+        return _tell(InvalidArgumentError(what), Exit.USAGE)
     try:
         with _told_warnings() as told:
             result = cli.main(args=arguments, prog_name="rxruns", standalone_mode=False)
@@ -104,7 +109,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _tell(error: Exception, code: Exit) -> Exit:
     """Say on standard error what went wrong. Further lines are indented, so that none looks like ours."""
-    text = str(error)
+    text = described(error)
     if isinstance(error, StreamError) and error.last_seq:
         text += f"; go on with --after {error.last_seq}"
     click.echo("rxruns: " + "\n  ".join(map(printable, text.split("\n"))), err=True)

@@ -15,7 +15,7 @@ from rxruns.cli._output import Lines
 from rxruns.cli._panel import Exit, Panel
 from rxruns.cli._printable import printable, printable_json
 from rxruns.cli._selecting import Selection, with_selection
-from rxruns.cli._sources import Service, Source, source_argument, with_service
+from rxruns.cli._sources import Service, Source, naming, source_argument, with_service
 from rxruns.events import NodeEvent, RunEvent, TerminalEvent
 from rxruns.source import block_on
 
@@ -73,7 +73,8 @@ def events(
         )
     if timeout is not None:
         read = read.pipe(ops.take_until(reactivex.timer(timeout)))
-    block_on(selection.chosen(read.pipe(ops.tap(note))).pipe(ops.tap(write)))
+    with naming(source):
+        block_on(selection.chosen(read.pipe(ops.tap(note))).pipe(ops.tap(write)))
     missing = selection.missing(nodes, "what was read")
     if missing:
         click.echo(printable(f"rxruns: {missing}"), err=True)

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import click
 
-from rxruns.cli._documents import load
+from rxruns.cli._documents import Document, load
 from rxruns.costs import Price, Prices, genai_prices
 from rxruns.errors import InvalidArgumentError
 
@@ -22,16 +22,16 @@ def prices(text: str) -> Prices:
     """The prices that a file gives, or for ``list`` those of genai-prices.
 
     Raises:
-        click.UsageError: the file can not be used; or the extra is not installed.
+        FileError: the file can't be used.
+        InvalidArgumentError: the extra is not installed.
     """
     if text == "list":
         return genai_prices()
-    path = Path(text)
-    document = load(path)
-    if not isinstance(document, dict):
-        raise click.UsageError(f"{path}: prices look like {_FORM}")
-    entries = cast(dict[str, Any], document)
-    return {_model(path, name): _price(path, name, entry) for name, entry in entries.items()}
+    document = load(Path(text))
+    if not isinstance(document.value, dict):
+        raise document.refused(f"prices look like {_FORM}")
+    entries = cast(dict[str, Any], document.value)
+    return {_model(document, name): _price(document, name, entry) for name, entry in entries.items()}
 
 
 def with_prices(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -46,17 +46,17 @@ def with_prices(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def _model(path: Path, name: str) -> tuple[str, str]:
+def _model(document: Document, name: str) -> tuple[str, str]:
     provider, _, model = name.partition("/")
     if not (provider and model):
-        raise click.UsageError(f"{path}: {name!r} has to be provider/model")
+        raise document.refused(f"{name!r} has to be provider/model", name)
     return provider, model
 
 
-def _price(path: Path, name: str, entry: Any) -> Price:
+def _price(document: Document, name: str, entry: Any) -> Price:
     if not isinstance(entry, dict) or set(cast(dict[str, Any], entry)) != set(_FIELDS):
-        raise click.UsageError(f"{path}: {name}: give {' and '.join(_FIELDS)}, as in {_FORM}")
+        raise document.refused(f"{name}: give {' and '.join(_FIELDS)}, as in {_FORM}", name)
     try:
         return Price(**cast(dict[str, Any], entry))
     except InvalidArgumentError as error:
-        raise click.UsageError(f"{path}: {name}: {error}") from error
+        raise document.refused(f"{name}: {error}", name, error.field or "") from error

@@ -15,6 +15,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from rxruns._display import counted, status_label
 from rxruns.cli._panel import Exit
 from rxruns.cli._printable import printable
+from rxruns.cli._sources import described
 from rxruns.costs import Prices
 from rxruns.errors import RunsError
 from rxruns.events import RunEvent
@@ -27,7 +28,7 @@ def told(error: RunsError | None) -> Exit:
     """Say why not all of a run was read, if so; and the exit code of that."""
     if error is None:
         return Exit.SUCCEEDED
-    click.echo(printable(f"rxruns: {error}"), err=True)
+    click.echo(printable(f"rxruns: {described(error)}"), err=True)
     return Exit.NOT_FOLLOWED
 
 

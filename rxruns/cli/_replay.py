@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -13,7 +14,8 @@ from rxruns import operators as ops
 from rxruns.cli._following import report
 from rxruns.cli._panel import Exit
 from rxruns.cli._prices import with_prices
-from rxruns.cli._sources import files, log, skip_option, skipping
+from rxruns.cli._printable import printable
+from rxruns.cli._sources import files, log, naming, skip_option, skipping
 from rxruns.cli._view import RunView
 from rxruns.costs import Prices
 from rxruns.events import RunEvent
@@ -47,11 +49,13 @@ def replay(log: Path, speed: float, skip_invalid: bool, prices: Prices | None) -
     """
     on_invalid = skipping() if skip_invalid else "raise"
     events = recorded_events(log, speed=None if math.isinf(speed) else speed, on_invalid=on_invalid)
-    return show(events, prices)
+    with naming(log):
+        return show(events, [log], prices)
 
 
 def show(
     events: Observable[RunEvent],
+    logs: Sequence[Path],
     prices: Prices | None,
     *,
     timeout: float | None = None,
@@ -61,6 +65,7 @@ def show(
 
     Args:
         events: of whatever runs.
+        logs: where they come from.
         prices: by (provider, model).
         timeout: seconds after which nothing more is shown; None for no limit.
         is_partial: a run without its end is what was asked for.
@@ -68,6 +73,10 @@ def show(
     with RunView(prices, is_replay=True) as view:
         shown = events.pipe(ops.tap(view.update))
         block_on(shown if timeout is None else shown.pipe(ops.take_until(reactivex.timer(timeout))))
+    if not view.panels and timeout is None:
+        names = ", ".join(map(str, logs))
+        click.echo(printable(f"rxruns: {names}: there is no event in it"), err=True)
+        return Exit.NOT_FOLLOWED
     for panel in view.panels:
         panel.is_partial = is_partial
     return report(view.panels, timeout)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any, TextIO, TypeAlias, TypeVar
@@ -16,8 +18,9 @@ from click.shell_completion import CompletionItem
 from reactivex import Observable
 
 from rxruns import operators as ops
+from rxruns.cli._files import read
 from rxruns.client import RunsClient
-from rxruns.errors import InvalidArgumentError, StreamProtocolError
+from rxruns.errors import InvalidArgumentError, RunsError, StreamProtocolError
 from rxruns.events import RunEvent
 from rxruns.reader import OnInvalid, OnLifecycle
 from rxruns.recorded import recorded_events
@@ -26,8 +29,10 @@ from rxruns.source import run_events
 __all__ = [
     "Service",
     "Source",
+    "described",
     "files",
     "log",
+    "naming",
     "skip_option",
     "skipping",
     "source",
@@ -72,13 +77,33 @@ def log(text: str) -> Path:
 
 def _log(text: str, otherwise: str) -> Path:
     path = Path("/dev/stdin" if text == "-" else text)
-    if path.is_dir():
+    try:
+        is_folder, is_there = path.is_dir(), path.exists()
+    except OSError as error:  # a name that is too long, say
+        raise click.BadParameter(f"{text!r} can't be read: {error.strerror}.") from error
+    if is_folder:
         raise click.BadParameter(f"{text!r} is a folder: name a recorded log in it.")
-    if not path.exists():
+    if not is_there:
         raise click.BadParameter(f"{text!r} is {otherwise}")
     if not os.access(path, os.R_OK):
         raise click.BadParameter(f"{text!r} can't be read: permission denied.")
     return path
+
+
+@contextmanager
+def naming(source: Source) -> Generator[None]:
+    """Let an error of reading a log name its file, in what :func:`described` makes of it."""
+    try:
+        yield
+    except RunsError as error:
+        if isinstance(source, Path):
+            error.add_note(str(source))
+        raise
+
+
+def described(error: Exception) -> str:
+    """What an error says, after the file that it is about."""
+    return "".join(f"{name}: " for name in getattr(error, "__notes__", ())) + str(error)
 
 
 def source_argument(name: str = "source", *, nargs: int = 1) -> Callable[[F], F]:
@@ -107,9 +132,7 @@ class Service:
         on_invalid: what is done with lines that are no valid events.
     """
 
-    def __init__(
-        self, base_url: str | None, key_file: TextIO | None, on_invalid: OnInvalid = "raise"
-    ) -> None:
+    def __init__(self, base_url: str | None, key_file: Path | None, on_invalid: OnInvalid = "raise") -> None:
         self._base_url = base_url
         self._key_file = key_file
         self._on_invalid: OnInvalid = on_invalid
@@ -141,7 +164,7 @@ class Service:
         record: Path | None = None,
         speed: float | None = None,
     ) -> Observable[RunEvent]:
-        """The events of a run, or of a recorded log: that takes ``after_seq``, ``record`` and ``speed`` alone.
+        """The events of a run; or of a recorded log, for ``after_seq``, ``record`` and ``speed`` alone.
 
         A run is recorded as it is received; from a log its events are encoded again.
         """
@@ -186,13 +209,14 @@ def with_service(command: Callable[..., R]) -> Callable[..., R]:
     @click.option("--base-url", metavar="URL", help="Of the service; else MODELRELAY_API_BASE_URL.")
     @click.option(
         "--key-file",
-        type=click.File(),
+        type=Path,
+        shell_complete=files,
         help=f"Its first line is the API key; - is standard input. Else {' or '.join(SECRETS)}.",
     )
     @skip_option
     @functools.wraps(command)
     def with_flags(
-        *arguments: Any, base_url: str | None, key_file: TextIO | None, skip_invalid: bool, **options: Any
+        *arguments: Any, base_url: str | None, key_file: Path | None, skip_invalid: bool, **options: Any
     ) -> R:
         service = Service(base_url, key_file, skipping() if skip_invalid else "raise")
         return command(*arguments, service=service, **options)
@@ -200,11 +224,17 @@ def with_service(command: Callable[..., R]) -> Callable[..., R]:
     return with_flags
 
 
-def _first_line(file: TextIO) -> str:
-    """The key. Typed at a terminal it is not echoed."""
-    if file.isatty():
+def _first_line(path: Path) -> str:
+    """The key. Typed at a terminal it is not echoed.
+
+    Raises:
+        FileError: it can't be read.
+    """
+    stdin: TextIO | None = sys.stdin if str(path) == "-" else None
+    if stdin is not None and stdin.isatty():
         return str(click.prompt("API key", hide_input=True, err=True)).strip()
     try:
-        return file.readline().strip()
+        content = read(path).decode() if stdin is None else stdin.readline()
     except UnicodeDecodeError:
         raise InvalidArgumentError("key-file: this is no text (it is not shown)", field="key_file") from None
+    return content.partition("\n")[0].strip()

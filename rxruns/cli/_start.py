@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import click
 from rich.console import Console
 
-from rxruns.cli._documents import load
+from rxruns._display import clipped
+from rxruns.cli import _json
+from rxruns.cli._documents import Document, load
 from rxruns.cli._following import follow, report, timeout_option
 from rxruns.cli._output import Lines
 from rxruns.cli._panel import Exit
 from rxruns.cli._prices import with_prices
-from rxruns.cli._sources import Service, with_service
+from rxruns.cli._sources import Service, files, with_service
+from rxruns.cli._values import Problem
 from rxruns.cli._view import RunView
 from rxruns.costs import Prices
+from rxruns.errors import InvalidArgumentError
 from rxruns.workflow import WorkflowSpec
 from rxruns.workflow._mappings import with_used_inputs
 
 __all__ = ["start"]
+
+_SHOWN = 100
+"""Characters of an input that an error quotes."""
 
 
 def key_value(text: str) -> tuple[str, Any]:
@@ -34,13 +41,15 @@ def key_value(text: str) -> tuple[str, Any]:
     """
     name, equals, value = text.partition("=")
     if not equals or not name.strip(":"):
-        raise click.BadParameter(f"{text!r} has to be name=text or name:=JSON.")
+        raise click.BadParameter(f"{clipped(text, _SHOWN)!r} has to be name=text or name:=JSON.")
     if not name.endswith(":"):
         return name, value
     try:
-        return name[:-1], json.loads(value)
-    except json.JSONDecodeError as error:
-        raise click.BadParameter(f"{text!r}: what follows := is no JSON: {error}.") from error
+        return name[:-1], _json.load(value)[0]
+    except Problem as problem:
+        column = problem.place + 1
+        what = f"what follows := can't be used as JSON: column {column}: {problem}"
+        raise click.BadParameter(f"{clipped(text, _SHOWN)!r}: {what}.") from problem
 
 
 @click.command(
@@ -52,7 +61,8 @@ Example: rxruns start trip.yaml --input city=Lisbon --input days:=3 --watch
 @click.argument(
     "spec",
     metavar="SPEC.json|SPEC.yaml",
-    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
+    type=Path,
+    shell_complete=files,
 )
 @click.option(
     "--input",
@@ -84,11 +94,7 @@ def start(
         if name in given:
             raise click.UsageError(f"--input {name} is given twice")
         given[name] = value
-    document = load(spec)
-    if not isinstance(document, dict):
-        found = "nothing" if document is None else type(document).__name__
-        raise click.UsageError(f"{spec}: a spec is an object, not {found}")
-    workflow = WorkflowSpec.from_dict(with_used_inputs(cast("dict[str, Any]", document), given))
+    workflow = _workflow(load(spec), given)
     run_id = service.client.create(workflow, input=given or None).run_id
     Lines().write(str(run_id))
     if not watch:
@@ -99,3 +105,30 @@ def start(
         events = service.events(run_id, on_lifecycle=panel.note)
         follow(view, {panel: events}, timeout)
     return report(view.panels, timeout)
+
+
+def _workflow(document: Document, given: Mapping[str, Any]) -> WorkflowSpec:
+    """The spec in a file, checked; of the inputs that are given it declares those that it uses.
+
+    Raises:
+        FileError: it is not a spec; names the line of the field that is wrong.
+    """
+    if not isinstance(document.value, dict):
+        found = "nothing" if document.value is None else type(document.value).__name__
+        raise document.refused(f"a spec is an object, not {found}")
+    record = cast(dict[str, Any], document.value)
+    _spell_out(record.get("nodes"))
+    try:
+        return WorkflowSpec.from_dict(with_used_inputs(record, given))
+    except InvalidArgumentError as error:
+        raise document.refused_field(str(error), error.field) from error
+
+
+def _spell_out(nodes: object) -> None:
+    """Replace ``tool_execution: client`` in nodes by what is sent: ``{"mode": "client"}``."""
+    for node in cast("list[object]", nodes) if isinstance(nodes, list) else ():
+        if isinstance(node, dict):
+            fields = cast("dict[str, object]", node)
+            if isinstance(fields.get("tool_execution"), str):
+                fields["tool_execution"] = {"mode": fields["tool_execution"]}
+            _spell_out([fields.get("subnode")])

@@ -20,7 +20,7 @@ from rxruns.cli._panel import Exit, early_end
 from rxruns.cli._prices import with_prices
 from rxruns.cli._printable import printable
 from rxruns.cli._refreshing import Following, note_of, said, told
-from rxruns.cli._sources import Service, Source, source_argument, with_service
+from rxruns.cli._sources import Service, Source, naming, source_argument, with_service
 from rxruns.costs import Prices
 from rxruns.errors import RunsError
 from rxruns.events import RunEvent, TerminalEvent
@@ -90,7 +90,7 @@ def timeline(
     chosen = _chosen(source, run_id)
     if refresh is not None:
         return Following(output, prices, refresh).run(chosen(service.events(source)))
-    events, error = _read(chosen(service.events(source, wait=False)))
+    events, error = _read(chosen(service.events(source, wait=False)), source)
     if error is not None and not events:
         raise error
     if not events and isinstance(source, Path):
@@ -127,7 +127,7 @@ def _chosen(source: Source, run_id: UUID | None) -> Callable[[Observable[RunEven
     return chosen
 
 
-def _read(source: Observable[RunEvent]) -> tuple[list[RunEvent], RunsError | None]:
+def _read(read: Observable[RunEvent], source: Source) -> tuple[list[RunEvent], RunsError | None]:
     """What can be read, and why that is not all."""
     events: list[RunEvent] = []
     console = Console(stderr=True)
@@ -141,7 +141,8 @@ def _read(source: Observable[RunEvent]) -> tuple[list[RunEvent], RunsError | Non
                 progress.update(task, completed=len(events))
 
         try:
-            block_on(source.pipe(ops.do_action(add)))
+            with naming(source):
+                block_on(read.pipe(ops.do_action(add)))
         except RunsError as error:
             return events, error
     return events, None

@@ -61,7 +61,7 @@ def watch(
     if logs:
         events = reactivex.merge(*(selection.read(service, log, speed=1.0) for log in logs))
         chosen = selection.chosen(events, keep_run=True)
-        return show(chosen, prices, timeout=timeout, is_partial=not selection.follows)
+        return show(chosen, logs, prices, timeout=timeout, is_partial=not selection.follows)
     client = service.client
     with RunView(prices) as view:
         runs: dict[Panel, Observable[RunEvent]] = {}

@@ -1,0 +1,73 @@
+"""What holds for the values of a document, whether it is JSON or YAML."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from rxruns._display import clipped
+
+__all__ = [
+    "MAX_DEPTH",
+    "TOO_DEEP",
+    "Locate",
+    "Problem",
+    "Step",
+    "check_length",
+    "check_number",
+    "twice",
+]
+
+
+MAX_DEPTH = 100
+"""How deep objects and arrays may be nested."""
+
+TOO_DEEP = f"objects and arrays are nested more than {MAX_DEPTH} deep"
+
+_MAX_DIGITS = 400
+_SHOWN = 40
+
+Step: TypeAlias = str | int
+"""A key of an object, or an index of an array."""
+
+Locate: TypeAlias = Callable[[Sequence[Step]], int]
+"""Where in its text a document has the value at a path, or what there is of the path."""
+
+
+class Problem(Exception):
+    """What is wrong with a document, and where: `place` counts characters from 0."""
+
+    def __init__(self, what: str, place: int) -> None:
+        super().__init__(what)
+        self.what = what
+        self.place = place
+
+
+def check_length(text: str, place: int) -> None:
+    """Refuse a number that takes long to read.
+
+    Raises:
+        Problem: it has thousands of digits.
+    """
+    if len(text) > _MAX_DIGITS:
+        raise Problem(f"a number must have at most {_MAX_DIGITS} digits, got {len(text):,}", place)
+
+
+def check_number(value: float, text: str, place: int) -> None:
+    """Refuse a number that others could not read.
+
+    Raises:
+        Problem: an integer of more than 64 bits, or a number that is not finite.
+    """
+    if isinstance(value, int):
+        if not -(2**63) <= value < 2**64:
+            raise Problem(f"an integer must fit into 64 bits, got {clipped(text, _SHOWN)}", place)
+    elif not math.isfinite(value):
+        raise Problem(f"a number must be finite, got {clipped(text, _SHOWN)}", place)
+
+
+def twice(key: str, text: str, first: int, again: int) -> Problem:
+    """The error of a key that an object has twice."""
+    line = text.count("\n", 0, first) + 1
+    return Problem(f"the key {clipped(key, _SHOWN)!r} comes twice in one object, first in line {line}", again)
