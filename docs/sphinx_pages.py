@@ -31,7 +31,7 @@ PROJECT = {
 }
 """Pages for people who work on the project, by their files; they keep their places in the repository."""
 
-APART = {"rxruns.operators", "rxruns.ops", "rxruns.cli"}
+APART = {"rxruns.operators", "rxruns.cli"}
 """They have pages of their own."""
 
 API = """\

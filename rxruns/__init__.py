@@ -15,12 +15,15 @@
 is a daemon, so a script needs something that keeps it alive.
 """
 
+import sys
+
 # First, because urllib3 compiles long regular expressions: deeper among imports that can go back and forth
 # over the edge of a block of CPython's frames, which is mapped and unmapped each time (a sixth of an import).
 from rxruns._transport import RequestMetrics
 
 # isort: split
-from rxruns import errors, events, models, ops, workflow
+from rxruns import errors, events, models, workflow
+from rxruns import operators as ops
 from rxruns._retry import ResumePolicy, RetryPolicy
 from rxruns._version import __version__
 from rxruns.client import DEFAULT_BASE_URL, RunsClient
@@ -30,6 +33,9 @@ from rxruns.merged import RunNotFollowed, merge_runs
 from rxruns.recorded import recorded_events
 from rxruns.source import block_on, run_events, start_run
 from rxruns.stream import RunEventStream
+
+# So that `from rxruns.ops import text` works. Type checkers read ops.pyi.
+sys.modules[f"{__name__}.ops"] = ops
 
 __all__ = [
     "DEFAULT_BASE_URL",

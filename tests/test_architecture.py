@@ -53,7 +53,6 @@ state tools
 _spans
 folds
 operators
-ops
 _tracks
 aio dask iteration page charts
 devserver
