@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypedDict, TypeVar, Unpack
 from uuid import UUID
 
 from rxruns._arguments import (
@@ -57,7 +57,7 @@ from rxruns.models import (
 )
 from rxruns.stream import RunEventStream
 
-__all__ = ["DEFAULT_BASE_URL", "RequestMetrics", "RunsClient"]
+__all__ = ["DEFAULT_BASE_URL", "ClientOptions", "RequestMetrics", "RunsClient"]
 
 DEFAULT_BASE_URL = "https://api.modelrelay.ai/api/v1"
 
@@ -65,6 +65,22 @@ NDJSON = "application/x-ndjson"
 
 logger: logging.Logger = logging.getLogger("rxruns")
 T = TypeVar("T")
+
+
+class ClientOptions(TypedDict, total=False):
+    """The arguments of :class:`RunsClient`, for :meth:`RunsClient.from_env`."""
+
+    api_key: Secret
+    access_token: Secret
+    base_url: str | None
+    customer_id: str | None
+    headers: Mapping[str, str] | None
+    connect_timeout: float | None
+    timeout: float | None
+    retry: RetryPolicy
+    session: Session | None
+    on_request: Callable[[RequestMetrics], object] | None
+    max_line_bytes: int
 
 
 class RunsClient:
@@ -135,30 +151,35 @@ class RunsClient:
             logger.warning("%s is not encrypted: others may read the credentials on their way", self.base_url)
 
     @classmethod
-    def from_env(cls, *, api_key: Secret = None, base_url: str | None = None) -> RunsClient:
+    def from_env(cls, **options: Unpack[ClientOptions]) -> RunsClient:
         """A client from ``MODELRELAY_API_KEY`` and/or ``MODELRELAY_ACCESS_TOKEN``.
 
         ``MODELRELAY_API_BASE_URL`` replaces the service's address. A blank variable counts as not set.
 
         Args:
-            api_key, base_url: instead of what the environment says.
+            options: as for the client itself. ``api_key``, ``access_token`` and ``base_url`` come before what
+                the environment says; None leaves each to it.
 
         Raises:
-            InvalidArgumentError: neither credential is set, or one can not be used.
+            InvalidArgumentError: neither credential is set, or an argument can not be used.
+
+        >>> RunsClient.from_env(api_key="mr_sk_example", base_url="http://localhost:8000", timeout=5.0)
+        RunsClient(base_url='http://localhost:8000')
         """
-        key = _variable("MODELRELAY_API_KEY") if api_key is None else api_key
-        token = _variable("MODELRELAY_ACCESS_TOKEN")
-        if key is None and token is None:
+        found = {
+            "api_key": _variable("MODELRELAY_API_KEY"),
+            "access_token": _variable("MODELRELAY_ACCESS_TOKEN"),
+            "base_url": _variable("MODELRELAY_API_BASE_URL") or DEFAULT_BASE_URL,
+        }
+        given = {name: value for name, value in options.items() if value is not None or name not in found}
+        merged: dict[str, Any] = {**found, **given}
+        if merged["api_key"] is None and merged["access_token"] is None:
             raise InvalidArgumentError(
                 "no credentials: set MODELRELAY_API_KEY or MODELRELAY_ACCESS_TOKEN, or give "
                 "client=RunsClient(api_key=...); `rxruns serve` is a service to try with",
                 field="api_key",
             )
-        return cls(
-            api_key=key,
-            access_token=token,
-            base_url=base_url or _variable("MODELRELAY_API_BASE_URL") or DEFAULT_BASE_URL,
-        )
+        return cls(**merged)
 
     def __repr__(self) -> str:
         return f"RunsClient(base_url={self.base_url!r})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import subprocess
@@ -16,9 +17,10 @@ import msgspec
 import pytest
 
 import rxruns
-from rxruns import RetryPolicy, RunsClient, workflow
+from rxruns import RequestMetrics, RetryPolicy, RunsClient, workflow
 from rxruns._requests import compile_body, create_body
 from rxruns._transport import Cancellation, Cancelled
+from rxruns.client import ClientOptions
 from rxruns.errors import (
     APIError,
     InvalidArgumentError,
@@ -183,6 +185,49 @@ def test_the_environment_makes_a_client(playing: Playing, monkeypatch: pytest.Mo
 
     headers = service.requests[0].headers
     assert (KEY, "Bearer token") == (headers["x-modelrelay-api-key"], headers["authorization"])
+
+
+def test_the_environment_takes_every_option_of_the_constructor(
+    playing: Playing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, _ = playing(replies(GOT))
+    for name in ("MODELRELAY_API_KEY", "MODELRELAY_ACCESS_TOKEN", "MODELRELAY_API_BASE_URL"):
+        monkeypatch.setenv(name, "of the environment")
+    seen: list[RequestMetrics] = []
+    options: ClientOptions = {
+        "api_key": KEY,
+        "access_token": lambda: "token",
+        "base_url": service.url,
+        "customer_id": "customer",
+        "headers": {"X-Mine": "1"},
+        "connect_timeout": 1.0,
+        "timeout": 2.0,
+        "retry": RetryPolicy(max_attempts=1),
+        "session": None,
+        "on_request": seen.append,
+        "max_line_bytes": 100,
+    }
+    assert set(options) == set(inspect.signature(RunsClient).parameters) == set(ClientOptions.__annotations__)
+    with RunsClient.from_env(**options) as client:
+        client.get(RUN)
+
+    headers = service.requests[0].headers
+    assert (KEY, "Bearer token") == (headers["x-modelrelay-api-key"], headers["authorization"])
+    assert ("customer", "1") == (headers["x-modelrelay-customer-id"], headers["x-mine"])
+    assert (2.0, 100, 1) == (client.timeout, client.max_line_bytes, len(seen))
+
+
+def test_an_option_of_none_is_left_to_the_environment_where_that_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MODELRELAY_API_KEY", KEY)
+    monkeypatch.setenv("MODELRELAY_API_BASE_URL", "http://localhost:1")
+    client = RunsClient.from_env(api_key=None, access_token=None, base_url=None, timeout=None)
+    assert ("http://localhost:1", None) == (client.base_url, client.timeout)
+    with pytest.raises(InvalidArgumentError, match="timeout"):
+        RunsClient.from_env(timeout=-1)
+    with pytest.raises(TypeError, match="speed"):
+        RunsClient.from_env(speed=1)  # type: ignore[call-arg]
 
 
 def test_an_environment_without_credentials_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from typing import assert_type
 
 from reactivex import Observable
 
-from rxruns import aio, iterate
+from rxruns import RetryPolicy, RunsClient, aio, iterate
 from rxruns import operators as ops
 from rxruns.costs import Price
 from rxruns.events import NodeLLMCall, NodeOutputDelta, RunEvent, UserAsk
@@ -38,6 +38,14 @@ def live(source: Observable[RunEvent], deltas: Observable[NodeOutputDelta]) -> N
     assert_type(source.pipe(ops.node_spans(open_spans=True)), Observable[NodeSpan])
     assert_type(deltas.pipe(ops.event_time()), Observable[Timed[NodeOutputDelta]])
     source.pipe(ops.text(), ops.tap(lambda said: print(said.piece, end="")))
+
+
+def clients() -> None:
+    with RunsClient.from_env(
+        timeout=5.0, headers={"X-Mine": "1"}, retry=RetryPolicy(max_attempts=1)
+    ) as client:
+        assert_type(client, RunsClient)
+    RunsClient.from_env(timeout="5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def state(run: RunState, span: NodeSpan, event: RunEvent) -> None:
