@@ -95,7 +95,8 @@ class CostTotals:
 
     Args:
         prices: by (provider, model). None: every model is without a price.
-        line_items: what to go on from, such as those of a stored value.
+        line_items: what to continue from, such as those of a stored value. Totals have no cursor: an event
+            that was counted and comes again is counted again.
 
     Raises:
         InvalidArgumentError: for a key that is no pair of names, or a value that is no :class:`Price`.
@@ -272,7 +273,7 @@ def fold(
     Args:
         events: of one run or of many, in any order.
         prices: by (provider, model). None: those of ``initial``.
-        initial: the totals to go on from.
+        initial: the totals to continue from; none of the events may be in them.
 
     Raises:
         InvalidArgumentError: as for :class:`CostTotals`, or ``initial`` is something else.

@@ -1,8 +1,8 @@
 """What a run is doing, as values that events are folded into. No Rx: ``state = state.step(event)``.
 
 :class:`RunState` is a whole run, :class:`NodeState` one of its nodes. :class:`NodeSpan` and :class:`NodeText`
-are what ``ops.node_spans`` and ``ops.text`` emit. All of them are immutable and pickle, so that a fold can be
-stored with its cursor and gone on from.
+are what ``ops.node_spans`` and ``ops.text`` emit. All of them are immutable and pickle. A :class:`RunState`
+has its cursor in ``last_seq``, so that it can be stored and continued from.
 
 >>> from datetime import datetime, timezone
 >>> from rxruns.events import NodeStarted, RunStarted

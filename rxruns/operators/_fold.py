@@ -35,7 +35,10 @@ def cost_totals(
     Args:
         prices: US dollars per million tokens by (provider, model). None: those of ``initial``. A model
             without one makes :attr:`~rxruns.costs.CostTotals.usd` None and is named in ``unpriced``.
-        initial: the totals to go on from, as folded from the events up to a stored cursor.
+        initial: the totals to continue from. Pass events that are not in them yet: totals have no cursor, so
+            an event that comes again is counted again. To store totals between processes, write them and
+            ``seq`` in one transaction: ``ops.checkpoint`` and a save in ``on_next`` are two steps, and a
+            crash between them counts money twice.
 
     Raises:
         InvalidArgumentError: for a key that is no pair of names, or a value that is no ``Price``.

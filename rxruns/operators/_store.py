@@ -31,6 +31,10 @@ def checkpoint(store: CursorStore) -> Callable[[Observable[_E]], Observable[_E]]
     return, because its subscriber raised, the process was killed or another thread disposed meanwhile, comes
     again.
 
+    So what a subscriber adds up or appends must bear that: key it by ``run_id`` and ``seq``, or store it and
+    ``seq`` in one transaction and leave this operator out. Totals that are saved in ``on_next`` count such an
+    event twice.
+
     Put it last, and in any case below each thread hop (``ops.observe_on``, ``ops.handoff``): above one,
     ``on_next`` returns when the event is queued, and what is still in the queue when the process dies would
     count as handled.
