@@ -362,6 +362,12 @@ def test_runs_take_turns_as_they_do_in_the_file(log: Path) -> None:
     assert [mine[0], theirs[0], mine[1], mine[2], theirs[1], mine[3]] == read(log).events
 
 
+def test_a_log_that_only_repeats_events_is_read_as_it_is(log: Path) -> None:
+    mine, theirs = run_of(5)[1::2], run_of(1, OTHER_RUN)
+    log.write_bytes(b"".join(lines_of([*mine, *theirs, *mine])))
+    assert [*mine, *theirs] == read(log).events
+
+
 def test_an_ordered_log_with_gaps_is_read_as_it_is(log: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     events = run_of(3_000)[4::3]

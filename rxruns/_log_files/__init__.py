@@ -3,7 +3,7 @@
 from rxruns._log_files._file import LogFile
 from rxruns._log_files._order import LinesBySeq, is_ordered
 from rxruns._log_files._signatures import name_of, prefix_of
-from rxruns._log_files._unpacking import DamagedError, Unpacker, UnsupportedError
+from rxruns._log_files._unpacking import DamagedError, Unpacker, UnsupportedError, format_of
 
 __all__ = [
     "DamagedError",
@@ -11,6 +11,7 @@ __all__ = [
     "LogFile",
     "Unpacker",
     "UnsupportedError",
+    "format_of",
     "is_ordered",
     "name_of",
     "prefix_of",

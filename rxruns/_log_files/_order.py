@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, filterfalse
 from typing import Annotated, BinaryIO
 from uuid import UUID
 
@@ -79,7 +79,7 @@ def _place(line: bytes) -> tuple[int, int] | None:
 
 
 class LinesBySeq:
-    """A file with the lines of each run sorted by ``seq``. Runs take turns as they do in the file.
+    """A file with the lines of each run sorted by ``seq``, each once. Runs take turns as they do in the file.
 
     A line without a place, such as a bad one, stays behind the event before it. A last line that was cut
     stays the last.
@@ -99,6 +99,7 @@ class LinesBySeq:
         self._starts = array("Q")
         self._runs = array("I")  # by line
         self._seqs = array("Q")  # by line
+        self._is_event = bytearray()  # by line
         self._lines: list[array[int]] = [
             array("Q")
         ]  # by run: those without a place before them are the first
@@ -133,6 +134,7 @@ class LinesBySeq:
                 self._lines[run].append(len(self._starts))
                 self._runs.append(run)
                 self._seqs.append(seq)
+                self._is_event.append(found is not None)
                 self._starts.append(start)
             starts_line = piece.endswith(b"\n")
             at += len(piece)
@@ -143,11 +145,17 @@ class LinesBySeq:
 
     def _sorted(self) -> array[int]:
         # Sorting is stable: what has no place stays behind its event, and of twins the first comes first.
-        seqs = self._seqs
-        lines = [iter(sorted(of_run, key=seqs.__getitem__)) for of_run in self._lines]
-        order = array("Q", (next(lines[run]) for run in self._runs))
+        seqs, is_twin = self._seqs, bytearray(len(self._runs))
+        lines = [sorted(of_run, key=seqs.__getitem__) for of_run in self._lines]
+        for of_run in lines:
+            last = 0
+            for line in of_run:
+                is_twin[line] = self._is_event[line] and seqs[line] == last
+                last = seqs[line]
+        once = [filterfalse(is_twin.__getitem__, of_run) for of_run in lines]
+        order = array("Q", (next(once[run]) for line, run in enumerate(self._runs) if not is_twin[line]))
         if self._has_cut_line:
-            order.append(len(order))
+            order.append(len(self._runs))
         return order
 
     def _range(self, first: int, last: int) -> Iterator[bytes]:

@@ -12,7 +12,7 @@ from importlib import import_module
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
-__all__ = ["DamagedError", "Unpacker", "UnsupportedError"]
+__all__ = ["DamagedError", "Unpacker", "UnsupportedError", "format_of"]
 
 _PIECE = 1 << 16
 """Bytes that are given at a time, at most."""
@@ -82,6 +82,15 @@ class Unpacker:
                 if stream.eof:
                     data, stream = stream.unused_data, None
         self.is_cut = stream is not None
+
+
+def format_of(start: bytes) -> str:
+    """The name of the format of bytes that begin so; empty for plain ones.
+
+    >>> format_of(b"BZh91AY&SY"), format_of(b"{}")
+    ('bzip2', '')
+    """
+    return next((format.name for format in _FORMATS if format.begins(start)), "")
 
 
 class _Decompressor(Protocol):

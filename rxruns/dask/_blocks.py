@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from rxruns._framing import BOM, EXCERPT_BYTES, MAX_LINE_BYTES
 
-__all__ = ["Block", "Readable", "blocks", "line_boundary"]
+__all__ = ["BLOCK", "Block", "Readable", "Seekable", "blocks", "line_boundary"]
 
 BLOCK = 1 << 20
 """Bytes that are read at once: few enough to stay in the processor's cache while they are searched."""
@@ -24,6 +24,10 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
     def readinto(self, buffer: memoryview, /) -> int: ...
+
+
+class Seekable(Readable, Protocol):
+    """What is asked of a file that is read in parts."""
 
     def seek(self, offset: int, /) -> int: ...
 
@@ -44,7 +48,7 @@ class Block(NamedTuple):
     overlong: bool = False
 
 
-def line_boundary(file: Readable, offset: int, size: int) -> int:
+def line_boundary(file: Seekable, offset: int, size: int) -> int:
     """Where the first line begins that does not begin before `offset`; `size`, the file's, if none does."""
     if offset == 0:
         return 0

@@ -12,12 +12,18 @@ import msgspec
 from fsspec.utils import infer_compression  # type: ignore[import-untyped]
 
 from rxruns._arguments import check_kind
+from rxruns._log_files import format_of
 from rxruns.errors import InvalidArgumentError
 
-__all__ = ["LogPart", "Path", "find_files", "open_part", "split"]
+__all__ = ["LogPart", "Path", "UNPACKED", "find_files", "open_part", "recognized", "split"]
 
 fsspec: Any = _fsspec  # has no types
 Path = str | os.PathLike[str]
+
+UNPACKED = frozenset({"gzip", "bzip2", "xz", "zstd"})
+"""What is unpacked here, which gives all that a file holds that was cut."""
+
+_MAGIC = 6
 
 
 class LogPart(msgspec.Struct, frozen=True):
@@ -28,7 +34,8 @@ class LogPart(msgspec.Struct, frozen=True):
         begin: the offset from which on lines belong to the part.
         end: the first offset of the next part.
         size: of the file when the work was planned: what is appended later is not read.
-        compression: fsspec's name of it; None: the file is plain.
+        compression: of all of the file, as :func:`rxruns._log_files.format_of` names it, or fsspec does for
+            others; None: it is plain, or has not been opened yet.
     """
 
     path: str
@@ -39,8 +46,17 @@ class LogPart(msgspec.Struct, frozen=True):
 
 
 def open_part(part: LogPart) -> Any:
-    """The file of a part, decompressed: a context manager."""
-    return fsspec.open(part.path, "rb", compression=part.compression)
+    """The file of a part, decompressed if fsspec has to: a context manager."""
+    compression = None if part.compression in UNPACKED else part.compression
+    return fsspec.open(part.path, "rb", compression=compression)
+
+
+def recognized(part: LogPart) -> LogPart:
+    """The part, with the compression that the first bytes of its file show, whatever its name."""
+    if part.begin or (part.compression is not None and part.compression not in UNPACKED):
+        return part
+    with fsspec.open(part.path, "rb") as file:
+        return msgspec.structs.replace(part, compression=format_of(file.read(_MAGIC)) or None)
 
 
 def find_files(paths: Path | Iterable[Path]) -> list[LogPart]:
@@ -66,12 +82,28 @@ def split(files: Iterable[LogPart], size: int) -> list[LogPart]:
     """
     parts: list[LogPart] = []
     for file in files:
+        if file.compression is None and file.size > size:
+            file = _recognized_here(file)
         if file.compression is not None or file.size <= size:
             parts.append(file)
         else:
             begins = range(0, file.size, size)
             parts += [LogPart(file.path, begin, min(begin + size, file.size), file.size) for begin in begins]
     return parts
+
+
+def _compression(url: str) -> str | None:
+    name: str | None = infer_compression(url)
+    return "bzip2" if name == "bz2" else name
+
+
+def _recognized_here(file: LogPart) -> LogPart:
+    try:
+        return recognized(file)
+    except FileNotFoundError:  # the worker has its own folders
+        return file
+    except OSError as error:
+        raise InvalidArgumentError(f"paths: {file.path} can not be read: {error}", field="paths") from error
 
 
 def _matches(path: str) -> list[LogPart]:
@@ -85,7 +117,7 @@ def _matches(path: str) -> list[LogPart]:
         raise InvalidArgumentError(f"paths: {path} can not be read: {error}", field="paths") from error
     if not found:
         raise InvalidArgumentError(f"paths: {path} is no file, and no file matches it", field="paths")
-    return [LogPart(url, 0, size, size, infer_compression(url)) for url, size in found]
+    return [LogPart(url, 0, size, size, _compression(url)) for url, size in found]
 
 
 def _refuse_password(path: str) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from operator import length_hint
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from rxruns._decoding import RecordError, decode_event, excerpt
-from rxruns._framing import MAX_LINE_BYTES, without_newline
-from rxruns.dask._blocks import Block, blocks, line_boundary
-from rxruns.dask._files import LogPart, open_part
+from rxruns._framing import MAX_LINE_BYTES, may_be_cut, without_newline
+from rxruns._log_files import DamagedError, Unpacker, UnsupportedError, name_of
+from rxruns.dask._blocks import BLOCK, Block, blocks, line_boundary
+from rxruns.dask._files import UNPACKED, LogPart, open_part, recognized
 from rxruns.dask._search import Search, all_lines, candidates
 from rxruns.errors import InvalidArgumentError, StreamProtocolError
 from rxruns.events import RunEvent
@@ -26,6 +27,8 @@ Interval = tuple[int, int]
 """From a ``seq`` to another one, both included."""
 
 _NEWLINE = ord("\n")
+_START = 512
+"""Bytes that show what a file is that is not a log."""
 MAX_TOLD = 1_000
 """How many bad lines of one part are told one by one."""
 
@@ -69,10 +72,11 @@ def fold_part(
     """
     types = () if every_line else known_types(fold)
     try:
+        part = recognized(part)
         with open_part(part) as file:
             events = _PartEvents(part, file, types, tolerant)
             value, seqs = _folded(events, fold, excluded or {})
-    except (OSError, zlib.error) as error:
+    except (OSError, EOFError, DamagedError, UnsupportedError) as error:
         raise InvalidArgumentError(f"{part.path} can not be read: {error}", field="paths") from error
     return FoldedPart(value, seqs, tuple(events.invalid), tuple(events.cut))
 
@@ -101,11 +105,29 @@ def _folded(
 
 
 class _Unpacked:
-    """A compressed file that gives what it has, where `readinto` of one that was cut gives nothing."""
+    """The plain bytes of a compressed file, as a file."""
 
     def __init__(self, file: Any) -> None:
-        self.read, self.seek = file.read, file.seek
-        self.readinto = getattr(file, "readinto1", file.readinto)
+        self.unpacker = Unpacker(iter(partial(file.read, BLOCK), b""))
+        self._pieces = iter(self.unpacker)
+        self._rest = memoryview(b"")
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill the buffer, but at the end."""
+        filled = 0
+        while filled < len(buffer):
+            self._rest = self._rest or memoryview(next(self._pieces, b""))
+            if not self._rest:
+                break
+            piece, self._rest = self._rest[: len(buffer) - filled], self._rest[len(buffer) - filled :]
+            buffer[filled : filled + len(piece)] = piece
+            filled += len(piece)
+        return filled
+
+    def read(self, size: int, /) -> bytes:
+        data = bytearray(size)
+        with memoryview(data) as view:
+            return bytes(data[: self.readinto(view)])
 
 
 class _PartEvents:
@@ -125,6 +147,9 @@ class _PartEvents:
 
     def __iter__(self) -> Iterator[RunEvent]:
         for block in self._blocks():
+            if block.offset == 0 and (name := name_of(bytes(block.data[: min(block.end, _START)]))):
+                message = f"{self._part.path} is not a log: it seems to be {name}"
+                raise InvalidArgumentError(message, field="paths")
             if block.overlong:
                 error = RecordError(f"a line is longer than {MAX_LINE_BYTES:,} bytes")
                 self._refuse(error, bytes(block.data[: block.end]), block.offset)
@@ -142,10 +167,13 @@ class _PartEvents:
             file.seek(begin)
             yield from blocks(file, begin, end)
             return
-        try:
-            yield from blocks(_Unpacked(file))
-        except EOFError:
-            self.cut.append(f"{part.path}: the compressed file is cut; what came before was read")
+        if part.compression not in UNPACKED:
+            yield from blocks(file)
+            return
+        unpacked = _Unpacked(file)
+        yield from blocks(unpacked)
+        if unpacked.unpacker.is_cut:
+            self.cut.append(f"{part.path}: the compressed file is cut; what followed is lost")
 
     def _decoded(self, block: Block) -> Iterator[RunEvent]:
         found = self._search(block.data, block.end)
@@ -164,9 +192,9 @@ class _PartEvents:
         try:
             event = decode_event(line)
         except RecordError as error:
-            if not error.is_record:
+            if not error.is_record and may_be_cut(line):
                 self.cut.append(f"{self._part.path}: the last line was cut and is left out")
-            elif self._search(block.data, block.end).lines:
+            elif block.offset == 0 or self._search(block.data, block.end).lines:
                 self._refuse(error, line, block.offset)
         else:
             if event is not None:

@@ -38,8 +38,9 @@ def fold_logs(
 
     The result is that of folding the events of ``recorded_events`` of each file, one file after the other: of
     each run, what comes twice is dropped, also where the second time is in another part. A run may be spread
-    over several files, in any order, and counts once where they overlap. The parts of a worker that dies are
-    done again by others.
+    over several files, in any order, and counts once where they overlap. Within one file the events of a run
+    must be in ``seq`` order: unlike ``recorded_events``, this drops those that come after later ones. The
+    parts of a worker that dies are done again by others.
 
     A fold that declares ``event_types`` (see :mod:`rxruns.folds`) is given those alone. A line that can not
     hold one of them is passed over at the speed of a search: it is not decoded, so **nothing of it is
@@ -49,7 +50,7 @@ def fold_logs(
     Args:
         paths: a path or a URL that fsspec knows (``s3://…``), or several of them; ``*`` and ``**`` match.
             Each worker has to be able to read them. Credentials belong into the workers' environment.
-            Compressed files are known by their suffix, such as ``.gz``, and are not split.
+            Compressed files (gzip, bzip2, xz, zstd, whatever their names) are not split.
         fold: an empty value with ``step`` and ``combine``, such as ``CostTotals(prices)``.
         dask_client: a ``distributed.Client``; None: the current one.
         partition_size: bytes of a file that are one task; None: eight tasks for each thread of the cluster,

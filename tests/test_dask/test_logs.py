@@ -25,6 +25,7 @@ from rxruns.errors import InvalidArgumentError, StreamProtocolError
 from rxruns.events import RunEvent
 from rxruns.folds import NodeSpans, RunStates
 from tests.folding import Deadly, Here, Refusing, Seen, SeenCalls, SeenInOrder, folded_here, write_log
+from tests.logs import COMPRESSED, PACK
 from tests.making import OTHER_RUN, RUN, delta, llm_call, node_started, run_completed, run_started, tokens
 from tests.records import examples, line_of, lines, records_of, sample
 
@@ -57,11 +58,24 @@ some_events = st.builds(
     st.sampled_from([RUN, OTHER_RUN]),
     st.integers(1, 6),
 )
+
+
+def in_order(events: list[RunEvent]) -> list[RunEvent]:
+    """Without those that come after later ones of their runs, but for repetitions."""
+    kept: list[RunEvent] = []
+    for event in events:
+        last = max((one.seq for one in kept if one.run_id == event.run_id), default=0)
+        if event.seq > last or event in kept:
+            kept.append(event)
+    return kept
+
+
+logs_in_order = st.lists(some_events, max_size=12).map(in_order)
 ends = st.sampled_from([b"\n", b"", b'\n{"type":"node_llm', b"\n\n"])
 
 
 @examples(150)
-@given(events=st.lists(some_events, max_size=12), end=ends, parts=st.integers(1, 8))
+@given(events=logs_in_order, end=ends, parts=st.integers(1, 8))
 def test_a_log_in_parts_comes_to_what_its_events_come_to(events: Any, end: bytes, parts: int) -> None:
     with TemporaryDirectory() as directory:
         log = write_log(Path(directory, "run.ndjson"), events, end)
@@ -72,7 +86,7 @@ def test_a_log_in_parts_comes_to_what_its_events_come_to(events: Any, end: bytes
 
 
 @examples(150)
-@given(events=st.lists(some_events, max_size=12), end=ends, parts=st.integers(1, 8))
+@given(events=logs_in_order, end=ends, parts=st.integers(1, 8))
 def test_lines_that_are_passed_over_might_as_well_not_be_there(events: Any, end: bytes, parts: int) -> None:
     with TemporaryDirectory() as directory:
         whole = write_log(Path(directory, "run.ndjson"), events, end)
@@ -169,6 +183,39 @@ def test_a_compressed_log_is_read_in_one_part(cluster: Any, tmp_path: Path) -> N
     packed.write_bytes(gzip.compress(plain.read_bytes()))
 
     assert folded_here(Seen(), plain) == fold_logs(packed, Seen(), partition_size=100)
+
+
+@pytest.mark.parametrize("format", COMPRESSED)
+@pytest.mark.parametrize("size", [100, None])
+def test_a_compressed_log_is_recognized_whatever_its_name(
+    cluster: Any, tmp_path: Path, format: str, size: int | None
+) -> None:
+    plain, packed = write_log(tmp_path / "run.ndjson", run_of()), tmp_path / "packed"
+    packed.write_bytes(PACK[format](plain.read_bytes()))
+
+    assert folded_here(Seen(), plain) == fold_logs(packed, Seen(), partition_size=size)
+
+
+@pytest.mark.parametrize("format", COMPRESSED)
+@pytest.mark.parametrize("suffix", ["gz", "bz2", "xz", "zst", "ndjson"])
+def test_a_compressed_log_that_was_cut_comes_to_what_it_does_here(
+    tmp_path: Path, format: str, suffix: str
+) -> None:
+    packed = PACK[format](write_log(tmp_path / "plain", run_of()).read_bytes())
+    log = tmp_path / f"run.{suffix}"
+    for cut in (-1, -len(packed) // 2):
+        log.write_bytes(packed[:cut])
+        folded = folded_alone(log, Seen())
+        assert folded_here(Seen(), log) == folded.value
+        assert f"file://{log}: the compressed file is cut; what followed is lost" in folded.cut
+
+
+@pytest.mark.parametrize("format", COMPRESSED)
+def test_a_compressed_log_that_is_damaged_is_an_error(tmp_path: Path, format: str) -> None:
+    log = tmp_path / "run"
+    log.write_bytes(PACK[format](write_log(tmp_path / "plain", run_of()).read_bytes()) + b"what is this?" * 9)
+    with pytest.raises(InvalidArgumentError, match="damaged"):
+        folded_alone(log, Seen())
 
 
 def test_a_worker_that_is_killed_changes_nothing(cluster: Any, logs: list[Path], tmp_path: Path) -> None:
@@ -297,7 +344,7 @@ def test_a_compressed_log_that_was_cut_gives_what_is_whole(tmp_path: Path) -> No
     folded = folded_alone(cut, Seen())
 
     assert whole_run(Seen()) == folded.value
-    assert (f"file://{cut}: the compressed file is cut; what came before was read",) == folded.cut
+    assert (f"file://{cut}: the compressed file is cut; what followed is lost",) == folded.cut
 
 
 def test_what_is_appended_while_the_log_is_read_is_left_for_the_next_time(tmp_path: Path) -> None:
@@ -361,10 +408,19 @@ def test_a_password_in_a_url_is_refused_and_not_shown(cluster: Any) -> None:
     assert "s3cret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"no gzip", b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xff\xff\xff"])
-def test_a_file_that_a_worker_can_not_read_is_an_error(cluster: Any, tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "error", "words"),
+    [
+        (b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xff\xff\xff", InvalidArgumentError, "can not be read"),
+        (b"PAR1\n\n", InvalidArgumentError, "is not a log: it seems to be a Parquet file"),
+        (b"no gzip", StreamProtocolError, "not JSON"),
+    ],
+)
+def test_a_file_that_a_worker_can_not_read_is_an_error(
+    cluster: Any, tmp_path: Path, content: bytes, error: type[Exception], words: str
+) -> None:
     (tmp_path / "run.gz").write_bytes(content)
-    with pytest.raises(InvalidArgumentError, match="run.gz can not be read"):
+    with pytest.raises(error, match=f"run.gz.*{words}"):
         fold_logs(tmp_path / "run.gz", CostTotals())
 
 
