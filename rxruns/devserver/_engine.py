@@ -9,10 +9,11 @@ from functools import partial
 from typing import Any
 
 from rxruns.devserver import _llm
-from rxruns.devserver._json import is_array, is_object
+from rxruns.devserver._json import decoded, is_array, is_object
 from rxruns.devserver._log import EventLog, artifact
 from rxruns.devserver._model import ModelFault
-from rxruns.devserver._plan import Plan, child_names, decoded, model_of, pointed
+from rxruns.devserver._plan import Plan, child_names, model_of, pointed
+from rxruns.devserver._predicate import fulfils
 from rxruns.devserver._record import NodeRecord, RunRecord, as_object
 
 __all__ = ["Execution", "NodeFault", "Settings", "Stopped"]
@@ -155,14 +156,16 @@ class Execution:
                 self._complete()
 
     def _ready(self, name: str) -> bool:
-        needed, node = self.plan.needs[name], self.plan.nodes[name]
-        there = len(needed & self._values.keys())
-        most: int = min(node.get("limit", len(needed)), len(needed))
-        if node["type"] == "join.any":
-            return there > 0
-        if node["type"] == "join.collect" and name in self._expired:
+        if self.plan.needs[name] <= self._values.keys() or name in self._expired:
             return True
-        return there >= most
+        node = self.plan.nodes[name]
+        limit = 1 if node["type"] == "join.any" else node.get("limit")
+        return limit is not None and len(self._matching(node)) >= limit
+
+    def _matching(self, node: Mapping[str, Any]) -> list[str]:
+        """What a join waited for, has ended and fulfils its predicate, the first that ended first."""
+        needed, predicate = self.plan.needs[node["id"]], node.get("predicate")
+        return [name for name, value in self._values.items() if name in needed and fulfils(predicate, value)]
 
     def _limit_time(self, name: str, seconds: float) -> None:
         def expire() -> None:
@@ -223,8 +226,9 @@ class Execution:
 
     def _joined(self, node: Mapping[str, Any]) -> dict[str, Any]:
         with self.log.changed:
-            ended = [name for name in self._values if name in self.plan.needs[node["id"]]]
-            taken = ended[: 1 if node["type"] == "join.any" else node.get("limit")]
+            taken = self._matching(node)[: 1 if node["type"] == "join.any" else node.get("limit")]
+            if node["type"] == "join.any" and not taken:
+                raise NodeFault("no node fulfils the predicate", "NO_MATCH")
             # In the spec's order, so that the same results read the same whoever was first.
             return {name: self._values[name] for name in self.plan.nodes if name in taken}
 

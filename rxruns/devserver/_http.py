@@ -9,6 +9,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from typing import Any
+from urllib.parse import unquote
 from uuid import UUID, uuid4
 
 import msgspec
@@ -161,6 +162,8 @@ class Api:
             case "POST", "workflows", "compile":
                 plan = runs.compile(_object(request))
                 return {"plan_json": plan.spec, "plan_hash": plan.hash}
+            case "POST", "workflows", "lint":
+                return runs.lint(_object(request), compile=request.query.get("compile") != "false")
             case "POST", "runs":
                 body = _object(request)
                 if request.query.get("stream") == "true":
@@ -172,6 +175,12 @@ class Api:
                 return runs.get(_run_id(run_id)).response(_include(request))
             case "GET", "runs", run_id, "pending-tools":
                 return runs.get(_run_id(run_id)).pending_tools()
+            case "GET", "runs", run_id, "steps":
+                return runs.get(_run_id(run_id)).steps()
+            case "GET", "runs", run_id, "steps", step, "tool-calls", tool_id:
+                return runs.get(_run_id(run_id)).tool_call(step, unquote(tool_id))
+            case "GET", "runs", run_id, "tasks":
+                return runs.get(_run_id(run_id)).tasks()
             case "POST", "runs", run_id, "tool-results":
                 return runs.get(_run_id(run_id)).take_results(_object(request))
             case _:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import msgspec
 
 from rxruns.devserver import _model
+from rxruns.devserver._log import artifact
 from rxruns.devserver._plan import rendered
-from rxruns.devserver._record import NodeRecord, StepRecord
+from rxruns.devserver._record import TASKS_TOOL, NodeRecord, StepRecord, tasks_of
+from rxruns.devserver._shaping import shaped
 from rxruns.devserver._spec import tools_of
 
 if TYPE_CHECKING:
@@ -64,12 +67,16 @@ class _Call:
 
     def _say(self, step: int, results: Sequence[tuple[str, str]]) -> str:
         seed = self.execution.settings.seed
-        said = _model.reply(seed, self.model, self.prompt, results)
+        said, reason = shaped(
+            _model.reply(seed, self.model, self.prompt, results),
+            self.node,
+            partial(_model.fitting, seed, self.model, self.prompt),
+        )
         request_id = str(uuid4())
         response_id = f"resp_{request_id[:8]}"
         if self.execution.overrides.get("stream") or self.node.get("stream", True):
             self._stream(said, response_id)
-        self._called(step, request_id, "end_turn", said.usage, response_id)
+        self._called(step, request_id, reason, said.usage, response_id)
         return said.text
 
     def _stream(self, said: _model.Reply, response_id: str) -> None:
@@ -137,6 +144,9 @@ class _Call:
         envelope = {"step": step.step, "request_id": step.request_id}
         self.execution.emit("node_tool_result", node_id=self.record.id, tool_result=envelope | result)
         step.tool_results.append(result)
+        if call.name == TASKS_TOOL:
+            listed = artifact("task_list.v0", tasks_of(call.arguments), inline=False)
+            self.execution.emit("task_list_updated", plan_hash=self.execution.plan.hash, task_list=listed)
 
     def _wait(self, step: StepRecord, calls: Sequence[_model.ToolRequest]) -> None:
         if not calls:

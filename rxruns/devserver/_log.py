@@ -31,10 +31,10 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def artifact(key: str, value: Any) -> dict[str, Any]:
-    """A payload artifact: its hash and size in bytes, and the value itself unless that is too large."""
+def artifact(key: str, value: Any, *, inline: bool = True) -> dict[str, Any]:
+    """A payload artifact: its hash and size in bytes, and the value itself if `inline` and not too large."""
     encoded = msgspec.json.encode(value)
-    inline = len(encoded) <= INLINE_BYTES
+    inline = inline and len(encoded) <= INLINE_BYTES
     about = {"bytes": len(encoded), "sha256": sha256(encoded).hexdigest(), "included": inline}
     return {"artifact_key": key, "info": about} | ({"content": value} if inline else {})
 

@@ -22,6 +22,7 @@ __all__ = [
     "ToolRequest",
     "call_tools",
     "cents",
+    "fitting",
     "provider_of",
     "reply",
     "rounds",
@@ -76,6 +77,11 @@ class Reply:
     def text(self) -> str:
         return "".join(self.tokens)
 
+    def saying(self, text: str) -> Reply:
+        """A reply to the same prompt, with another text."""
+        tokens = _tokens(text)
+        return Reply(tokens, _usage(self.usage["input_tokens"], len(tokens)))
+
 
 @dataclass(frozen=True)
 class ToolRequest:
@@ -126,9 +132,14 @@ def reply(seed: int, model: str, prompt: str, results: Sequence[tuple[str, str]]
         raise ModelFault(wish.get("fail") or f"the model {model} fails on request")
     lead = [f"{name} says {output}. " for name, output in results]
     text = "".join(lead) + (wish["say"] if "say" in wish else _prose(_dice(seed, model, prompt), wish))
-    tokens = tuple(re.findall(r"\s*\S+|\s+\Z", text))
+    tokens = _tokens(text)
     spent = _count([prompt, *(output for _, output in results)])
     return Reply(tokens, _usage(spent, len(tokens)))
+
+
+def fitting(seed: int, model: str, prompt: str, schema: Mapping[str, Any]) -> str:
+    """JSON text that fits a schema."""
+    return json.dumps(fill(schema, _dice(seed, model, prompt), _WORDS))
 
 
 def call_tools(
@@ -178,6 +189,10 @@ def _prose(dice: random.Random, wish: Mapping[str, str]) -> str:
 def _question(prompt: str) -> dict[str, Any]:
     question = _wish(prompt).get("ask") or "Shall I go on?"
     return {"question": question, "options": [{"label": "yes"}, {"label": "no"}], "allow_freeform": True}
+
+
+def _tokens(text: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"\s*\S+|\s+\Z", text))
 
 
 def _count(texts: Iterable[str]) -> int:

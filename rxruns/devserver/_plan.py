@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -11,14 +11,13 @@ from typing import Any
 import msgspec
 
 from rxruns.devserver._json import is_array, is_object
-from rxruns.devserver._spec import PLACEHOLDER, Issue, check, needs, placeholders
+from rxruns.devserver._spec import PLACEHOLDER, Issue, check, needs, overriding, placeholders
 
 __all__ = [
     "Plan",
     "SpecRefused",
     "child_names",
     "compile_spec",
-    "decoded",
     "missing_inputs",
     "model_of",
     "pointed",
@@ -62,8 +61,8 @@ class Plan:
         return {name: _answered(node["type"]) for name, node in self.nodes.items()}
 
 
-def compile_spec(spec: Any) -> Plan:
-    """Check a spec and order it.
+def compile_spec(spec: Any, overrides: Mapping[str, Any] | None = None) -> Plan:
+    """Check a spec and order it. The overrides of a run count as models that its nodes have.
 
     Raises:
         SpecRefused: with every issue.
@@ -73,7 +72,7 @@ def compile_spec(spec: Any) -> Plan:
     >>> compile_spec(spec).spec["nodes"][0]["type"]
     'llm.responses'
     """
-    issues = check(spec)
+    issues = check(spec, overrides)
     if issues:
         raise SpecRefused(issues)
     nodes = {node["id"]: node for node in spec["nodes"]}
@@ -108,15 +107,7 @@ def model_of(
     plan: Plan, node: Mapping[str, Any], overrides: Mapping[str, Any], parent: str | None = None
 ) -> str:
     """The model that a node is run with; an override for the node wins over one for the run."""
-    per_node: Mapping[str, Any] = overrides.get("model_overrides") or {}
-    nodes: Mapping[str, str] = per_node.get("nodes") or {}
-    subnodes: Sequence[Mapping[str, str]] = per_node.get("fanout_subnodes") or ()
-    named = nodes.get(node["id"]) if parent is None else None
-    for item in subnodes:
-        if (item.get("parent_id"), item.get("subnode_id")) == (parent, node["id"]):
-            named = item.get("model")
-    general = (overrides.get("model_override") or "").strip()
-    return str(named or general or node.get("model") or plan.spec.get("model"))
+    return str(overriding(overrides, node["id"], parent) or node.get("model") or plan.spec.get("model"))
 
 
 def child_names(plan: Plan) -> dict[str, str]:
@@ -151,21 +142,6 @@ def rendered(text: str, values: Mapping[str, Any]) -> str:
         return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
     return PLACEHOLDER.sub(fill, text)
-
-
-def decoded(value: Any) -> Any:
-    """The object or array that a text is as JSON; anything else as it is.
-
-    >>> decoded("[1]"), decoded("1"), decoded("hi")
-    ([1], '1', 'hi')
-    """
-    if not isinstance(value, str):
-        return value
-    try:
-        found = msgspec.json.decode(value)
-    except msgspec.DecodeError:
-        return value
-    return found if is_object(found) or is_array(found) else value
 
 
 def pointed(value: Any, pointer: str | None) -> Any:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from rxruns.devserver._json import is_array, is_object
+from rxruns.devserver._json import decoded, is_array, is_object
 from rxruns.devserver._model import cents
 
-__all__ = ["NodeRecord", "RunRecord", "StepRecord", "as_object"]
+__all__ = ["TASKS_TOOL", "NodeRecord", "RunRecord", "StepRecord", "as_object", "flat_steps", "tasks_of"]
+
+TASKS_TOOL = "tasks.write"
+"""The tool with which a model writes the run's task list."""
 
 _OPEN = ("pending", "running", "waiting")
 
@@ -44,7 +48,7 @@ class StepRecord:
 
 @dataclass
 class NodeRecord:
-    """One node: ids with other shapes than the contract's (a fan-out's items) are not listed."""
+    """One node. What has an id with another shape than the contract's is not listed."""
 
     id: str
     type: str
@@ -172,6 +176,32 @@ class RunRecord:
             "total_output_tokens": sum(line["output_tokens"] for line in lines),
             "total_cost_cents": sum(line["usd_cents"] for line in lines),
         }
+
+
+def flat_steps(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The steps of all nodes, as ``GET /runs/{id}/steps`` has them, of an answer that includes them."""
+    return [
+        {"node_id": node["node_id"]} | {name: part for name, part in step.items() if name != "waiting"}
+        for node in answer.get("steps", ())
+        for step in node["steps"]
+    ]
+
+
+def tasks_of(arguments: str) -> list[dict[str, Any]]:
+    """The tasks in the arguments of a call of the tool; none where these are something else.
+
+    >>> tasks_of('{"tasks": [{"content": "Read", "status": "pending", "more": 1}, {"content": 5}]}')
+    [{'content': 'Read', 'status': 'pending'}]
+    """
+    written = decoded(arguments)
+    tasks = written.get("tasks") if is_object(written) else None
+    kept = ("content", "status", "active_form")
+    told = [{name: task[name] for name in kept if name in task} for task in tasks or () if is_object(task)]
+    return [task for task in told if {"content", "status"} <= task.keys() and _are_texts(task.values())]
+
+
+def _are_texts(values: Iterable[object]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def as_object(value: Any) -> dict[str, Any]:

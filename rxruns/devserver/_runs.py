@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,9 +13,10 @@ import msgspec
 from rxruns._writing import owner_only
 from rxruns.devserver._engine import Execution, Settings
 from rxruns.devserver._json import is_array, is_object
+from rxruns.devserver._lint import lint
 from rxruns.devserver._log import EventLog
 from rxruns.devserver._plan import Plan, SpecRefused, compile_spec, missing_inputs
-from rxruns.devserver._record import RunRecord
+from rxruns.devserver._record import TASKS_TOOL, RunRecord, flat_steps, tasks_of
 from rxruns.devserver._recorded import record_from_log
 from rxruns.devserver._refusal import Refusal
 from rxruns.devserver._results import take_results
@@ -33,6 +34,8 @@ _CREATE = {
     "session_id",
     "stream",
 }
+_OVERRIDES = ("model_override", "model_overrides")
+_ALL = frozenset({"steps", "tool_calls"})
 
 
 class Run:
@@ -60,6 +63,27 @@ class Run:
         """The body of ``GET /runs/{id}/pending-tools``."""
         with self.log.changed:
             return self._state().pending_tools()
+
+    def steps(self) -> dict[str, Any]:
+        """The body of ``GET /runs/{id}/steps``."""
+        return {"steps": flat_steps(self.response(_ALL))}
+
+    def tool_call(self, step: str, tool_id: str) -> dict[str, Any]:
+        """The body of ``GET /runs/{id}/steps/{step}/tool-calls/{tool_id}``. Refuses with 404."""
+        for found in flat_steps(self.response(_ALL)):
+            results = [item for item in found["tool_results"] if item["tool_call"]["id"] == tool_id]
+            for item in found["tool_calls"]:
+                if (str(found["step"]), item["tool_call"]["id"]) == (step, tool_id):
+                    told = {"node_id": found["node_id"], "step": found["step"], **item}
+                    return told | ({"tool_result": results[0]} if results else {})
+        raise Refusal(404, "NOT_FOUND", f"step {step} has no tool call {tool_id}")
+
+    def tasks(self) -> dict[str, Any]:
+        """The body of ``GET /runs/{id}/tasks``: what the tool wrote last."""
+        steps = flat_steps(self.response(_ALL))
+        calls = [item["tool_call"] for step in steps for item in step["tool_calls"]]
+        written = [call["arguments"] for call in calls if call["name"] == TASKS_TOOL]
+        return {"tasks": tasks_of(written[-1]) if written else []}
 
     def take_results(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Take tool results; see :func:`take_results`."""
@@ -90,10 +114,24 @@ class Runs:
                     message = f"{path} was not written by this service: {error!r}; move it away"
                     raise InvalidArgumentError(message, field="directory") from error
 
-    def compile(self, spec: Any) -> Plan:
+    def lint(self, spec: Mapping[str, Any], *, compile: bool) -> dict[str, Any]:
+        """The body of ``POST /workflows/lint``."""
+        kind = spec.get("kind")
+        answer: dict[str, Any] = {"lint_issues": lint(spec)} | (
+            {"kind": kind} if isinstance(kind, str) else {}
+        )
+        if not compile:
+            return answer
+        try:
+            plan = self.compile(spec)
+        except Refusal as refused:
+            return answer | {"compile_issues": refused.issues}
+        return answer | {"compile_issues": [], "plan_hash": plan.hash, "plan_json": plan.spec}
+
+    def compile(self, spec: Any, overrides: Mapping[str, Any] | None = None) -> Plan:
         """Check a spec and keep its plan, so that runs can be created from its hash. Refuses with 400."""
         try:
-            plan = compile_spec(spec)
+            plan = compile_spec(spec, overrides)
         except SpecRefused as refused:
             raise Refusal(400, "VALIDATION_ERROR", "invalid workflow spec", issues=refused.issues) from None
         with self._lock:
@@ -177,13 +215,14 @@ class Runs:
 
     def _plan(self, body: Mapping[str, Any]) -> Plan:
         if "spec" in body:
-            return self.compile(body["spec"])
+            return self.compile(body["spec"], body)
         try:
-            return self._plans[str(body["plan_hash"])]
+            plan = self._plans[str(body["plan_hash"]).lower()]
         except KeyError:
             raise Refusal(
                 404, "NOT_FOUND", f"there is no plan {body['plan_hash']}: compile it first"
             ) from None
+        return self.compile(_as_sent(plan), body)  # it may have been made for a run that brought its models
 
     def _started(self, plan: Plan, body: Mapping[str, Any], key: str) -> Run:
         run_id = uuid4()
@@ -206,8 +245,11 @@ class Runs:
         if self._directory is None or run.plan is None or run.record is None:
             return
         kept: dict[str, Any] = {"spec": _as_sent(run.plan), "idempotency_key": run.key}
+        if run.execution is not None:
+            overrides = run.execution.overrides
+            kept["overrides"] = {name: overrides[name] for name in _OVERRIDES if name in overrides}
         if run.log.ended:
-            kept["answer"] = run.record.response(frozenset({"steps", "tool_calls"}))
+            kept["answer"] = run.record.response(_ALL)
         path = self._directory / f"{run.run_id}.run.json"
         fresh = path.with_suffix(".new")
         with open(fresh, "wb", opener=owner_only) as file:
@@ -217,7 +259,7 @@ class Runs:
     def _restore(self, path: Path) -> None:
         run_id = UUID(path.name.removesuffix(".run.json"))
         kept = msgspec.json.decode(path.read_bytes())
-        plan = self.compile(kept["spec"])
+        plan = self.compile(kept["spec"], kept.get("overrides"))
         log_path = path.with_name(f"{run_id}.ndjson")
         run = self._read(run_id, log_path)
         run.plan, run.kept, run.key = plan, kept.get("answer"), kept["idempotency_key"]
@@ -294,17 +336,23 @@ def _check_request(body: Mapping[str, Any]) -> None:
         nil = True
     if nil:
         wrong["session_id"] = "expected a UUID that is not nil"
+    overrides: object = body.get("model_overrides", {})
+    if is_object(overrides) and not (
+        is_object(overrides.get("nodes", {})) and is_array(overrides.get("fanout_subnodes", []))
+    ):
+        wrong["model_overrides"] = "expected nodes: an object, fanout_subnodes: a list"
     if wrong:
         raise Refusal(400, "INVALID_INPUT", "invalid request", wrong)
 
 
 def _wrong_overrides(plan: Plan, body: Mapping[str, Any]) -> dict[str, str]:
     overrides: Mapping[str, Any] = body.get("model_overrides") or {}
-    nodes: object = overrides.get("nodes", {})
-    subnodes: object = overrides.get("fanout_subnodes", [])
-    if not is_object(nodes) or not is_array(subnodes):
-        return {"model_overrides": "expected nodes: an object, fanout_subnodes: a list"}
+    nodes: Mapping[str, Any] = overrides.get("nodes", {})
+    subnodes: Sequence[Any] = overrides.get("fanout_subnodes", [])
     wrong = {f"model_overrides.nodes.{name}": "no such node" for name in nodes.keys() - plan.nodes.keys()}
+    for name, model in nodes.items():
+        if not isinstance(model, str) or not model.strip():
+            wrong[f"model_overrides.nodes.{name}"] = "expected a model's name"
     known = [(name, node["subnode"]["id"]) for name, node in plan.nodes.items() if "subnode" in node]
     for place, item in enumerate(subnodes):
         named = (item.get("parent_id"), item.get("subnode_id")) if is_object(item) else None

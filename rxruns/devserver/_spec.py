@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from rxruns.devserver._json import is_array, is_object
+from rxruns.devserver._predicate import predicate_problems
+from rxruns.devserver._shaping import format_problems, retry_problems
 from rxruns.workflow._tools import tool_problem
 
-__all__ = ["PLACEHOLDER", "Issue", "check", "needs", "placeholders", "tools_of"]
+__all__ = ["PLACEHOLDER", "Issue", "check", "needs", "overriding", "placeholders", "tools_of"]
 
 Issue = dict[str, str]
 
@@ -17,7 +19,8 @@ PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z_]\w*)\s*\}\}")
 _NODE_ID = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _SPEC = {"kind", "name", "model", "max_parallelism", "inputs", "nodes", "outputs"}
 _NODE = {"id", "type", "depends_on"}
-_LLM = _NODE | {"model", "system", "user", "input", "stream", "tools", "tool_execution"}
+_OUTPUT = {"max_output_tokens", "stop", "output_format", "retry"}
+_LLM = _NODE | _OUTPUT | {"model", "system", "user", "input", "stream", "tools", "tool_execution"}
 _FIELDS = {
     "llm": _LLM,
     "join.all": _NODE,
@@ -30,18 +33,34 @@ _FIELDS = {
 _MODES = ("server", "client", "agentic")
 
 
-def check(spec: object) -> list[Issue]:
-    """Everything that is wrong with a spec; nothing, when it can be executed.
+def check(spec: object, overrides: Mapping[str, Any] | None = None) -> list[Issue]:
+    """Everything that is wrong with a spec; nothing, when it can be executed with these overrides of models.
 
     >>> [issue["path"] for issue in check({"kind": "workflow", "nodes": [], "outputs": []})]
     ['$.nodes', '$.outputs']
     """
-    checker = _Checker()
+    checker = _Checker(overrides or {})
     if is_object(spec):
         checker.spec(spec)
     else:
         checker.add("INVALID_TYPE", "$", "a spec is an object")
     return checker.issues
+
+
+def overriding(overrides: Mapping[str, Any], name: str, parent: str | None = None) -> str | None:
+    """The model that a request names for a node, or else for all; `parent` is the fan-out of a subnode."""
+    per_node: Mapping[str, Any] = overrides.get("model_overrides") or {}
+    if parent is None:
+        nodes: Mapping[str, Any] = per_node.get("nodes") or {}
+        named: object = nodes.get(name)
+    else:
+        subnodes: Iterable[Any] = per_node.get("fanout_subnodes") or ()
+        pairs = (
+            (item.get("parent_id"), item.get("subnode_id"), item) for item in subnodes if is_object(item)
+        )
+        named = next((item.get("model") for *ids, item in pairs if ids == [parent, name]), None)
+    texts = (model.strip() for model in (named, overrides.get("model_override")) if isinstance(model, str))
+    return next(filter(None, texts), None)
 
 
 def placeholders(value: Any) -> set[str]:
@@ -83,7 +102,8 @@ def _sources(node: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 
 class _Checker:
-    def __init__(self) -> None:
+    def __init__(self, overrides: Mapping[str, Any]) -> None:
+        self.overrides = overrides
         self.issues: list[Issue] = []
         self.ids: set[str] = set()
         self.inputs: set[str] = set()
@@ -161,8 +181,9 @@ class _Checker:
         }
         checks.get(kind, self._join)(node, path)
 
-    def _llm(self, node: dict[str, Any], path: str) -> None:
-        model = node.get("model", self.default_model)
+    def _llm(self, node: dict[str, Any], path: str, parent: str | None = None) -> None:
+        override = overriding(self.overrides, str(node.get("id")), parent)
+        model = override or node.get("model", self.default_model)
         if not isinstance(model, str) or not model.strip():
             self.add("MODEL_REQUIRED", f"{path}.model", "the service resolves no default model: name one")
         for name in ("system", "user"):
@@ -180,16 +201,34 @@ class _Checker:
         execution = node.get("tool_execution", {"mode": "server"})
         if not is_object(execution) or execution.get("mode") not in _MODES:
             self.add("INVALID_MODE", f"{path}.tool_execution.mode", f"expected one of {', '.join(_MODES)}")
+        self._output_of(node, path)
+
+    def _output_of(self, node: dict[str, Any], path: str) -> None:
+        self._whole(node, "max_output_tokens", path, least=1)
+        stops: object = node.get("stop", [])
+        if not is_array(stops) or not all(isinstance(stop, str) and stop for stop in stops):
+            self.add("INVALID_TYPE", f"{path}.stop", "expected a list of texts that are not empty")
+        self._part(node, "output_format", path, "INVALID_FORMAT", format_problems)
+        self._part(node, "retry", path, "INVALID_RETRY", retry_problems)
+
+    def _part(
+        self,
+        node: Mapping[str, Any],
+        name: str,
+        path: str,
+        code: str,
+        problems: Callable[[object], Mapping[str, str]],
+    ) -> None:
+        found = problems(node[name]) if name in node else dict[str, str]()
+        for field, message in found.items():
+            self.add(code, f"{path}.{name}.{field}".rstrip("."), message)
 
     def _join(self, node: dict[str, Any], path: str) -> None:
-        if "predicate" in node:
-            self.add(
-                "UNSUPPORTED", f"{path}.predicate", "this service executes joins without predicates only"
-            )
+        self._part(node, "predicate", path, "INVALID_PREDICATE", predicate_problems)
         if not node.get("depends_on"):
             self.add("REQUIRED", f"{path}.depends_on", "a join needs nodes to wait for")
         self._whole(node, "limit", path, least=1)
-        self._whole(node, "timeout_ms", path, least=0)
+        self._whole(node, "timeout_ms", path, least=1)
 
     def _transform(self, node: dict[str, Any], path: str) -> None:
         sources = _sources(node)
@@ -218,7 +257,7 @@ class _Checker:
         if not isinstance(name, str) or not _NODE_ID.fullmatch(name):
             self.add("INVALID_ID", f"{path}.subnode.id", f"{name!r} does not match ^[a-z][a-z0-9_]*$")
         self._unknown(subnode, _LLM, f"{path}.subnode")
-        self._llm(subnode, f"{path}.subnode")
+        self._llm(subnode, f"{path}.subnode", str(node.get("id")))
         if subnode.get("tools"):
             self.add("UNSUPPORTED", f"{path}.subnode.tools", "this service gives subnodes no tools")
 

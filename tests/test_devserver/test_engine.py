@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from jsonschema import Draft7Validator
 
 from rxruns.devserver import PRICES, _llm
 from rxruns.devserver._model import cents, provider_of
@@ -392,6 +393,115 @@ def test_model_overrides_win_from_the_special_to_the_general(api, build, options
     assert models == [event["llm_call"]["model"] for event in events if "llm_call" in event]
 
 
+@pytest.mark.parametrize(
+    "models",
+    [
+        {"model_override": "all"},
+        {
+            "model_overrides": {
+                "nodes": {"a": "all"},
+                "fanout_subnodes": [{"parent_id": "e", "subnode_id": "s", "model": "all"}],
+            }
+        },
+    ],
+)
+def test_an_override_alone_stands_for_the_models_of_a_spec(serve, build, tmp_path, models):
+    api = serve(directory=tmp_path)
+    fanout = {"id": "e", "type": "map.fanout", "items_from_input": "i", "subnode": {"id": "s", "type": "llm"}}
+    spec = build.workflow({"id": "a", "type": "llm"}, fanout)
+    run_id = api.start(spec, input={"i": [1]}, **models)
+    events = api.events(run_id)
+    assert ["all", "all"] == [event["llm_call"]["model"] for event in events if "llm_call" in event]
+    plan = {"plan_hash": events[0]["plan_hash"].upper(), "input": {"i": []}}
+    assert (200, 400) == (api.post("/runs", plan | models).status, api.post("/runs", plan).status)
+    assert 400 == api.post("/runs", {"spec": spec, "input": {"i": []}}).status
+    assert events == serve(directory=tmp_path).events(run_id)
+
+
+@pytest.mark.parametrize(
+    ("predicate", "taken"),
+    [
+        ({"source": "node_output", "op": "exists", "path": "$.ok"}, ["b", "c"]),
+        ({"source": "node_output", "op": "equals", "path": "$.ok", "value": True}, ["b"]),
+        ({"source": "node_output", "op": "equals", "path": "$.ok", "value": 1}, []),
+        ({"source": "node_output", "op": "equals", "path": "$['list'][1].x", "value": "y"}, ["c"]),
+        ({"source": "node_output", "op": "equals", "value": "plain text"}, ["a"]),
+        ({"source": "node_output", "op": "equals", "path": "$", "value": {"ok": True}}, ["b"]),
+        ({"source": "node_output", "op": "matches", "value": "^pl.*t$"}, ["a"]),
+        ({"source": "node_output", "op": "matches", "path": "$.ok", "value": "true|false"}, ["b", "c"]),
+        ({"source": "node_status", "op": "equals", "value": "succeeded"}, ["a", "b", "c"]),
+        ({"source": "node_status", "op": "matches", "value": "failed"}, []),
+    ],
+)
+def test_a_join_takes_what_fulfils_its_predicate(api, build, predicate, taken):
+    texts = {"a": "plain text", "b": '{"ok": true}', "c": '{"ok": false, "list": [0, {"x": "y"}]}'}
+    nodes = [build.llm(name, f"[[say: {text}]]") for name, text in texts.items()]
+    join = {"id": "j", "depends_on": list(texts), "predicate": predicate}
+    collected = output(api, build.workflow(*nodes, join | {"type": "join.collect"}))
+    assert taken == list(collected)
+    any_of = build.workflow(*nodes, join | {"type": "join.any"})
+    if not taken:
+        assert "NO_MATCH" == failure(api, any_of)[0]["code"]
+        return
+    (first,), (limited,) = (
+        output(api, any_of),
+        output(api, build.workflow(*nodes, join | {"type": "join.collect", "limit": 1})),
+    )
+    assert {first, limited} <= set(taken)
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}, "days": {"type": "array", "items": {"type": "integer"}}},
+    "required": ["city", "days"],
+    "additionalProperties": False,
+}
+
+
+def ended(api, spec):
+    """The text of a run, why its last model call stopped, and how many tokens that one made."""
+    run_id = api.start(spec)
+    events = api.events(run_id)
+    call = [event["llm_call"] for event in events if "llm_call" in event][-1]
+    deltas = [event["delta"]["text_delta"] for event in events if "text_delta" in event.get("delta", {})]
+    text = api.state(run_id)["outputs"]["out"]
+    assert "".join(deltas) == text and len(deltas) == call["usage"]["output_tokens"]
+    assert sum(call["usage"].values()) == 2 * call["usage"]["total_tokens"]
+    return text, call["stop_reason"], len(deltas)
+
+
+@pytest.mark.parametrize(
+    ("fields", "text", "reason"),
+    [
+        ({}, "one two END three", "end_turn"),
+        ({"max_output_tokens": 2}, "one two", "max_tokens"),
+        ({"max_output_tokens": 4}, "one two END three", "end_turn"),
+        ({"stop": ["three", "END"]}, "one two ", "stop_sequence"),
+        ({"stop": ["nowhere"]}, "one two END three", "end_turn"),
+        ({"stop": ["END"], "max_output_tokens": 1}, "one", "max_tokens"),
+        ({"output_format": {"type": "text"}}, "one two END three", "end_turn"),
+        (
+            {"retry": {"max_attempts": 3, "retryable_errors": ["timeout"], "backoff_ms": 5}},
+            "one two END three",
+            "end_turn",
+        ),
+    ],
+)
+def test_a_text_ends_where_its_node_wants_it_to(api, build, fields, text, reason):
+    found = ended(api, build.workflow(build.llm("a", "[[say: one two END three]]", **fields)))
+    assert (text, reason) == found[:2]
+
+
+@pytest.mark.parametrize("described", [SCHEMA, {"name": "trip", "schema": SCHEMA, "strict": True}])
+def test_a_text_is_json_that_fits_the_schema_of_its_node(api, build, described):
+    form = {"type": "json_schema", "json_schema": described}
+    text, reason, _ = ended(api, build.workflow(build.llm("a", "Plan a trip", output_format=form)))
+    said = ended(api, build.workflow(build.llm("a", '[[say: {"city": "Bonn"}]]', output_format=form)))
+    Draft7Validator(SCHEMA).validate(json.loads(text))
+    assert ("end_turn", '{"city": "Bonn"}') == (reason, said[0])
+    assert text != ended(api, build.workflow(build.llm("a", "Another trip", output_format=form)))[0]
+
+
 def test_the_model_sim_fail_fails(api, build):
     error, _ = failure(api, build.workflow(build.llm("a", "x")), model_override="sim-fail")
     assert "sim-fail" in error["message"]
@@ -410,6 +520,7 @@ def test_the_model_sim_fail_fails(api, build):
         ({"session_id": None}, "session_id"),
         ({"session_id": "00000000-0000-0000-0000-000000000000"}, "session_id"),
         ({"model_overrides": {"nodes": {"none": "m"}}}, "model_overrides.nodes.none"),
+        ({"model_overrides": {"nodes": {"a": " "}}}, "model_overrides.nodes.a"),
         ({"model_overrides": {"nodes": []}}, "model_overrides"),
         ({"model_overrides": {"fanout_subnodes": [{}]}}, "model_overrides.fanout_subnodes[0]"),
         ({"model_overrides": {"fanout_subnodes": ["x"]}}, "model_overrides.fanout_subnodes[0]"),

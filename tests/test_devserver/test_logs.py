@@ -70,9 +70,8 @@ def test_only_their_owner_reads_the_files_of_a_service(serve, spec, tmp_path):
 
 def test_what_the_log_says_is_what_the_engine_knows(api, spec):
     run_id = finished(api, spec)
-    told = record_from_log(
-        UUID(run_id), api.events(run_id, include_output=1), {"a": "llm.responses", "e": "map.fanout"}
-    )
+    types = {"a": "llm.responses", "e": "map.fanout", "b": "llm.responses"}
+    told = record_from_log(UUID(run_id), api.events(run_id, include_output=1), types)
     assert api.state(run_id, **ALL) == told.response(frozenset({"steps", "tool_calls"}))
 
 

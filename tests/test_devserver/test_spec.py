@@ -16,6 +16,12 @@ def node(type_, **fields):
 
 
 PREDICATE = {"source": "node_output", "op": "exists", "path": "$.x"}
+
+
+def joined(predicate):
+    return node("join.any", depends_on=["a"], predicate=predicate)
+
+
 SUB = {"id": "s", "type": "llm", "model": "m"}
 
 
@@ -65,9 +71,42 @@ SUB = {"id": "s", "type": "llm", "model": "m"}
             "$.nodes[1].tool_execution.mode",
         ),
         (node("join.all"), "REQUIRED", "$.nodes[1].depends_on"),
-        (node("join.any", depends_on=["a"], predicate=PREDICATE), "UNSUPPORTED", "$.nodes[1].predicate"),
+        (joined(5), "INVALID_PREDICATE", "$.nodes[1].predicate"),
+        (joined(PREDICATE | {"more": 1}), "INVALID_PREDICATE", "$.nodes[1].predicate.more"),
+        (joined(PREDICATE | {"source": "x"}), "INVALID_PREDICATE", "$.nodes[1].predicate.source"),
+        (joined(PREDICATE | {"op": "x"}), "INVALID_PREDICATE", "$.nodes[1].predicate.op"),
+        (joined(PREDICATE | {"op": "equals"}), "INVALID_PREDICATE", "$.nodes[1].predicate.value"),
+        (
+            joined(PREDICATE | {"op": "matches", "value": "("}),
+            "INVALID_PREDICATE",
+            "$.nodes[1].predicate.value",
+        ),
+        (joined(PREDICATE | {"path": "/x"}), "INVALID_PREDICATE", "$.nodes[1].predicate.path"),
+        (joined(PREDICATE | {"path": "$..x"}), "INVALID_PREDICATE", "$.nodes[1].predicate.path"),
+        (spec(LLM | {"max_output_tokens": 0}), "INVALID_NUMBER", "$.nodes[0].max_output_tokens"),
+        (spec(LLM | {"stop": "END"}), "INVALID_TYPE", "$.nodes[0].stop"),
+        (spec(LLM | {"stop": [""]}), "INVALID_TYPE", "$.nodes[0].stop"),
+        (spec(LLM | {"output_format": "text"}), "INVALID_FORMAT", "$.nodes[0].output_format"),
+        (spec(LLM | {"output_format": {"type": "xml"}}), "INVALID_FORMAT", "$.nodes[0].output_format.type"),
+        (
+            spec(LLM | {"output_format": {"type": "json_schema"}}),
+            "INVALID_FORMAT",
+            "$.nodes[0].output_format.json_schema",
+        ),
+        (spec(LLM | {"retry": 3}), "INVALID_RETRY", "$.nodes[0].retry"),
+        (spec(LLM | {"retry": {}}), "INVALID_RETRY", "$.nodes[0].retry.max_attempts"),
+        (
+            spec(LLM | {"retry": {"max_attempts": 2, "retryable_errors": ["fire"]}}),
+            "INVALID_RETRY",
+            "$.nodes[0].retry.retryable_errors",
+        ),
+        (
+            spec(LLM | {"retry": {"max_attempts": 2, "backoff_ms": -1}}),
+            "INVALID_RETRY",
+            "$.nodes[0].retry.backoff_ms",
+        ),
         (node("join.collect", depends_on=["a"], limit=True), "INVALID_NUMBER", "$.nodes[1].limit"),
-        (node("join.collect", depends_on=["a"], timeout_ms=-1), "INVALID_NUMBER", "$.nodes[1].timeout_ms"),
+        (node("join.collect", depends_on=["a"], timeout_ms=0), "INVALID_NUMBER", "$.nodes[1].timeout_ms"),
         (node("transform.json"), "REQUIRED", "$.nodes[1]"),
         (node("transform.json", merge=["x"]), "UNKNOWN_NODE", "$.nodes[1].merge[0].from"),
         (node("transform.json", object={"k": {"from": "z"}}), "UNKNOWN_NODE", "$.nodes[1].object.k.from"),
