@@ -20,15 +20,19 @@ from rxruns import schemas
 from rxruns._arguments import check_after_seq, check_flag, check_id, check_limit, filled
 from rxruns._display import visible
 from rxruns._transport import Answer
-from rxruns.errors import APIError, InvalidArgumentError
+from rxruns.errors import APIError, InvalidArgumentError, TransportError
 from rxruns.models import (
     RunsCreateResponse,
     RunsGetResponse,
     RunsModelOverrides,
     RunsPendingToolsResponse,
+    RunStepsResponse,
     RunsToolResultsRequest,
     RunsToolResultsResponse,
+    RunTasksResponse,
+    RunToolCallDetail,
     WorkflowsCompileResponse,
+    WorkflowsLintResponse,
 )
 from rxruns.structschema import instance_of
 from rxruns.workflow import WorkflowBuilder, WorkflowSpec
@@ -43,7 +47,11 @@ _RESPONSES: dict[type[Any], type[ma.Schema]] = {
     RunsGetResponse: schemas.RunsGetResponseSchema,
     RunsPendingToolsResponse: schemas.RunsPendingToolsResponseSchema,
     RunsToolResultsResponse: schemas.RunsToolResultsResponseSchema,
+    RunStepsResponse: schemas.RunStepsResponseSchema,
+    RunTasksResponse: schemas.RunTasksResponseSchema,
+    RunToolCallDetail: schemas.RunToolCallDetailSchema,
     WorkflowsCompileResponse: schemas.WorkflowsCompileResponseSchema,
+    WorkflowsLintResponse: schemas.WorkflowsLintResponseSchema,
 }
 
 
@@ -62,11 +70,13 @@ def create_body(spec_or_plan_hash: Spec | str, options: CreateOptions) -> bytes:
     """The body of ``POST /runs``. It always has an idempotency key."""
     session_id, values = options.get("session_id"), options.get("input")
     given = None if values is None else _plain("input", values)
+    schema: type[ma.Schema] = schemas.RunsCreateRequestSchema
+    begun: dict[str, Any]
     if isinstance(spec_or_plan_hash, str):
         schema, begun = schemas.RunsCreateFromPlanRequestSchema, {"plan_hash": _hash(spec_or_plan_hash)}
     else:
-        schema, begun = schemas.RunsCreateRequestSchema, {"spec": _spec(spec_or_plan_hash, given or {})}
-    sent: dict[str, Any] = {
+        begun = {"spec": _spec(spec_or_plan_hash, given or {})}
+    sent = {
         **begun,
         "input": given,
         "model_override": filled("model_override", options.get("model_override")),
@@ -95,7 +105,7 @@ def compile_body(spec: Spec) -> bytes:
 
 
 def lint_body(spec: Spec) -> bytes:
-    """The body of ``POST /workflows/lint``: a mapping as it is, since what is wrong with it is the question."""
+    """The body of ``POST /workflows/lint``. A mapping is sent unchecked."""
     return _encode("spec", spec.to_dict() if isinstance(spec, WorkflowSpec) else _mapping(spec))
 
 
@@ -117,11 +127,20 @@ def events_query(after_seq: int, limit: int | None, wait: bool, include_output: 
     return query
 
 
-def loaded(response: type[T], answer: Answer) -> T:
-    """The answer as its struct, or an error that names what is wrong with it."""
+def loaded(response: type[T], answer: Answer, run_id: UUID | None = None) -> T:
+    """The answer as its struct, or an error that names what is wrong with it.
+
+    Args:
+        response: the struct.
+        answer: what came.
+        run_id: the run that was asked for: an answer that names another one is a `TransportError`.
+    """
     cause: Exception
     try:
-        return cast(T, instance_of(_RESPONSES[response]).load(msgspec.json.decode(answer.body)))
+        record = msgspec.json.decode(answer.body)
+        found = cast(T, instance_of(_RESPONSES[response]).load(record))
+        _check_run(record, run_id)
+        return found
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         problem, cause = f"it is no JSON: {error}", error
     except ma.ValidationError as error:
@@ -133,6 +152,19 @@ def loaded(response: type[T], answer: Answer) -> T:
         request_id=answer.request_id,
         raw_body=answer.excerpt,
     ) from cause
+
+
+def _check_run(record: Mapping[str, Any], run_id: UUID | None) -> None:
+    """Refuse an answer about another run: a proxy or a shared connection mixed up answers."""
+    named = record.get("run_id")
+    if run_id is None or named is None:
+        return
+    try:
+        is_same = msgspec.convert(named, UUID) == run_id
+    except msgspec.ValidationError:
+        is_same = False
+    if not is_same:
+        raise TransportError(f"the answer is about another run: {run_id} was asked for, got {named!r:.60}")
 
 
 def _spec(spec: Spec, given: Collection[str] = ()) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from rxruns._arguments import (
     MAX_PAGE,
     check_base_url,
     check_callback,
+    check_flag,
     check_headers,
     check_include,
     check_kind,
@@ -21,6 +22,7 @@ from rxruns._arguments import (
     check_whole_number,
     filled,
     is_exposed,
+    path_segment,
 )
 from rxruns._framing import MAX_LINE_BYTES
 from rxruns._requests import (
@@ -29,6 +31,7 @@ from rxruns._requests import (
     compile_body,
     create_body,
     events_query,
+    lint_body,
     loaded,
     tool_results_body,
 )
@@ -51,17 +54,23 @@ from rxruns.models import (
     RunsGetResponse,
     RunsModelOverrides,
     RunsPendingToolsResponse,
+    RunStepsResponse,
     RunsToolResultsRequest,
     RunsToolResultsResponse,
+    RunTasksResponse,
+    RunToolCallDetail,
     WorkflowsCompileResponse,
+    WorkflowsLintResponse,
 )
 from rxruns.stream import RunEventStream
 
-__all__ = ["DEFAULT_BASE_URL", "ClientOptions", "RequestMetrics", "RunsClient"]
+__all__ = ["DEFAULT_BASE_URL", "CallOptions", "ClientOptions", "RequestMetrics", "RunsClient"]
 
 DEFAULT_BASE_URL = "https://api.modelrelay.ai/api/v1"
 
 NDJSON = "application/x-ndjson"
+
+_RETRY_REMEDY = "give a RetryPolicy; RetryPolicy(max_attempts=1) for none"
 
 logger: logging.Logger = logging.getLogger("rxruns")
 T = TypeVar("T")
@@ -83,18 +92,42 @@ class ClientOptions(TypedDict, total=False):
     max_line_bytes: int
 
 
+class CallOptions(TypedDict, total=False):
+    """What each method of :class:`RunsClient` also takes, for that call in place of the client's own.
+
+    Attributes:
+        timeout: seconds to wait for the next byte; None for no limit.
+        headers: sent beside the client's, and in place of those of the same name; the library's own win.
+        retry: how the request is repeated if it fails; ``RetryPolicy(max_attempts=1)`` for one attempt.
+
+    >>> from rxruns.devserver import DevServer
+    >>> with DevServer() as server, server.client() as client:
+    ...     run_id = server.script().run_id
+    ...     client.get(run_id, timeout=5.0, retry=RetryPolicy(max_attempts=1)).status
+    'running'
+    """
+
+    timeout: float | None
+    headers: Mapping[str, str] | None
+    retry: RetryPolicy
+
+
 class RunsClient:
     """Talk to a runs service. Safe to use from many threads; close it, or use it in a ``with`` block.
 
     A process that forks may use its client in the parent and in the children: each child opens connections
     of its own, also where the session is yours.
 
+    Each method that sends a request also takes `timeout`, `headers` and `retry` for that call: see
+    :class:`CallOptions`.
+
     Args:
         api_key: starts with ``mr_sk_``; or a function that gives it, called at each attempt.
         access_token: sent as ``Authorization: Bearer``; or a function that gives it. Both may be given.
         base_url: may carry a path. ``http://`` to another machine logs a warning: it exposes the key.
         customer_id: sent as ``X-ModelRelay-Customer-Id``.
-        headers: sent with every request; the library's own win.
+        headers: sent with every request; the library's own win. ``User-Agent`` is ``rxruns/<version>`` unless
+            it is given here or in your session.
         connect_timeout: seconds for each TCP connect; None for the system's own limit.
         timeout: seconds to wait for the next byte of an answer or a stream; None for no limit.
         retry: how a request that failed is repeated.
@@ -128,7 +161,7 @@ class RunsClient:
         check_timeout("connect_timeout", connect_timeout)
         check_timeout("timeout", timeout)
         check_whole_number("max_line_bytes", max_line_bytes, at_least=1)
-        check_kind("retry", retry, RetryPolicy, "give a RetryPolicy; RetryPolicy(max_attempts=1) for none")
+        check_kind("retry", retry, RetryPolicy, _RETRY_REMEDY)
         check_callback("on_request", on_request)
         if session is not None:
             check_kind("session", session, Session, "give a requests.Session, or None")
@@ -136,13 +169,14 @@ class RunsClient:
         self.timeout = timeout
         self.max_line_bytes = max_line_bytes
         self._retry = retry
-        sent = {**check_headers(headers), "X-ModelRelay-Client": f"rxruns/{__version__}"}
+        name = f"rxruns/{__version__}"
+        self._own_headers = {"X-ModelRelay-Client": name}
         if customer := filled("customer_id", customer_id):
-            sent |= check_headers({"X-ModelRelay-Customer-Id": customer})
+            self._own_headers |= check_headers({"X-ModelRelay-Customer-Id": customer})
         self._transport = Transport(
             base_url=self.base_url,
             credentials=Credentials(api_key, access_token),
-            headers=sent,
+            headers={**_user_agent(name, session), **check_headers(headers)},
             connect_timeout=connect_timeout,
             session=session,
             on_request=on_request,
@@ -216,12 +250,13 @@ class RunsClient:
         model_overrides: RunsModelOverrides | None = None,
         stream: bool | None = None,
         idempotency_key: str | None = None,
+        **call: Unpack[CallOptions],
     ) -> RunsCreateResponse:
         """Start a run of a workflow spec: ``POST /runs``.
 
         Args:
-            spec: from :mod:`rxruns.workflow`; or a plain mapping, which is checked as one of these is. What it
-                has beyond their fields is sent as it is, for the service to judge.
+            spec: from :mod:`rxruns.workflow`; or a plain mapping, which is checked in the same way. Fields
+                that are not known here are sent as they are, for the service to judge.
             session_id: the session that the run belongs to.
             input: the workflow's inputs, by name. A spec that declares inputs takes no others; a mapping may
                 also use them undeclared.
@@ -244,7 +279,7 @@ class RunsClient:
             "stream": stream,
             "idempotency_key": idempotency_key,
         }
-        return self.start(create_body(spec, options))
+        return self.start(create_body(spec, options), **call)
 
     def create_from_plan(
         self,
@@ -256,6 +291,7 @@ class RunsClient:
         model_overrides: RunsModelOverrides | None = None,
         stream: bool | None = None,
         idempotency_key: str | None = None,
+        **call: Unpack[CallOptions],
     ) -> RunsCreateResponse:
         """Start a run of a compiled plan: ``POST /runs`` with its hash. Options as in :meth:`create`."""
         if not isinstance(plan_hash, str):
@@ -268,36 +304,75 @@ class RunsClient:
             "stream": stream,
             "idempotency_key": idempotency_key,
         }
-        return self.start(create_body(plan_hash, options))
+        return self.start(create_body(plan_hash, options), **call)
 
-    def start(self, body: bytes, *, cancellation: Cancellation | None = None) -> RunsCreateResponse:
+    def start(
+        self, body: bytes, *, cancellation: Cancellation | None = None, **call: Unpack[CallOptions]
+    ) -> RunsCreateResponse:
         """Send what :func:`create_body` made; for the reader, under its own cancellation."""
-        return self._call(RunsCreateResponse, "POST", "/runs", body, cancellation=cancellation)
+        return self._call(RunsCreateResponse, "POST", "/runs", body, cancellation=cancellation, call=call)
 
-    def get(self, run_id: UUID | str, *, include: Iterable[str] = ()) -> RunsGetResponse:
+    def get(
+        self, run_id: UUID | str, *, include: Iterable[str] = (), **call: Unpack[CallOptions]
+    ) -> RunsGetResponse:
         """The run as the service derives it, with its costs: ``GET /runs/{id}``.
 
         Args:
+            run_id: the run.
             include: ``"steps"`` and/or ``"tool_calls"``.
+
+        Raises:
+            TransportError: with kind ``"other"`` when the answer is about another run. The same holds for
+                every method whose answer names its run.
         """
         names = check_include(include)
-        path = f"/runs/{check_run_id(run_id)}"
-        return self._call(RunsGetResponse, "GET", path, params={"include": names} if names else None)
+        params = {"include": names} if names else None
+        return self._ask_run(RunsGetResponse, run_id, "", params=params, call=call)
 
     def get_once(self, run_id: UUID, *, cancellation: Cancellation) -> RunsGetResponse:
         """:meth:`get` with one attempt, under the caller's own cancellation."""
-        path = f"/runs/{check_run_id(run_id)}"
-        return self._call(RunsGetResponse, "GET", path, cancellation=cancellation, retrying=False)
+        once: CallOptions = {"retry": RetryPolicy(max_attempts=1)}
+        return self._ask_run(RunsGetResponse, run_id, "", cancellation=cancellation, call=once)
+
+    def steps(self, run_id: UUID | str, **call: Unpack[CallOptions]) -> RunStepsResponse:
+        """The steps of the run's nodes, model calls and tool calls included: ``GET /runs/{id}/steps``."""
+        return self._ask_run(RunStepsResponse, run_id, "/steps", call=call)
+
+    def tool_call(
+        self, run_id: UUID | str, step: int, tool_id: str, **call: Unpack[CallOptions]
+    ) -> RunToolCallDetail:
+        """One tool call and its result: ``GET /runs/{id}/steps/{step}/tool-calls/{tool_id}``.
+
+        Args:
+            run_id: the run.
+            step: the step of the call, from 0.
+            tool_id: the call's id, such as ``tool_call.id`` of an event.
+
+        Raises:
+            APIError: with status 404 when the step has no such call.
+        """
+        check_whole_number("step", step, at_least=0)
+        path = f"/steps/{step}/tool-calls/{path_segment('tool_id', tool_id)}"
+        return self._ask_run(RunToolCallDetail, run_id, path, call=call)
+
+    def tasks(self, run_id: UUID | str, **call: Unpack[CallOptions]) -> RunTasksResponse:
+        """The run's task list, which its model writes with ``tasks.write``: ``GET /runs/{id}/tasks``."""
+        return self._ask_run(RunTasksResponse, run_id, "/tasks", call=call)
 
     def pending_tools(
-        self, run_id: UUID | str, *, cancellation: Cancellation | None = None
+        self,
+        run_id: UUID | str,
+        *,
+        cancellation: Cancellation | None = None,
+        **call: Unpack[CallOptions],
     ) -> RunsPendingToolsResponse:
         """The tool calls that wait for results: ``GET /runs/{id}/pending-tools``.
 
         `cancellation` is for ``ops.execute_tools``.
         """
-        path = f"/runs/{check_run_id(run_id)}/pending-tools"
-        return self._call(RunsPendingToolsResponse, "GET", path, cancellation=cancellation)
+        return self._ask_run(
+            RunsPendingToolsResponse, run_id, "/pending-tools", cancellation=cancellation, call=call
+        )
 
     def submit_tool_results(
         self,
@@ -305,6 +380,7 @@ class RunsClient:
         request: RunsToolResultsRequest,
         *,
         cancellation: Cancellation | None = None,
+        **call: Unpack[CallOptions],
     ) -> RunsToolResultsResponse:
         """Send what the tools gave back: ``POST /runs/{id}/tool-results``. `cancellation` as above.
 
@@ -315,17 +391,48 @@ class RunsClient:
             APIError: with status 409 when the step or the request id is not the one that waits; with 404 or
                 409 on a retry (``error.retries``) when an earlier attempt was accepted.
         """
-        path = f"/runs/{check_run_id(run_id)}/tool-results"
-        body = tool_results_body(request)
-        return self._call(RunsToolResultsResponse, "POST", path, body, cancellation=cancellation)
+        run = check_run_id(run_id)
+        return self._call(
+            RunsToolResultsResponse,
+            "POST",
+            f"/runs/{run}/tool-results",
+            tool_results_body(request),
+            run_id=run,
+            cancellation=cancellation,
+            call=call,
+        )
 
-    def compile(self, spec: Spec) -> WorkflowsCompileResponse:
+    # ---- workflows ----
+
+    def compile(self, spec: Spec, **call: Unpack[CallOptions]) -> WorkflowsCompileResponse:
         """Check a workflow spec and get its plan: ``POST /workflows/compile``.
 
         Raises:
+            InvalidArgumentError: the spec is a mapping and not sound; nothing was sent.
             WorkflowValidationError: the service refused the spec.
         """
-        return self._call(WorkflowsCompileResponse, "POST", "/workflows/compile", compile_body(spec))
+        body = compile_body(spec)
+        return self._call(WorkflowsCompileResponse, "POST", "/workflows/compile", body, call=call)
+
+    def lint(self, spec: Spec, *, compile: bool = True, **call: Unpack[CallOptions]) -> WorkflowsLintResponse:
+        """Ask the service what is wrong with a workflow spec: ``POST /workflows/lint``.
+
+        The issues are in the answer, not raised. A mapping is sent unchecked, so that the service names each.
+
+        Args:
+            spec: as in :meth:`create`.
+            compile: False checks the JSON schemas in ``output_format`` alone.
+
+        >>> from rxruns.devserver import DevServer
+        >>> with DevServer() as server, server.client() as client:
+        ...     client.lint({"kind": "workflow", "nodes": [], "outputs": []}).compile_issues[0].path
+        '$.nodes'
+        """
+        check_flag("compile", compile)
+        params = None if compile else {"compile": "false"}
+        return self._call(
+            WorkflowsLintResponse, "POST", "/workflows/lint", lint_body(spec), params=params, call=call
+        )
 
     # ---- events ----
 
@@ -337,6 +444,7 @@ class RunsClient:
         limit: int | None = None,
         wait: bool = True,
         include_output: bool = False,
+        **call: Unpack[CallOptions],
     ) -> RunEventStream:
         """One connection to the run's events: ``GET /runs/{id}/events``. It is not resumed: see `run_events`.
 
@@ -348,6 +456,7 @@ class RunsClient:
 
         Raises:
             StreamContentTypeError: the answer is not NDJSON.
+            StreamProtocolError: while iterating: an event of another run, or a line that is no event.
         """
         run = check_run_id(run_id)
         if isinstance(limit, int) and limit > MAX_PAGE:
@@ -357,15 +466,8 @@ class RunsClient:
                 field="limit",
             )
         cancellation = Cancellation()
-        opened = self.open_events(
-            run,
-            after_seq=after_seq,
-            limit=limit,
-            wait=wait,
-            include_output=include_output,
-            cancellation=cancellation,
-            read_timeout=self.timeout,
-            retrying=True,
+        opened = self._open_events(
+            run, after_seq, events_query(after_seq, limit, wait, include_output), cancellation, call
         )
         return RunEventStream(
             opened,
@@ -382,6 +484,7 @@ class RunsClient:
         after_seq: int = 0,
         limit: int | None = None,
         include_output: bool = False,
+        **call: Unpack[CallOptions],
     ) -> list[RunEvent]:
         """The events that are there now, in pages of at most 10,000 over one connection. Does not wait.
 
@@ -393,7 +496,7 @@ class RunsClient:
         while limit is None or len(events) < limit:
             page = MAX_PAGE if limit is None else min(MAX_PAGE, limit - len(events))
             with self.stream_events(
-                run_id, after_seq=after_seq, limit=page, wait=False, include_output=include_output
+                run_id, after_seq=after_seq, limit=page, wait=False, include_output=include_output, **call
             ) as stream:
                 came = list(stream)
             events += came[:page]
@@ -429,14 +532,25 @@ class RunsClient:
         Raises:
             StreamContentTypeError: the answer is not NDJSON.
         """
-        ask = Ask(
-            "GET",
-            f"/runs/{check_run_id(run_id)}/events",
-            read_timeout,
-            params=events_query(after_seq, limit, wait, include_output),
-            headers={"Accept": NDJSON, "Accept-Encoding": "identity"},
-            retry=self._retry if retrying else None,
-            cancellation=cancellation,
+        call: CallOptions = {"timeout": read_timeout}
+        if not retrying:
+            call["retry"] = RetryPolicy(max_attempts=1)
+        query = events_query(after_seq, limit, wait, include_output)
+        return self._open_events(check_run_id(run_id), after_seq, query, cancellation, call)
+
+    # ---- sending ----
+
+    def _open_events(
+        self,
+        run_id: UUID,
+        after_seq: int,
+        query: Mapping[str, str],
+        cancellation: Cancellation,
+        call: CallOptions,
+    ) -> OpenStream:
+        headers = {"Accept": NDJSON, "Accept-Encoding": "identity"}
+        ask = self._ask(
+            "GET", f"/runs/{run_id}/events", call, headers=headers, params=query, cancellation=cancellation
         )
         stream = self._transport.open_stream(ask)
         received = stream.headers.get("Content-Type", "")
@@ -447,7 +561,26 @@ class RunsClient:
             )
         return stream
 
-    # ---- sending ----
+    def _ask_run(
+        self,
+        response: type[T],
+        run_id: UUID | str,
+        path: str,
+        *,
+        call: CallOptions,
+        params: Mapping[str, str] | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> T:
+        run = check_run_id(run_id)
+        return self._call(
+            response,
+            "GET",
+            f"/runs/{run}{path}",
+            params=params,
+            run_id=run,
+            cancellation=cancellation,
+            call=call,
+        )
 
     def _call(
         self,
@@ -456,24 +589,52 @@ class RunsClient:
         path: str,
         body: bytes | None = None,
         *,
+        call: CallOptions,
         params: Mapping[str, str] | None = None,
+        run_id: UUID | None = None,
         cancellation: Cancellation | None = None,
-        retrying: bool = True,
     ) -> T:
         headers = {"Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        ask = Ask(
+        ask = self._ask(
+            method, path, call, headers=headers, params=params, body=body, cancellation=cancellation
+        )
+        return loaded(response, self._transport.request(ask), run_id)
+
+    def _ask(
+        self,
+        method: Literal["GET", "POST"],
+        path: str,
+        call: CallOptions,
+        *,
+        headers: Mapping[str, str],
+        params: Mapping[str, str] | None,
+        body: bytes | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> Ask:
+        """The request with the call's own options, checked, and the client's where it has none."""
+        for name in call.keys() - CallOptions.__annotations__.keys():
+            raise TypeError(f"unexpected keyword argument {name!r}: a call takes timeout, headers and retry")
+        timeout, retry = call.get("timeout", self.timeout), call.get("retry", self._retry)
+        check_timeout("timeout", timeout)
+        check_kind("retry", retry, RetryPolicy, _RETRY_REMEDY)
+        return Ask(
             method,
             path,
-            self.timeout,
+            timeout,
             params=params or {},
-            headers=headers,
+            headers={**check_headers(call.get("headers")), **self._own_headers, **headers},
             body=body,
-            retry=self._retry if retrying else None,
+            retry=retry,
             cancellation=cancellation or Cancellation(),
         )
-        return loaded(response, self._transport.request(ask))
+
+
+def _user_agent(name: str, session: Session | None) -> dict[str, str]:
+    """The header, unless a session has one that is not the HTTP library's."""
+    own = "" if session is None else str(session.headers.get("User-Agent") or "")
+    return {} if own and not own.startswith("python-requests/") else {"User-Agent": name}
 
 
 def _variable(name: str) -> str | None:

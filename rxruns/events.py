@@ -67,7 +67,7 @@ class Payload(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
 
 
 class NodeError(Payload):
-    """Why a node or a run failed: wire ``error``. ``detail`` is the provider's own account, any JSON value."""
+    """Why a node or a run failed: wire ``error``. ``detail`` is the provider's account, any JSON value."""
 
     message: Text
     code: str | None = None

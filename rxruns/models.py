@@ -21,11 +21,12 @@ from rxruns.events import NIL, Count, Filled, Sha256, Text, Timestamp
 __all__ = [
     "Model", "NodeResult", "NodeResultError", "NodeStatus", "RunCostLineItem", "RunCostSummary",
     "RunNodeStep", "RunNodeStepLLMCall", "RunNodeStepUsage", "RunNodeStepWaiting", "RunNodeSteps",
-    "RunStatus", "RunSummary", "RunToolResult", "RunsCreateBody", "RunsCreateFromPlanRequest",
+    "RunStatus", "RunStepDetail", "RunStepsResponse", "RunSummary", "RunTask", "RunTaskStatus",
+    "RunTasksResponse", "RunToolCallDetail", "RunToolResult", "RunsCreateBody", "RunsCreateFromPlanRequest",
     "RunsCreateOptions", "RunsCreateRequest", "RunsCreateResponse", "RunsFanoutSubnodeOverride",
     "RunsGetResponse", "RunsModelOverrides", "RunsPendingToolCall", "RunsPendingToolsNode",
     "RunsPendingToolsResponse", "RunsToolCall", "RunsToolResultItem", "RunsToolResultsRequest",
-    "RunsToolResultsResponse", "WorkflowIssue", "WorkflowsCompileResponse",
+    "RunsToolResultsResponse", "WorkflowIssue", "WorkflowsCompileResponse", "WorkflowsLintResponse",
 ]
 # fmt: on
 
@@ -49,6 +50,14 @@ class NodeStatus(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELED = "canceled"
+
+
+class RunTaskStatus(StrEnum):
+    """The states of a task that are known today."""
+
+    PENDING = "pending"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
 
 
 # To type checkers `frozen=True` is not inherited, unless it is the default.
@@ -300,6 +309,48 @@ class RunsGetResponse(Model):
             structs.force_setattr(self, "outputs", {})
 
 
+class RunStepDetail(Model):
+    """One step of a node, with the model's request and response where the service keeps them."""
+
+    node_id: Text
+    step: Count
+    request_id: UUID | None = None
+    llm_call: dict[str, Any] | None = None
+    llm_request: dict[str, Any] | None = None
+    llm_response: dict[str, Any] | None = None
+    tool_calls: tuple[RunsPendingToolCall, ...] = ()
+    tool_results: tuple[RunToolResult, ...] = ()
+
+
+class RunStepsResponse(Model):
+    """The steps of a run's nodes."""
+
+    steps: tuple[RunStepDetail, ...] = ()
+
+
+class RunToolCallDetail(Model):
+    """One tool call of a step, with its result once there is one."""
+
+    node_id: Text
+    step: Count
+    tool_call: RunsToolCall
+    tool_result: RunToolResult | None = None
+
+
+class RunTask(Model):
+    """An entry of a run's task list; ``active_form`` is its text while it is in progress."""
+
+    content: str
+    status: str
+    active_form: str | None = None
+
+
+class RunTasksResponse(Model):
+    """The task list that a run's model keeps with the tool ``tasks.write``."""
+
+    tasks: tuple[RunTask, ...] = ()
+
+
 class RunsPendingToolsNode(Model):
     """A node that waits, and its calls."""
 
@@ -329,6 +380,23 @@ class WorkflowIssue(Model):
     code: str
     path: str
     message: str
+
+
+class WorkflowsLintResponse(Model):
+    """What the service finds wrong with a workflow spec, and its plan where it can be compiled.
+
+    Attributes:
+        lint_issues: of the JSON schemas in ``output_format``.
+        compile_issues: why it cannot be compiled.
+        compile_error: a failure to compile that is no issue of the spec.
+    """
+
+    kind: str | None = None
+    lint_issues: tuple[WorkflowIssue, ...] = ()
+    compile_issues: tuple[WorkflowIssue, ...] = ()
+    compile_error: str | None = None
+    plan_hash: str | None = None
+    plan_json: dict[str, Any] | None = None
 
 
 class WorkflowsCompileResponse(Model):

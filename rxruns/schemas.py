@@ -47,7 +47,9 @@ __all__ = [
     "PendingToolCallSchema", "Received", "RunCanceledSchema", "RunCompiledSchema", "RunCompletedSchema",
     "RunCostLineItemSchema", "RunCostSummarySchema", "RunEventSchema", "RunFailedSchema",
     "RunNodeStepLLMCallSchema", "RunNodeStepSchema", "RunNodeStepUsageSchema", "RunNodeStepWaitingSchema",
-    "RunNodeStepsSchema", "RunStartedSchema", "RunSummarySchema", "RunToolResultSchema",
+    "RunNodeStepsSchema", "RunStartedSchema", "RunStepDetailSchema", "RunStepsResponseSchema",
+    "RunSummarySchema", "RunTaskSchema", "RunTasksResponseSchema", "RunToolCallDetailSchema",
+    "RunToolResultSchema",
     "RunsCreateFromPlanRequestSchema", "RunsCreateOptionsSchema", "RunsCreateRequestSchema",
     "RunsCreateResponseSchema", "RunsFanoutSubnodeOverrideSchema", "RunsGetResponseSchema",
     "RunsModelOverridesSchema", "RunsPendingToolCallSchema", "RunsPendingToolsNodeSchema",
@@ -63,7 +65,7 @@ __all__ = [
     "SchedulerStoppedSchema", "Sent", "TaskListUpdatedSchema", "TokenUsageSchema", "ToolCallRequestSchema",
     "ToolCallResultSchema", "ToolCallSchema", "ToolCallWithArgumentsSchema", "UserAnswerSchema",
     "UserAskOptionSchema", "UserAskSchema", "WaitingSchema", "WorkflowIssueSchema",
-    "WorkflowsCompileResponseSchema",
+    "WorkflowsCompileResponseSchema", "WorkflowsLintResponseSchema",
 ]
 # fmt: on
 
@@ -245,7 +247,7 @@ class SchedulerStoppedSchema(Received[events.SchedulerStopped]):
 
 
 class NodeErrorSchema(Received[events.NodeError]):
-    """Why a node or a run failed: wire ``error``. ``detail`` is the provider's own account, any JSON value."""
+    """Why a node or a run failed: wire ``error``. ``detail`` is the provider's account, any JSON value."""
 
 
 class TokenUsageSchema(Received[events.TokenUsage]):
@@ -450,6 +452,26 @@ class RunsGetResponseSchema(Received[models.RunsGetResponse]):
     """A run as the service derives it from its log."""
 
 
+class RunStepDetailSchema(Received[models.RunStepDetail]):
+    """One step of a node, with the model's request and response where the service keeps them."""
+
+
+class RunStepsResponseSchema(Received[models.RunStepsResponse]):
+    """The steps of a run's nodes."""
+
+
+class RunToolCallDetailSchema(Received[models.RunToolCallDetail]):
+    """One tool call of a step, with its result once there is one."""
+
+
+class RunTaskSchema(Received[models.RunTask]):
+    """An entry of a run's task list; ``active_form`` is its text while it is in progress."""
+
+
+class RunTasksResponseSchema(Received[models.RunTasksResponse]):
+    """The task list that a run's model keeps with the tool ``tasks.write``."""
+
+
 class RunsPendingToolsNodeSchema(Received[models.RunsPendingToolsNode]):
     """A node that waits, and its calls."""
 
@@ -464,6 +486,10 @@ class RunsToolResultsResponseSchema(Received[models.RunsToolResultsResponse]):
 
 class WorkflowIssueSchema(Received[models.WorkflowIssue]):
     """What is wrong with a workflow spec; ``path`` is such as ``$.nodes[0].id``."""
+
+
+class WorkflowsLintResponseSchema(Received[models.WorkflowsLintResponse]):
+    """What the service finds wrong with a workflow spec, and its plan where it can be compiled."""
 
 
 class WorkflowsCompileResponseSchema(Received[models.WorkflowsCompileResponse]):

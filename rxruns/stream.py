@@ -22,7 +22,7 @@ class RunEventStream(Iterator[RunEvent]):
     call :meth:`cancel` or :meth:`close`.
 
     Raises (while iterating, after the events that came before):
-        StreamProtocolError: a line that is no valid event.
+        StreamProtocolError: a line that is no valid event, or an event of another run.
         StreamInterruptedError: the body ended in the middle of a line.
         TransportError: the body broke, or no byte came for the client's timeout.
 
@@ -111,8 +111,13 @@ class RunEventStream(Iterator[RunEvent]):
 
     def _decode(self, line: bytes) -> RunEvent | None:
         event = decode_event(line)
-        if event is not None and not self._include_output:
-            refuse_included(event)
+        if event is not None:
+            if event.run_id != self._run_id:
+                foreign = RecordError(f"an event of another run, {event.run_id}")
+                foreign.is_record = True
+                raise foreign
+            if not self._include_output:
+                refuse_included(event)
         return event
 
     def _event(self, line: bytes, number: int) -> RunEvent | None:

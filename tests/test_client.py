@@ -15,6 +15,7 @@ from uuid import NAMESPACE_DNS, UUID
 
 import msgspec
 import pytest
+import requests
 
 import rxruns
 from rxruns import RequestMetrics, RetryPolicy, RunsClient, workflow
@@ -134,6 +135,30 @@ def test_a_trailing_slash_of_the_address_is_optional(slash: str, playing: Playin
         client.get(RUN)
 
     assert [f"/api/v1/runs/{RUN}"] == [asked.path for asked in service.requests]
+
+
+def test_the_user_agent_is_the_library_unless_the_caller_has_one(playing: Playing) -> None:
+    service, client = playing(*[replies(GOT)] * 5)
+    client.get(RUN)
+    client.get(RUN, headers={"user-agent": "call/2"})
+    for options in (
+        {"headers": {"User-Agent": "mine/1"}},
+        {"session": session("mine/1")},
+        {"session": session()},
+    ):
+        with RunsClient(api_key=KEY, base_url=service.url, **options) as other:  # type: ignore[arg-type]
+            other.get(RUN)
+
+    ours = f"rxruns/{rxruns.__version__}"
+    assert [ours, "call/2", "mine/1", "mine/1", ours] == [
+        asked.headers["user-agent"] for asked in service.requests
+    ]
+
+
+def session(user_agent: str | None = None) -> requests.Session:
+    made = requests.Session()
+    made.headers.update({} if user_agent is None else {"User-Agent": user_agent})
+    return made
 
 
 def test_headers_say_who_asks(playing: Playing) -> None:
@@ -655,14 +680,15 @@ def test_a_spec_is_compiled(playing: Playing) -> None:
     )
 
 
-def test_a_spec_that_the_service_refuses_names_its_issues(playing: Playing) -> None:
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_spec_that_the_service_refuses_names_its_issues(status: int, playing: Playing) -> None:
     issue = {"code": "UNKNOWN_NODE", "path": "$.nodes[0]", "message": "no such node"}
-    _, client = playing(replies({"code": "VALIDATION_ERROR", "issues": [issue]}, status=400))
+    _, client = playing(replies({"code": "VALIDATION_ERROR", "issues": [issue]}, status=status))
     with pytest.raises(WorkflowValidationError, match=r"\$.nodes\[0\]: no such node"):
         client.compile(SPEC)
 
 
-@pytest.mark.parametrize("call", ["get", "pending_tools", "stream_events", "list_events"])
+@pytest.mark.parametrize("call", ["get", "pending_tools", "steps", "tasks", "stream_events", "list_events"])
 @pytest.mark.parametrize(
     ("run_id", "says"), [(NIL, "is required"), ("x", "'x'"), (5, "is 5"), (None, "None"), ("", "''")]
 )
@@ -706,6 +732,208 @@ def test_an_answer_that_is_not_what_was_expected_is_an_api_error(
     assert says in error.message
     assert (200, "req_1", 1) == (error.status, error.request_id, len(service.requests))
     assert body.decode("utf-8", "replace")[:4096] == error.raw_body
+
+
+OTHER = "11111111-2222-3333-4444-555555555555"
+STEP = {"node_id": "draft", "step": 0, "request_id": RUN}
+CALL = {"id": "call_1", "name": "search", "arguments": "{}"}
+
+
+def test_the_steps_of_a_run_are_asked_for(playing: Playing) -> None:
+    service, client = playing(replies({"steps": [{**STEP, "llm_call": {"model": "gpt-5"}}]}))
+    (step,) = client.steps(RUN).steps
+
+    assert ("draft", 0, {"model": "gpt-5"}) == (step.node_id, step.step, step.llm_call)
+    assert ("GET", f"/api/v1/runs/{RUN}/steps") == (service.requests[0].method, service.requests[0].path)
+
+
+@pytest.mark.parametrize(
+    ("tool_id", "segment"), [("call_1", "call_1"), ("a/b?c#d %", "a%2Fb%3Fc%23d%20%25"), ("...", "...")]
+)
+def test_a_tool_call_is_asked_for_by_any_id(tool_id: str, segment: str, playing: Playing) -> None:
+    result = {"tool_call": CALL, "output": "found"}
+    answer = {"node_id": "draft", "step": 2, "tool_call": CALL, "tool_result": result}
+    service, client = playing(replies(answer))
+    found = client.tool_call(RUN, 2, tool_id)
+
+    assert found.tool_result
+    assert ("search", "found") == (found.tool_call.name, found.tool_result.output)
+    assert f"/api/v1/runs/{RUN}/steps/2/tool-calls/{segment}" == service.requests[0].path
+
+
+@pytest.mark.parametrize(
+    ("step", "tool_id", "field"),
+    [
+        (-1, "a", "step"),
+        ("1", "a", "step"),
+        (True, "a", "step"),
+        (0, "", "tool_id"),
+        (0, "..", "tool_id"),
+        (0, 5, "tool_id"),
+        (0, "\ud800", "tool_id"),
+    ],
+)
+def test_a_tool_call_that_can_not_be_is_refused(
+    step: Any, tool_id: Any, field: str, playing: Playing
+) -> None:
+    service, client = playing()
+    with pytest.raises(InvalidArgumentError) as caught:
+        client.tool_call(RUN, step, tool_id)
+
+    assert (field, 0) == (caught.value.field, service.connections)
+
+
+def test_the_tasks_of_a_run_are_asked_for(playing: Playing) -> None:
+    task = {"content": "Read", "status": "in_progress", "active_form": "Reading"}
+    service, client = playing(replies({"tasks": [task]}), replies({}))
+
+    assert ("Read", "in_progress", "Reading") == msgspec.structs.astuple(client.tasks(RUN).tasks[0])
+    assert () == client.tasks(RUN).tasks
+    assert f"/api/v1/runs/{RUN}/tasks" == service.requests[0].path
+
+
+def test_a_spec_is_linted_as_it_is(playing: Playing) -> None:
+    issue = {"code": "REQUIRED", "path": "$.nodes", "message": "at least one"}
+    service, client = playing(replies({"kind": "workflow", "compile_issues": [issue]}), replies({}))
+    lint = client.lint({"kind": "nothing"})
+    client.lint(workflow.chain(workflow.llm("draft", model="gpt-5")), compile=False)
+
+    assert "$.nodes" == lint.compile_issues[0].path
+    assert [("POST", "/api/v1/workflows/lint")] * 2 == [
+        (asked.method, asked.path) for asked in service.requests
+    ]
+    assert {"kind": "nothing"} == service.requests[0].json
+    assert [{}, {"compile": "false"}] == [asked.query for asked in service.requests]
+    with pytest.raises(InvalidArgumentError, match="compile"):
+        client.lint(SPEC, compile="no")  # type: ignore[arg-type]
+
+
+ABOUT_RUNS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+    "get": (lambda client, **call: client.get(RUN, **call), GOT),
+    "pending tools": (lambda client, **call: client.pending_tools(RUN, **call), {"run_id": RUN}),
+    "steps": (lambda client, **call: client.steps(RUN, **call), {"run_id": RUN, "steps": []}),
+    "tasks": (lambda client, **call: client.tasks(RUN, **call), {"run_id": RUN}),
+    "tool call": (
+        lambda client, **call: client.tool_call(RUN, 0, "call_1", **call),
+        {"run_id": RUN, "node_id": "draft", "step": 0, "tool_call": CALL},
+    ),
+    "tool results": (
+        lambda client, **call: client.submit_tool_results(RUN, results(), **call),
+        {"run_id": RUN, "accepted": 1, "status": "running"},
+    ),
+}
+OTHERS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+    "create": (lambda client, **call: client.create(SPEC, **call), CREATED),
+    "create from plan": (lambda client, **call: client.create_from_plan(HASH, **call), CREATED),
+    "compile": (lambda client, **call: client.compile(SPEC, **call), {"plan_hash": HASH, "plan_json": {}}),
+    "lint": (lambda client, **call: client.lint(SPEC, **call), {}),
+}
+CALLS = ABOUT_RUNS | OTHERS
+
+
+@pytest.mark.parametrize("name", ABOUT_RUNS)
+def test_an_answer_about_another_run_is_a_transport_error(name: str, playing: Playing) -> None:
+    call, answer = ABOUT_RUNS[name]
+    service, client = playing(
+        replies({**answer, "run_id": OTHER}), replies({**answer, "run_id": RUN.upper()})
+    )
+    with pytest.raises(TransportError, match=f"another run: {RUN} was asked for, got '{OTHER}'") as caught:
+        call(client)
+    call(client)
+
+    assert ("other", 2) == (caught.value.kind, len(service.requests))
+
+
+@pytest.mark.parametrize("newline", [b"\n", b""])
+@pytest.mark.parametrize("call", ["stream_events", "list_events"])
+def test_an_event_of_another_run_ends_a_stream(call: str, newline: bytes, playing: Playing) -> None:
+    foreign = line(2).replace(RUN.encode(), OTHER.encode()).rstrip(b"\n") + newline
+    _, client = playing(sends(line(1) + foreign))
+    with pytest.raises(StreamProtocolError, match=f"another run, {OTHER}") as caught:
+        list(getattr(client, call)(RUN))
+
+    assert (UUID(RUN), 1, 2) == (caught.value.run_id, caught.value.last_seq, caught.value.line_number)
+
+
+# ---- options of a call ----
+
+STREAMS: dict[str, Callable[..., Any]] = {
+    "stream_events": lambda client, **call: client.stream_events(RUN, **call).close(),
+    "list_events": lambda client, **call: client.list_events(RUN, **call),
+}
+
+
+def answered(name: str) -> Act:
+    return sends(line(1)) if name in STREAMS else replies(CALLS[name][1])
+
+
+def calling(name: str) -> Callable[..., Any]:
+    return STREAMS[name] if name in STREAMS else CALLS[name][0]
+
+
+@pytest.mark.parametrize("name", [*CALLS, *STREAMS])
+def test_each_call_takes_headers_of_its_own_and_the_library_s_win(name: str, playing: Playing) -> None:
+    service, client = playing(answered(name), answered(name), headers={"X-Mine": "a", "X-Other": "b"})
+    own = {"x-mine": "c", "accept": "text/html", "X-ModelRelay-Client": "x", "x-modelrelay-api-key": "x"}
+    calling(name)(client, headers=own)
+    calling(name)(client, headers=None)
+
+    first, second = (asked.headers for asked in service.requests)
+    assert ("c", "b", "a") == (first["x-mine"], first["x-other"], second["x-mine"])
+    for header in ("accept", "x-modelrelay-client", "x-modelrelay-api-key"):
+        assert second[header] == first[header]
+
+
+@pytest.mark.parametrize("name", [*CALLS, *STREAMS])
+def test_each_call_takes_a_retry_policy_of_its_own(name: str, playing: Playing) -> None:
+    busy = replies(status=503)
+    service, client = playing(busy, *[busy] * 4, answered(name))
+    with pytest.raises(APIError):
+        calling(name)(client, retry=RetryPolicy(max_attempts=1))
+    calling(name)(client, retry=RetryPolicy(5, 0.001, 0.002))
+
+    assert 6 == len(service.requests)
+
+
+@pytest.mark.parametrize("name", [*CALLS, *STREAMS])
+def test_each_call_takes_a_timeout_of_its_own(name: str, playing: Playing) -> None:
+    _, client = playing(silent, timeout=None)
+    with pytest.raises(TransportError) as caught:
+        calling(name)(client, timeout=0.05, retry=RetryPolicy(max_attempts=1))
+
+    assert "timeout" == caught.value.kind
+
+
+@pytest.mark.parametrize("name", [*CALLS, *STREAMS])
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"timeout": 0}, "timeout"),
+        ({"timeout": "5"}, "timeout"),
+        ({"retry": None}, "retry"),
+        ({"retry": 3}, "retry"),
+        ({"headers": {"X A": "b"}}, "headers"),
+        ({"headers": {"X-A": "hidden\n"}}, "headers"),
+    ],
+)
+def test_the_options_of_a_call_are_checked_as_the_client_s_are(
+    name: str, options: dict[str, Any], field: str, playing: Playing
+) -> None:
+    service, client = playing()
+    with pytest.raises(InvalidArgumentError) as caught:
+        calling(name)(client, **options)
+
+    assert (field, 0) == (caught.value.field, service.connections)
+    assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [*CALLS, *STREAMS])
+def test_an_option_that_no_call_has_is_a_type_error(name: str, playing: Playing) -> None:
+    service, client = playing()
+    with pytest.raises(TypeError, match="unexpected keyword argument 'timeot'"):
+        calling(name)(client, timeot=5)
+
+    assert 0 == service.connections
 
 
 # ---- events ----

@@ -101,6 +101,37 @@ RECORDS: dict[type[models.Model], Record] = {
     },
     models.RunsToolResultsResponse: {"accepted": 1, "status": "running"},
     models.WorkflowsCompileResponse: {"plan_hash": HASH, "plan_json": {"nodes": []}},
+    models.RunStepsResponse: {
+        "steps": [
+            {
+                "node_id": "draft",
+                "step": 0,
+                "request_id": REQUEST_ID,
+                "llm_call": {"model": "gpt-5"},
+                "llm_request": {"messages": [None]},
+                "llm_response": {"text": "x"},
+                "tool_calls": [{"tool_call": CALL}],
+                "tool_results": [{"tool_call": CALL, "output": "x"}],
+            }
+        ]
+    },
+    models.RunToolCallDetail: {
+        "node_id": "draft",
+        "step": 0,
+        "tool_call": CALL,
+        "tool_result": {"tool_call": CALL, "output": "x"},
+    },
+    models.RunTasksResponse: {
+        "tasks": [{"content": "Read", "status": "in_progress", "active_form": "Reading"}]
+    },
+    models.WorkflowsLintResponse: {
+        "kind": "workflow",
+        "lint_issues": [{"code": "X", "path": "$", "message": "is wrong"}],
+        "compile_issues": [{"code": "Y", "path": "$.nodes", "message": "is wrong, too"}],
+        "compile_error": "no compiler",
+        "plan_hash": HASH,
+        "plan_json": {"nodes": []},
+    },
     models.WorkflowIssue: {"code": "X", "path": "$.nodes[0]", "message": "is wrong"},
 }
 """A full record of everything that is sent or received whole."""
@@ -298,6 +329,9 @@ def test_models_have_the_fields_of_the_services_description(openapi: Record) -> 
             assert required <= set(description.get("required", ())), model
 
 
-@pytest.mark.parametrize("name, enum", [("RunStatusV0", RunStatus), ("NodeStatusV0", NodeStatus)])
+@pytest.mark.parametrize(
+    "name, enum",
+    [("RunStatusV0", RunStatus), ("NodeStatusV0", NodeStatus), ("RunTaskStatus", models.RunTaskStatus)],
+)
 def test_todays_states_are_those_of_the_services_description(openapi: Record, name: str, enum: Any) -> None:
     assert openapi["components"]["schemas"][name]["enum"] == list(enum)

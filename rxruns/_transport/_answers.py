@@ -18,6 +18,7 @@ from rxruns.models import WorkflowIssue
 RAW_BODY = 4096
 """Characters of a body that an error keeps."""
 
+_INVALID = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
 _MESSAGE = 500
 
 
@@ -96,7 +97,7 @@ def api_error(status: int, headers: Mapping[str, str], body: bytes, redactor: Re
     }
     issues: Any = outer.get("issues") or inner.get("issues")
     message = _text(inner.get("message")) or _text(outer.get("message")) or _text(outer.get("error"))
-    if status == HTTPStatus.BAD_REQUEST and isinstance(issues, list) and issues:
+    if status in _INVALID and isinstance(issues, list) and issues:
         return WorkflowValidationError(
             message or "the workflow spec is not valid",
             issues=[_issue(issue) for issue in cast(list[object], issues)],

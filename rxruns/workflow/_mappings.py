@@ -1,8 +1,8 @@
-"""Specs that are plain mappings: checked as a built one is, and sent with the fields that only the service knows."""
+"""Specs that are plain mappings: checked as built ones are, and sent with the fields not known here."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, cast
 
@@ -14,7 +14,7 @@ from rxruns.workflow.spec import WorkflowSpec
 
 
 def checked(record: Mapping[str, Any], given: Iterable[str] = ()) -> tuple[WorkflowSpec, dict[str, Any]]:
-    """The checked spec of a mapping, and the object to send: the mapping with the spec's model in each llm node.
+    """The checked spec of a mapping, and the object to send: the mapping, its model in each llm node.
 
     Fields that the types here don't have are sent as they are, and the service judges them.
 
@@ -26,8 +26,8 @@ def checked(record: Mapping[str, Any], given: Iterable[str] = ()) -> tuple[Workf
         InvalidArgumentError: as of :meth:`WorkflowSpec.from_dict`, unknown fields apart.
 
     >>> node = {"id": "draft", "type": "llm", "user": "Hello", "seed": 7}
-    >>> record = {"kind": "workflow", "model": "m", "nodes": [node], "outputs": [{"name": "t", "from": "draft"}]}
-    >>> spec, sent = checked(record)
+    >>> output = {"name": "text", "from": "draft"}
+    >>> spec, sent = checked({"kind": "workflow", "model": "m", "nodes": [node], "outputs": [output]})
     >>> sent["nodes"][0]
     {'id': 'draft', 'type': 'llm', 'user': 'Hello', 'seed': 7, 'model': 'm'}
     """
@@ -46,11 +46,11 @@ def with_used_inputs(record: Mapping[str, Any], given: Iterable[str]) -> dict[st
     >>> with_used_inputs({"nodes": [node]}, ["topic", "tone"])["inputs"]
     [{'name': 'topic'}]
     """
-    declared: Any = record.get("inputs", ())
-    if not isinstance(declared, list | tuple):
+    declared: object = record.get("inputs", [])
+    if not isinstance(declared, list):
         return dict(record)
-    members = cast("list[Any]", list(cast("Iterable[Any]", declared)))
-    known = {item.get("name") for item in members if isinstance(item, dict)}
+    members = cast("Sequence[Any]", declared)
+    known = {cast("dict[str, Any]", item).get("name") for item in members if isinstance(item, dict)}
     used = _used_names(record.get("nodes"))
     added = [{"name": name} for name in given if name in used and name not in known]
     return {**record, "inputs": [*members, *added]} if added else dict(record)
@@ -68,8 +68,8 @@ def _used_names(nodes: object) -> set[str]:
             members = cast("dict[str, Any]", value)
             names.update(name for name in [members.get("items_from_input")] if isinstance(name, str))
             pending += members.values()
-        elif isinstance(value, list | tuple):
-            pending += cast("Iterable[Any]", value)
+        elif isinstance(value, list):
+            pending += cast("Sequence[Any]", value)
     return names
 
 
@@ -89,7 +89,7 @@ def _known(value: Any, kind: mi.Type) -> Any:
         case mi.UnionType():
             return _known(value, _chosen(value, kind))
         case mi.VarTupleType() if isinstance(value, list):
-            return [_known(item, kind.item_type) for item in cast("list[Any]", value)]
+            return [_known(item, kind.item_type) for item in cast("Sequence[Any]", value)]
         case mi.DictType() if isinstance(value, dict):
             members = cast("dict[str, Any]", value).items()
             return {name: _known(member, kind.value_type) for name, member in members}

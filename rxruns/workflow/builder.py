@@ -261,7 +261,7 @@ class WorkflowBuilder:
     ) -> WorkflowBuilder:
         """Add a node that runs `subnode` for each item of a list; ``{{item}}`` in its texts is the item.
 
-        Where a node's text is JSON that holds the list, `items_path` is the JSON Pointer to it: ``""`` for the
+        Where the list is in a node's text, as JSON, `items_path` is the JSON Pointer to it: ``""`` for the
         whole text, or ``"/questions"``. :class:`MapFanoutNode` has the other arguments.
 
         >>> spec = (
