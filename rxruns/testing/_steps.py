@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -16,8 +16,10 @@ from rxruns.testing._loopback import HANG
 from rxruns.testing._wire import Wire, head
 
 Part = RunEvent | bytes
-Call = Literal["create", "compile", "events", "pending", "results", "status"]
-CALLS: tuple[Call, ...] = ("create", "compile", "events", "pending", "results", "status")
+Call = Literal[
+    "create", "compile", "events", "lint", "pending", "results", "status", "steps", "tasks", "tool_call"
+]
+CALLS: tuple[Call, ...] = get_args(Call)
 Then = Literal["go on", "keep", "close"]
 """What comes after a step: the next one of the same answer; the next request; nothing more here."""
 

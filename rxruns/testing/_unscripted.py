@@ -21,6 +21,8 @@ def call_of(asked: Asked) -> Call | None:
             return "create"
         case ["POST", *_, "compile"]:
             return "compile"
+        case ["POST", *_, "lint"]:
+            return "lint"
         case ["GET", *_, "runs", _]:
             return "status"
         case ["GET", *_, "runs", _, "events"]:
@@ -29,6 +31,12 @@ def call_of(asked: Asked) -> Call | None:
             return "pending"
         case ["POST", *_, "runs", _, "tool-results"]:
             return "results"
+        case ["GET", *_, "runs", _, "steps", _, "tool-calls", _]:
+            return "tool_call"
+        case ["GET", *_, "runs", _, "steps"]:
+            return "steps"
+        case ["GET", *_, "runs", _, "tasks"]:
+            return "tasks"
         case _:
             return None
 

@@ -210,6 +210,20 @@ def test_other_calls_are_answered_as_the_story_says_once() -> None:
             client.compile(SPEC)
 
 
+def test_each_call_of_a_client_can_be_answered() -> None:
+    call = {"id": "call_1", "name": "add", "arguments": "{}"}
+    steps = replies({"steps": [{"node_id": "sum", "step": 0}]}, to="steps")
+    detail = replies({"node_id": "sum", "step": 0, "tool_call": call}, to="tool_call")
+    tasks = replies({"tasks": [{"content": "add", "status": "pending"}]}, to="tasks")
+    lint = replies({"kind": "workflow"}, to="lint")
+    with FakeRuns(lint, tasks, detail, steps) as service, service.client() as client:
+        assert "sum" == client.steps(LOG.run_id).steps[0].node_id
+        assert "add" == client.tool_call(LOG.run_id, 0, "call_1").tool_call.name
+        assert "add" == client.tasks(LOG.run_id).tasks[0].content
+        assert "workflow" == client.lint(SPEC).kind
+        assert () == service.unplayed
+
+
 def test_results_are_accepted_and_counted() -> None:
     item = RunsToolResultItem(tool_call=RunsToolCall(id="call_1", name="add"), output="3")
     request = RunsToolResultsRequest(node_id="sum", step=0, request_id=LOG.run_id, results=(item, item))
