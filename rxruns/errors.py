@@ -3,7 +3,7 @@
     RunsError
       InvalidArgumentError(ValueError)  what you passed can not be sent
       APIError                          the service answered with an error status
-        WorkflowValidationError         ... 400 with the issues of a workflow spec
+        WorkflowValidationError         ... 400 or 422 with the issues of a workflow spec
       TransportError                    no (whole) answer came: connection, timeout
       StreamError                       an event stream could not go on
         StreamProtocolError             a line that is no valid event
