@@ -19,6 +19,7 @@ from marshmallow.exceptions import SCHEMA
 from rxruns import schemas
 from rxruns._arguments import check_after_seq, check_flag, check_id, check_limit, filled
 from rxruns._display import visible
+from rxruns._retry import RetryPolicy
 from rxruns._transport import Answer
 from rxruns.errors import APIError, InvalidArgumentError, TransportError
 from rxruns.models import (
@@ -53,6 +54,26 @@ _RESPONSES: dict[type[Any], type[ma.Schema]] = {
     WorkflowsCompileResponse: schemas.WorkflowsCompileResponseSchema,
     WorkflowsLintResponse: schemas.WorkflowsLintResponseSchema,
 }
+
+
+class CallOptions(TypedDict, total=False):
+    """What each method of :class:`rxruns.RunsClient` also takes, for that call in place of the client's own.
+
+    Attributes:
+        timeout: seconds to wait for the next byte; None for no limit.
+        headers: sent beside the client's, and in place of those of the same name; the library's own win.
+        retry: how the request is repeated if it fails; ``RetryPolicy(max_attempts=1)`` for one attempt.
+
+    >>> from rxruns.devserver import DevServer
+    >>> with DevServer() as server, server.client() as client:
+    ...     run_id = server.script().run_id
+    ...     client.get(run_id, timeout=5.0, retry=RetryPolicy(max_attempts=1)).status
+    'running'
+    """
+
+    timeout: float | None
+    headers: Mapping[str, str] | None
+    retry: RetryPolicy
 
 
 class CreateOptions(TypedDict, total=False):

@@ -26,6 +26,7 @@ from rxruns._arguments import (
 )
 from rxruns._framing import MAX_LINE_BYTES
 from rxruns._requests import (
+    CallOptions,
     CreateOptions,
     Spec,
     compile_body,
@@ -90,26 +91,6 @@ class ClientOptions(TypedDict, total=False):
     session: Session | None
     on_request: Callable[[RequestMetrics], object] | None
     max_line_bytes: int
-
-
-class CallOptions(TypedDict, total=False):
-    """What each method of :class:`RunsClient` also takes, for that call in place of the client's own.
-
-    Attributes:
-        timeout: seconds to wait for the next byte; None for no limit.
-        headers: sent beside the client's, and in place of those of the same name; the library's own win.
-        retry: how the request is repeated if it fails; ``RetryPolicy(max_attempts=1)`` for one attempt.
-
-    >>> from rxruns.devserver import DevServer
-    >>> with DevServer() as server, server.client() as client:
-    ...     run_id = server.script().run_id
-    ...     client.get(run_id, timeout=5.0, retry=RetryPolicy(max_attempts=1)).status
-    'running'
-    """
-
-    timeout: float | None
-    headers: Mapping[str, str] | None
-    retry: RetryPolicy
 
 
 class RunsClient:
