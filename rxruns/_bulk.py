@@ -33,6 +33,7 @@ class EventLines:
         lines: where they come from.
         on_invalid: gets the error of a line that is no valid event, when all events before it were given.
             It may raise.
+        on_idle: called at each blank line and each keep-alive.
 
     Attributes:
         has_idled: whether a blank line or a keep-alive has come.
@@ -43,9 +44,15 @@ class EventLines:
     []
     """
 
-    def __init__(self, lines: Lines, on_invalid: Callable[[RecordError], object]) -> None:
+    def __init__(
+        self,
+        lines: Lines,
+        on_invalid: Callable[[RecordError], object],
+        on_idle: Callable[[], object] = bool,
+    ) -> None:
         self._lines = lines
         self._on_invalid = on_invalid
+        self._on_idle = on_idle
         # Lines that came together, the number of the first, how many were decoded, what was not given yet.
         self._batch: list[bytes] = []
         self._first = 1
@@ -127,6 +134,7 @@ class EventLines:
                     yield (event,)
                 elif line:  # an over-long one was replaced by b""
                     self.has_idled = True
+                    self._on_idle()
 
 
 def _are_plain(lines: list[bytes]) -> bool:

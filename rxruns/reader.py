@@ -31,6 +31,7 @@ from rxruns._log_writer import check_log_path
 from rxruns._retry import RETRY_AFTER_LIMIT, ResumePolicy, is_retryable
 from rxruns._threads import start_thread
 from rxruns._transport import Cancellation, Cancelled, OpenStream, Redactor
+from rxruns._waiting import WAITING_EVENTS, WaitingNotice
 from rxruns.client import RunsClient
 from rxruns.errors import (
     APIError,
@@ -58,7 +59,7 @@ T = TypeVar("T")
 
 _ALIVE = (RunStatus.RUNNING, RunStatus.WAITING)
 _ENDED = (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELED)
-_LOOKED_INTO: frozenset[type] = WITH_OUTPUT | TERMINAL_EVENTS
+_LOOKED_INTO: frozenset[type] = WITH_OUTPUT | TERMINAL_EVENTS | WAITING_EVENTS
 
 _SILENT_AFTER = 0.5
 """Seconds without an event after which a cut is a proxy's that cuts quiet responses, and not an outage."""
@@ -175,6 +176,7 @@ class EventReader:
         self._gap_at: int | None = None
         # Of this connection.
         self._redactor = Redactor(())
+        self._waiting = WaitingNotice()
         self._announce: type[Connected] | type[Resumed] | None = Connected
         self._opened_at = 0.0
         self._events = EventLines(Lines(()), self._refuse)
@@ -281,7 +283,7 @@ class EventReader:
 
     def _read(self, stream: OpenStream, page: int | None) -> bool:
         lines = Lines(stream.chunks(), self._client.max_line_bytes, self._refuse_overlong)
-        self._events = EventLines(lines, self._refuse)
+        self._events = EventLines(lines, self._refuse, self._note_idle)
         run, cancellation = self._run_id.int, self._cancellation
         on_next = self._observer.on_next if self._record is None else self._record_and_emit
         is_limited = self._remaining is not None
@@ -326,13 +328,18 @@ class EventReader:
 
     def _is_wanted(self, event: RunEvent) -> bool:
         """Whether an event comes without an output, or outputs were asked for."""
-        if not self._options.include_output:
+        if type(event) in WAITING_EVENTS:
+            self._waiting.note(event)
+        elif not self._options.include_output:
             try:
                 refuse_included(event)
             except RecordError as error:
                 self._refuse(error)
                 return False
         return True
+
+    def _note_idle(self) -> None:
+        self._waiting.look(self._run_id)
 
     def _is_due(self, event: RunEvent) -> bool:
         """Whether an event is to be handed over although it is not plainly the next one."""
@@ -432,6 +439,7 @@ class EventReader:
                 return True
             status = self._ask_status()
             alive = status in _ALIVE
+            self._note_idle()
             self._ended = status in _ENDED
         if self._ended and fault.silent:
             self._reconnect(fault.cause, 0.0, quiet=True)  # no outage: it is looked whether anything is left

@@ -41,7 +41,7 @@ _transport
 _requests
 stream
 client
-lifecycle cursors _lease
+lifecycle cursors _lease _waiting
 _channel _observable _subscribing _threads
 _pulling
 reader

@@ -124,7 +124,7 @@ def log(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("suffix", "files"), [(".json", DOCUMENTS), (".yaml", YAML)])
-def test_a_hostile_spec_or_price_list_is_one_line_and_exit_code_2(
+def test_R39_a_hostile_spec_or_price_list_is_one_line_and_exit_code_2(
     suffix: str, files: dict[str, Make], log: Path, tmp_path: Path
 ) -> None:
     paths = written(tmp_path, suffix, files)
@@ -170,7 +170,7 @@ LOGS: dict[str, Make] = {
 }
 
 
-def test_a_hostile_log_is_named_with_the_reason_by_each_command(tmp_path: Path) -> None:
+def test_R39_a_hostile_log_is_named_with_the_reason_by_each_command(tmp_path: Path) -> None:
     paths = written(tmp_path, ".ndjson", LOGS)
     commands: list[list[Any]] = []
     for path in (path if path.exists() else path.with_suffix(".gz") for path in paths.values()):

@@ -215,7 +215,7 @@ UNUSABLE: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("what", UNUSABLE)
-def test_a_file_that_can_not_be_used_is_a_store_error_with_its_path(what: str, tmp_path: Path) -> None:
+def test_R41_a_file_that_can_not_be_used_is_a_store_error_with_its_path(what: str, tmp_path: Path) -> None:
     path = tmp_path / "folder" / "cursors.db"
     path.parent.mkdir()
     kept = UNUSABLE[what](path)  # a lock lives as long as its connection
@@ -241,7 +241,9 @@ BREAKS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("what", BREAKS)
-def test_a_store_that_breaks_while_it_is_used_is_a_store_error_with_its_path(what: str, path: Path) -> None:
+def test_R41_a_store_that_breaks_while_it_is_used_is_a_store_error_with_its_path(
+    what: str, path: Path
+) -> None:
     with SqliteCursors(path, busy_timeout=0.02) as store:
         store.set(RUN, 41)
         kept = BREAKS[what](path)
@@ -266,7 +268,7 @@ def test_a_corrupt_file_is_a_store_error(path: Path) -> None:
     assert str(path) == refused.value.path
 
 
-def test_a_full_disk_is_a_store_error_and_takes_no_cursor_that_was_stored(path: Path) -> None:
+def test_R41_a_full_disk_is_a_store_error_and_takes_no_cursor_that_was_stored(path: Path) -> None:
     with SqliteCursors(path) as store:
         store.set(RUN, 41)
         with no_room(), pytest.raises(StoreError) as refused:

@@ -129,7 +129,7 @@ def test_a_log_of_a_run_is_continued_where_it_ends(path: Path) -> None:
     assert list(LOG) == block_on(recorded_events(path).pipe(ops.to_list()))
 
 
-def test_cuts_at_random_bytes_leave_no_trace_in_the_log(server: DevServer, path: Path) -> None:
+def test_R40_cuts_at_random_bytes_leave_no_trace_in_the_log(server: DevServer, path: Path) -> None:
     run_id = server.add_run(events=run_of(2_000)).run_id
     lines = raw_lines(server, run_id)
     dice = random.Random(40)
@@ -267,7 +267,7 @@ def test_a_log_that_cannot_be_opened_is_an_error_that_names_it_and_nothing_is_re
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no full disk to offer")
-def test_a_full_disk_ends_the_stream_with_an_error_before_the_event_is_emitted(server: DevServer) -> None:
+def test_R41_a_full_disk_ends_the_stream_with_an_error_before_the_event_is_emitted(server: DevServer) -> None:
     run_id = server.add_run(events=run_of(5)).run_id
     with server.client() as client:
         for source in sources(client, run_id, record="/dev/full")[::2]:
@@ -435,7 +435,7 @@ def test_a_client_that_the_environment_does_not_describe_leaves_no_log_open(
 # ---- the command line ----
 
 
-def test_the_command_line_records_what_the_service_sent(
+def test_R40_the_command_line_records_what_the_service_sent(
     runs_environment: DevServer, path: Path, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     added = runs_environment.add_run(events=run_of(3))

@@ -203,7 +203,7 @@ def test_an_outage_after_silent_rounds_is_warned_of_once(caplog: pytest.LogCaptu
 
 @both_sizes
 @pytest.mark.parametrize("name", OPENS)
-def test_a_waiting_run_behind_a_proxy_that_cuts_is_followed_to_its_end(
+def test_R33_a_waiting_run_behind_a_proxy_that_cuts_is_followed_to_its_end(
     name: str, tmp_path: Path, soaking: bool
 ) -> None:
     cuts, seconds = (50, 1.0) if soaking else (3, 0.7)

@@ -98,7 +98,8 @@ def _is_passing(error: APIError | TransportError) -> bool:
 def _kind(error: Exception, *, connected: bool) -> Literal["timeout", "connect", "request", "other"]:
     if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError):
         return "timeout"
-    if isinstance(error, requests.RequestException) and not isinstance(error, requests.ConnectionError):
+    passing = (requests.ConnectionError, requests.exceptions.RetryError)
+    if isinstance(error, requests.RequestException) and not isinstance(error, passing):
         return "other"
     if isinstance(error, ValueError):  # an address that can't be used
         return "other"
