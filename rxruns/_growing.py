@@ -92,5 +92,10 @@ def _settled(layers: _Layers[_K, _V], recent: dict[_K, _V]) -> _Layers[_K, _V]:
         room *= _FACTOR
         recent = {**layer, **recent}
         if len(recent) <= room:
-            return *({},) * place, recent, *layers[place + 1 :]
-    return *({},) * len(layers), recent
+            return (*_empty(layers[:place]), recent, *layers[place + 1 :])
+    return (*_empty(layers), recent)
+
+
+def _empty(layers: _Layers[_K, _V]) -> _Layers[_K, _V]:
+    """As many layers, without entries."""
+    return tuple({} for _ in layers)

@@ -464,6 +464,53 @@ def test_start_takes_inputs_that_a_spec_uses_and_does_not_declare(
     assert "no input 'tsak'" in unused.err
 
 
+@pytest.mark.parametrize(
+    ("name", "spec", "said"),
+    [
+        (
+            "trip.yaml",
+            "kind: workflow\nnodes:\n  - id: plan\n    type: lmm\noutputs: []\n",
+            "line 4, column 5: nodes[0].type: Invalid value 'lmm'",
+        ),
+        (
+            "trip.json",
+            '{"kind": "workflow",\n "nodes": [{"id": "a", "type": "llm",\n  "usr": "x"}],\n "outputs": []}',
+            "line 3, column 3: nodes[0]: Object contains unknown field `usr`",
+        ),
+        (
+            "trip.yaml",
+            "kind: workflow\nnodes:\n- {id: a, type: llm, user: x}\noutputs:\n  - name: text\n    from: b\n",
+            "line 6, column 5: outputs[0].from: output 'text' refers to 'b'",
+        ),
+        ("trip.yaml", "kind: workflow\nnodes: []\n", "line 2, column 1: nodes: a workflow needs"),
+        ("trip.json", '{"nodes":\n []}', "line 1, column 1: kind: expected 'workflow'"),
+    ],
+)
+def test_an_error_in_a_spec_names_the_line_of_the_field(
+    name: str, spec: str, said: str, rxruns: Rxruns, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(spec)
+    outcome = rxruns("start", tmp_path / name)
+    assert (2, "") == (outcome.code, outcome.out)
+    assert f"rxruns: {tmp_path / name}: {said}" in outcome.err
+    assert 1 == outcome.err.count("\n")
+
+
+@pytest.mark.parametrize("name", ["trip.yaml", "trip.json"])
+def test_tool_execution_has_a_short_form_in_a_file(
+    name: str, rxruns: Rxruns, service: DevServer, tmp_path: Path
+) -> None:
+    node = {"id": "a", "type": "llm", "model": "gpt-5", "user": "x", "tool_execution": "client"}
+    fanout = {"id": "each", "type": "map.fanout", "items_from_input": "i", "subnode": {**node, "id": "one"}}
+    spec = {"kind": "workflow", "inputs": [{"name": "i"}], "nodes": [node, fanout]}
+    spec["outputs"] = [{"name": "text", "from": "a"}]
+    (tmp_path / name).write_text(yaml.safe_dump(spec) if name.endswith("yaml") else json.dumps(spec))
+    assert 0 == rxruns("start", tmp_path / name, "--input", "i:=[]").code
+    sent: Any = next(request.body for request in service.requests if request.method == "POST")["spec"]
+    assert {"mode": "client"} == sent["nodes"][0]["tool_execution"]
+    assert {"mode": "client"} == sent["nodes"][1]["subnode"]["tool_execution"]
+
+
 def test_start_watches_on_standard_error(rxruns: Rxruns, service: DevServer, tmp_path: Path) -> None:
     spec = tmp_path / "trip.json"
     spec.write_text(json.dumps(yaml.safe_load(SPEC)))

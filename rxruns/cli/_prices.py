@@ -28,9 +28,10 @@ def prices(text: str) -> Prices:
     if text == "list":
         return genai_prices()
     document = load(Path(text))
-    if not isinstance(document.value, dict):
+    value = document.value
+    if not isinstance(value, dict):
         raise document.refused(f"prices look like {_FORM}")
-    entries = cast(dict[str, Any], document.value)
+    entries = cast(dict[str, Any], value)
     return {_model(document, name): _price(document, name, entry) for name, entry in entries.items()}
 
 

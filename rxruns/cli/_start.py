@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -26,6 +27,7 @@ from rxruns.workflow._mappings import with_used_inputs
 
 __all__ = ["start"]
 
+_UNKNOWN = re.compile("unknown field `(.+)`$")
 _SHOWN = 100
 """Characters of an input that an error quotes."""
 
@@ -113,15 +115,18 @@ def _workflow(document: Document, given: Mapping[str, Any]) -> WorkflowSpec:
     Raises:
         FileError: it is not a spec; names the line of the field that is wrong.
     """
-    if not isinstance(document.value, dict):
-        found = "nothing" if document.value is None else type(document.value).__name__
+    value = document.value
+    if not isinstance(value, dict):
+        found = "nothing" if value is None else type(value).__name__
         raise document.refused(f"a spec is an object, not {found}")
-    record = cast(dict[str, Any], document.value)
+    record = cast(dict[str, Any], value)
     _spell_out(record.get("nodes"))
     try:
         return WorkflowSpec.from_dict(with_used_inputs(record, given))
     except InvalidArgumentError as error:
-        raise document.refused_field(str(error), error.field) from error
+        unknown = _UNKNOWN.search(str(error))  # such a field is named in the text alone
+        field = f"{error.field}.{unknown[1]}" if unknown else error.field
+        raise document.refused_field(str(error), field) from error
 
 
 def _spell_out(nodes: object) -> None:

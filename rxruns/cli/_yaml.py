@@ -1,5 +1,7 @@
 """YAML that people write: what JSON can hold, bounded, and with the place of each value."""
 
+# PyYAML is typed in part.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 from __future__ import annotations
 
 from collections.abc import Sequence
