@@ -178,7 +178,7 @@ class RunsClient:
         Raises:
             InvalidArgumentError: neither credential is set, or an argument can not be used.
 
-        >>> RunsClient.from_env(api_key="mr_sk_example", base_url="http://localhost:8000", timeout=5.0)
+        >>> RunsClient.from_env(access_token="example", base_url="http://localhost:8000", timeout=5.0)
         RunsClient(base_url='http://localhost:8000')
         """
         found = {
