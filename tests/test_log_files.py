@@ -364,8 +364,17 @@ def test_runs_take_turns_as_they_do_in_the_file(log: Path) -> None:
 
 def test_a_log_that_only_repeats_events_is_read_as_it_is(log: Path) -> None:
     mine, theirs = run_of(5)[1::2], run_of(1, OTHER_RUN)
-    log.write_bytes(b"".join(lines_of([*mine, *theirs, *mine])))
+    log.write_bytes(b"".join(lines_of([*mine, *theirs, *mine])) + b"\n\n")
     assert [*mine, *theirs] == read(log).events
+
+
+def test_of_events_with_the_same_seq_the_first_valid_one_is_given_in_a_log_out_of_order(log: Path) -> None:
+    bad = line_of({"type": "node_started", "seq": 2, "run_id": str(RUN)}) + b"\n"
+    one, two, three, four = lines_of(run_of(4))
+    log.write_bytes(b"".join([three, four, bad, one, two]))
+    refused: list[StreamProtocolError] = []
+    assert run_of(4) == read(log, on_invalid=refused.append).events
+    assert [3] == [error.line_number for error in refused]
 
 
 def test_an_ordered_log_with_gaps_is_read_as_it_is(log: Path, caplog: pytest.LogCaptureFixture) -> None:

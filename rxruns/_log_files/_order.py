@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from itertools import chain, filterfalse
+from itertools import chain, groupby
 from typing import Annotated, BinaryIO
 from uuid import UUID
 
@@ -79,10 +79,10 @@ def _place(line: bytes) -> tuple[int, int] | None:
 
 
 class LinesBySeq:
-    """A file with the lines of each run sorted by ``seq``, each once. Runs take turns as they do in the file.
+    """A file with the lines of each run sorted by ``seq``. Runs take turns as they do in the file.
 
-    A line without a place, such as a bad one, stays behind the event before it. A last line that was cut
-    stays the last.
+    Events with the same ``seq`` follow each other. A line without a place, such as a bad one, stays behind
+    the event before it. A last line that was cut stays the last.
 
     Args:
         file: of whole lines but for the last; it is read now, and again by :meth:`chunks`.
@@ -96,13 +96,11 @@ class LinesBySeq:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._starts = array("Q")
-        self._runs = array("I")  # by line
+        self._starts = array("Q")  # by line, and the end
+        self._runs = array("I")  # by line, numbered from 1; 0 for a line without a place
         self._seqs = array("Q")  # by line
-        self._is_event = bytearray()  # by line
-        self._lines: list[array[int]] = [
-            array("Q")
-        ]  # by run: those without a place before them are the first
+        self._events: list[array[int]] = [array("Q")]  # lines, by run
+        self._has_cut_line = False
         self._index()
         self._order = self._sorted()
 
@@ -120,43 +118,51 @@ class LinesBySeq:
 
     def _index(self) -> None:
         numbers: dict[int, int] = {}
-        at = run = seq = 0
-        found: tuple[int, int] | None = None
+        at = 0
         starts_line = True
         while piece := self._file.readline(MAX_LINE_BYTES):
             if starts_line:
                 start = at + len(BOM) if at == 0 and piece.startswith(BOM) else at
                 found = _place(piece[start - at :])
+                run = 0 if found is None else numbers.setdefault(found[0], len(numbers) + 1)
+                if run == len(self._events):
+                    self._events.append(array("Q"))
                 if found is not None:
-                    run, seq = numbers.setdefault(found[0], len(numbers) + 1), found[1]
-                    if run == len(self._lines):
-                        self._lines.append(array("Q"))
-                self._lines[run].append(len(self._starts))
+                    self._events[run].append(len(self._starts))
+                self._seqs.append(0 if found is None else found[1])
                 self._runs.append(run)
-                self._seqs.append(seq)
-                self._is_event.append(found is not None)
                 self._starts.append(start)
             starts_line = piece.endswith(b"\n")
             at += len(piece)
         self._starts.append(at)
-        self._has_cut_line = not starts_line and found is None
-        if self._has_cut_line:
-            self._lines[self._runs.pop()].pop()
+        if not starts_line and not self._runs[-1]:
+            self._has_cut_line = True
+            self._runs.pop()
 
     def _sorted(self) -> array[int]:
-        # Sorting is stable: what has no place stays behind its event, and of twins the first comes first.
-        seqs, is_twin = self._seqs, bytearray(len(self._runs))
-        lines = [sorted(of_run, key=seqs.__getitem__) for of_run in self._lines]
-        for of_run in lines:
-            last = 0
-            for line in of_run:
-                is_twin[line] = self._is_event[line] and seqs[line] == last
-                last = seqs[line]
-        once = [filterfalse(is_twin.__getitem__, of_run) for of_run in lines]
-        order = array("Q", (next(once[run]) for line, run in enumerate(self._runs) if not is_twin[line]))
+        """The lines in their new order: where a ``seq`` first appeared, the next one of its run comes."""
+        seq_of = self._seqs.__getitem__
+        by_run = [sorted(events, key=seq_of) for events in self._events]  # of twins the first stays the first
+        is_first = bytearray(len(self._runs))
+        for events in by_run:
+            for _, twins in groupby(events, key=seq_of):
+                is_first[next(twins)] = True
+        groups = [groupby(events, key=seq_of) for events in by_run]
+        order = array("Q", self._placeless(0))
+        for line, run in enumerate(self._runs):
+            if is_first[line]:
+                for event in next(groups[run])[1]:
+                    order.append(event)
+                    order.extend(self._placeless(event + 1))
         if self._has_cut_line:
             order.append(len(self._runs))
         return order
+
+    def _placeless(self, line: int) -> Iterator[int]:
+        """The lines without a place from this one on, up to the next event."""
+        while line < len(self._runs) and not self._runs[line]:
+            yield line
+            line += 1
 
     def _range(self, first: int, last: int) -> Iterator[bytes]:
         """The bytes of lines that follow each other in the file."""
