@@ -111,6 +111,12 @@ def create_body(spec_or_plan_hash: Spec | str, options: CreateOptions) -> bytes:
     return _encode_checked(schema, sent)
 
 
+def user_agent(name: str, session_headers: Mapping[str, str | bytes]) -> dict[str, str]:
+    """The ``User-Agent`` header, unless a session has one that is not the HTTP library's."""
+    own = str(session_headers.get("User-Agent") or "")
+    return {} if own and not own.startswith("python-requests/") else {"User-Agent": name}
+
+
 def tool_results_body(request: RunsToolResultsRequest) -> bytes:
     """The body of ``POST /runs/{id}/tool-results``."""
     if not isinstance(request, RunsToolResultsRequest):

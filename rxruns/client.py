@@ -35,6 +35,7 @@ from rxruns._requests import (
     lint_body,
     loaded,
     tool_results_body,
+    user_agent,
 )
 from rxruns._retry import RetryPolicy
 from rxruns._transport import (
@@ -157,7 +158,10 @@ class RunsClient:
         self._transport = Transport(
             base_url=self.base_url,
             credentials=Credentials(api_key, access_token),
-            headers={**_user_agent(name, session), **check_headers(headers)},
+            headers={
+                **user_agent(name, {} if session is None else session.headers),
+                **check_headers(headers),
+            },
             connect_timeout=connect_timeout,
             session=session,
             on_request=on_request,
@@ -610,12 +614,6 @@ class RunsClient:
             retry=retry,
             cancellation=cancellation or Cancellation(),
         )
-
-
-def _user_agent(name: str, session: Session | None) -> dict[str, str]:
-    """The header, unless a session has one that is not the HTTP library's."""
-    own = "" if session is None else str(session.headers.get("User-Agent") or "")
-    return {} if own and not own.startswith("python-requests/") else {"User-Agent": name}
 
 
 def _variable(name: str) -> str | None:

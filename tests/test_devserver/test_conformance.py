@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_devserver.conftest import Api
+from tests.test_devserver.conftest import Answer, Api
 
 Record = dict[str, Any]
 MODEL = "claude-sonnet-4-5"
@@ -66,6 +66,21 @@ SPECS: dict[str, tuple[Record, Any]] = {
     "every field of an llm node": (
         spec(llm("a", "[[say: {{topic}}]]", **EVERY_LLM_FIELD), inputs=[{"name": "topic", "type": "string"}]),
         None,
+    ),
+    "built-in tools": (
+        spec(
+            llm(
+                "a",
+                "[[say: hi]]",
+                tools=[
+                    {"type": "web", "web": {"intent": "auto"}},
+                    {"type": "x_search", "x_search": {}},
+                    {"type": "code_execution", "code_execution": {}},
+                    {"type": "image_generation", "image_generation": {"model": "gemini-2.5-flash-image"}},
+                ],
+            )
+        ),
+        "hi",
     ),
     "a model for all": (spec({"id": "a", "type": "llm", "user": "[[say: hi]]"}, model=MODEL), "hi"),
     "an undeclared input": (spec(llm("a", "[[say: {{topic}}]]")), "tides"),
@@ -398,3 +413,47 @@ def test_a_run_that_fails_or_is_canceled_is_valid_to_its_end(
     api.server.cancel(waiting)
 
     assert ("failed", "canceled") == (failed["status"], judged(waiting)["status"])
+
+
+def test_silence_is_kept_alive_with_blank_lines_alone(
+    serve: Callable[..., Api], check_event: Callable[[Record], None]
+) -> None:
+    api = serve(keepalive=0.01)
+    run_id = api.start(spec(llm("a", tools=["clock"], tool_execution={"mode": "client"})))
+    lines = []
+    with api.follow(run_id) as response:
+        while lines.count(b"\n") < 3:
+            lines.append(response.readline())
+    events = [json.loads(line) for line in lines if line != b"\n"]
+    for event in events:
+        check_event(event)
+
+    assert "node_waiting" == events[-1]["type"]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "fields", "ask"),
+    [
+        (400, "INVALID_INPUT", ["stream"], lambda api: api.post("/runs", {"spec": {}, "stream": 1})),
+        (400, "VALIDATION_ERROR", None, lambda api: api.post("/workflows/compile", {})),
+        (400, "INVALID_INPUT", ["run_id"], lambda api: api.get("/runs/none")),
+        (401, "UNAUTHORIZED", None, lambda api: api.ask("GET", f"/runs/{SESSION}", headers={})),
+        (404, "NOT_FOUND", None, lambda api: api.get(f"/runs/{SESSION}/steps")),
+        (404, "NOT_FOUND", None, lambda api: api.post("/runs", {"plan_hash": "0" * 64})),
+    ],
+)
+def test_an_error_has_the_one_form_that_all_sdks_read(
+    status: int,
+    code: str,
+    fields: list[str] | None,
+    ask: Callable[[Api], Answer],
+    api: Api,
+    check_answer: Callable[[str, Any], None],
+) -> None:
+    answered = ask(api)
+    body = answered.body
+    check_answer("APIError", body)
+
+    assert (status, code, body["message"]) == (answered.status, body["code"], body["error"])
+    assert body["request_id"] == answered.headers["X-ModelRelay-Request-Id"]
+    assert fields is None or fields == [field["field"] for field in body["fields"]]
