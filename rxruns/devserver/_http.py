@@ -239,9 +239,11 @@ def _object(request: Request) -> dict[str, Any]:
 
 def _no_route(request: Request, path: Sequence[str]) -> Refusal:
     match path:
-        case ["runs"] | ["workflows", "compile"] | ["runs", _, "tool-results"]:
+        case ["runs"] | ["workflows", "compile" | "lint"] | ["runs", _, "tool-results"]:
             allowed = "POST"
-        case ["runs", _] | ["runs", _, "events" | "pending-tools"]:
+        case ["runs", _] | ["runs", _, "events" | "pending-tools" | "steps" | "tasks"]:
+            allowed = "GET"
+        case ["runs", _, "steps", _, "tool-calls", _]:
             allowed = "GET"
         case _:
             shown = visible(request.path[:200])

@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -474,7 +474,10 @@ def test_an_answer_to_HEAD_has_no_body(api: Api, key: bool) -> None:
 
 
 def test_a_wrong_method_names_the_right_one(api: Api) -> None:
-    assert "POST" == api.get("/runs").headers["Allow"]
+    for path in ("/runs", "/workflows/compile", "/workflows/lint"):
+        assert "POST" == api.get(path).headers["Allow"]
+    for rest in ("", "/events", "/pending-tools", "/steps", "/tasks", "/steps/1/tool-calls/call_1"):
+        assert "GET" == api.post(f"/runs/{UUID(int=1)}{rest}", {}).headers["Allow"]
 
 
 @pytest.mark.parametrize("base", ["", "/api/v1"])
