@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypedDict, TypeVar, cast
 from uuid import UUID, uuid4
 
@@ -20,7 +20,7 @@ from rxruns import schemas
 from rxruns._arguments import check_after_seq, check_flag, check_id, check_limit, filled
 from rxruns._display import visible
 from rxruns._retry import RetryPolicy
-from rxruns._transport import Answer
+from rxruns._transport import Answer, RequestMetrics, Secret, Session
 from rxruns.errors import APIError, InvalidArgumentError, TransportError
 from rxruns.models import (
     RunsCreateResponse,
@@ -54,6 +54,22 @@ _RESPONSES: dict[type[Any], type[ma.Schema]] = {
     WorkflowsCompileResponse: schemas.WorkflowsCompileResponseSchema,
     WorkflowsLintResponse: schemas.WorkflowsLintResponseSchema,
 }
+
+
+class ClientOptions(TypedDict, total=False):
+    """The arguments of :class:`rxruns.RunsClient`, for its ``from_env``."""
+
+    api_key: Secret
+    access_token: Secret
+    base_url: str | None
+    customer_id: str | None
+    headers: Mapping[str, str] | None
+    connect_timeout: float | None
+    timeout: float | None
+    retry: RetryPolicy
+    session: Session | None
+    on_request: Callable[[RequestMetrics], object] | None
+    max_line_bytes: int
 
 
 class CallOptions(TypedDict, total=False):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, NoReturn, TypedDict, TypeVar, Unpack
+from typing import Any, Literal, NoReturn, TypeVar, Unpack
 from uuid import UUID
+
+from msgspec import UNSET, UnsetType
 
 from rxruns._arguments import (
     MAX_PAGE,
@@ -27,6 +29,7 @@ from rxruns._arguments import (
 from rxruns._framing import MAX_LINE_BYTES
 from rxruns._requests import (
     CallOptions,
+    ClientOptions,
     CreateOptions,
     Spec,
     compile_body,
@@ -76,22 +79,6 @@ _RETRY_REMEDY = "give a RetryPolicy; RetryPolicy(max_attempts=1) for none"
 
 logger: logging.Logger = logging.getLogger("rxruns")
 T = TypeVar("T")
-
-
-class ClientOptions(TypedDict, total=False):
-    """The arguments of :class:`RunsClient`, for :meth:`RunsClient.from_env`."""
-
-    api_key: Secret
-    access_token: Secret
-    base_url: str | None
-    customer_id: str | None
-    headers: Mapping[str, str] | None
-    connect_timeout: float | None
-    timeout: float | None
-    retry: RetryPolicy
-    session: Session | None
-    on_request: Callable[[RequestMetrics], object] | None
-    max_line_bytes: int
 
 
 class RunsClient:
@@ -312,16 +299,16 @@ class RunsClient:
         """
         names = check_include(include)
         params = {"include": names} if names else None
-        return self._ask_run(RunsGetResponse, run_id, "", params=params, call=call)
+        return self._call(RunsGetResponse, "GET", "", run_id=run_id, params=params, call=call)
 
     def get_once(self, run_id: UUID, *, cancellation: Cancellation) -> RunsGetResponse:
         """:meth:`get` with one attempt, under the caller's own cancellation."""
         once: CallOptions = {"retry": RetryPolicy(max_attempts=1)}
-        return self._ask_run(RunsGetResponse, run_id, "", cancellation=cancellation, call=once)
+        return self._call(RunsGetResponse, "GET", "", run_id=run_id, cancellation=cancellation, call=once)
 
     def steps(self, run_id: UUID | str, **call: Unpack[CallOptions]) -> RunStepsResponse:
         """The steps of the run's nodes, model calls and tool calls included: ``GET /runs/{id}/steps``."""
-        return self._ask_run(RunStepsResponse, run_id, "/steps", call=call)
+        return self._call(RunStepsResponse, "GET", "/steps", run_id=run_id, call=call)
 
     def tool_call(
         self, run_id: UUID | str, step: int, tool_id: str, **call: Unpack[CallOptions]
@@ -338,11 +325,11 @@ class RunsClient:
         """
         check_whole_number("step", step, at_least=0)
         path = f"/steps/{step}/tool-calls/{path_segment('tool_id', tool_id)}"
-        return self._ask_run(RunToolCallDetail, run_id, path, call=call)
+        return self._call(RunToolCallDetail, "GET", path, run_id=run_id, call=call)
 
     def tasks(self, run_id: UUID | str, **call: Unpack[CallOptions]) -> RunTasksResponse:
         """The run's task list, which its model writes with ``tasks.write``: ``GET /runs/{id}/tasks``."""
-        return self._ask_run(RunTasksResponse, run_id, "/tasks", call=call)
+        return self._call(RunTasksResponse, "GET", "/tasks", run_id=run_id, call=call)
 
     def pending_tools(
         self,
@@ -355,8 +342,13 @@ class RunsClient:
 
         `cancellation` is for ``ops.execute_tools``.
         """
-        return self._ask_run(
-            RunsPendingToolsResponse, run_id, "/pending-tools", cancellation=cancellation, call=call
+        return self._call(
+            RunsPendingToolsResponse,
+            "GET",
+            "/pending-tools",
+            run_id=run_id,
+            cancellation=cancellation,
+            call=call,
         )
 
     def submit_tool_results(
@@ -376,13 +368,12 @@ class RunsClient:
             APIError: with status 409 when the step or the request id is not the one that waits; with 404 or
                 409 on a retry (``error.retries``) when an earlier attempt was accepted.
         """
-        run = check_run_id(run_id)
         return self._call(
             RunsToolResultsResponse,
             "POST",
-            f"/runs/{run}/tool-results",
+            "/tool-results",
             tool_results_body(request),
-            run_id=run,
+            run_id=run_id,
             cancellation=cancellation,
             call=call,
         )
@@ -546,27 +537,6 @@ class RunsClient:
             )
         return stream
 
-    def _ask_run(
-        self,
-        response: type[T],
-        run_id: UUID | str,
-        path: str,
-        *,
-        call: CallOptions,
-        params: Mapping[str, str] | None = None,
-        cancellation: Cancellation | None = None,
-    ) -> T:
-        run = check_run_id(run_id)
-        return self._call(
-            response,
-            "GET",
-            f"/runs/{run}{path}",
-            params=params,
-            run_id=run,
-            cancellation=cancellation,
-            call=call,
-        )
-
     def _call(
         self,
         response: type[T],
@@ -576,16 +546,19 @@ class RunsClient:
         *,
         call: CallOptions,
         params: Mapping[str, str] | None = None,
-        run_id: UUID | None = None,
+        run_id: UUID | str | UnsetType = UNSET,
         cancellation: Cancellation | None = None,
     ) -> T:
+        """Send a request, and load its answer. Given a `run_id`, `path` is under that run's."""
+        run = None if run_id is UNSET else check_run_id(run_id)
         headers = {"Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = "application/json"
+        whole = path if run is None else f"/runs/{run}{path}"
         ask = self._ask(
-            method, path, call, headers=headers, params=params, body=body, cancellation=cancellation
+            method, whole, call, headers=headers, params=params, body=body, cancellation=cancellation
         )
-        return loaded(response, self._transport.request(ask), run_id)
+        return loaded(response, self._transport.request(ask), run)
 
     def _ask(
         self,
