@@ -15,6 +15,7 @@ from rxruns.errors import InvalidArgumentError, StoreError
 __all__ = ["LogWriter", "check_log_path"]
 
 _BLOCK = 1 << 16
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
 
 def check_log_path(name: str, value: str | os.PathLike[str]) -> Path:
@@ -24,10 +25,10 @@ def check_log_path(name: str, value: str | os.PathLike[str]) -> Path:
         InvalidArgumentError: it isn't a path, or it names a compressed file.
     """
     path = check_path(name, value)
-    if path.suffix == ".gz":
+    if path.suffix in _COMPRESSED:
         raise InvalidArgumentError(
-            f"{name} must not end in .gz, got {str(path)!r}; a log is recorded as plain text, which "
-            "survives a killed process: compress it later",
+            f"{name} must not end in {path.suffix}, got {str(path)!r}; a log is recorded as plain text, "
+            "which survives a killed process: compress it later",
             field=name,
         )
     return path

@@ -73,7 +73,7 @@ def run_events(
         record: a log to append to. The line of each event is in it, exactly as it was received and ending in
             LF, before the event is emitted; keep-alives, duplicates and bad lines are not.
             ``recorded_events(path)`` reads it. Each subscription opens the file, created with mode 0600, and
-            closes it at its end; ``.gz`` is refused.
+            closes it at its end; ``.gz`` and the like are refused.
 
     Raises:
         InvalidArgumentError: at once, for an argument that can not be sent.

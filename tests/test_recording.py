@@ -228,7 +228,9 @@ def sources(client: RunsClient | None, run_id: Any, **options: Any) -> list[Any]
     ]
 
 
-@pytest.mark.parametrize("name", ["run.ndjson.gz", "run\0.ndjson", "run\ud800.ndjson"])
+@pytest.mark.parametrize(
+    "name", ["run.gz", "run.ndjson.xz", "run.zst", "run.bz2", "run\0.ndjson", "run\ud800.ndjson"]
+)
 def test_a_path_that_no_log_can_have_is_refused_at_once(tmp_path: Path, name: str) -> None:
     for source in (run_events, merge_runs):
         with pytest.raises(InvalidArgumentError, match="^record must ") as refused:

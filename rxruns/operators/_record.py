@@ -40,7 +40,8 @@ def record(
     runs in one file are fine.
 
     Args:
-        path: of the file; its directory must exist. Compress a log when it is finished: ``.gz`` is refused.
+        path: of the file; its directory must exist. Compress a log when it is finished: ``.gz`` and the like
+            are refused.
         fsync: wait for the disk after each event; takes milliseconds.
 
     Raises:
