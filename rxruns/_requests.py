@@ -180,14 +180,16 @@ def loaded(response: type[T], answer: Answer, run_id: UUID | None = None) -> T:
     """
     cause: Exception
     try:
-        record = msgspec.json.decode(answer.body)
-        found = cast(T, instance_of(_RESPONSES[response]).load(record))
-        _check_run(record, run_id)
-        return found
+        found, named = _read(response, answer.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         problem, cause = f"it is no JSON: {error}", error
     except ma.ValidationError as error:
         problem, cause = ": ".join(_first_problem(cast(Any, error).messages)), error
+    else:
+        if run_id is None or named in (None, run_id):
+            return found
+        # A proxy, or a connection that is shared, mixed up answers.
+        raise TransportError(f"the answer is about another run: {run_id} was asked for, got {named}")
     answer.redactor.clean(cause, keep=sys.exception())
     raise APIError(
         f"the service's answer is no valid {response.__name__}: {visible(answer.redactor.text(problem))}",
@@ -197,17 +199,15 @@ def loaded(response: type[T], answer: Answer, run_id: UUID | None = None) -> T:
     ) from cause
 
 
-def _check_run(record: Mapping[str, Any], run_id: UUID | None) -> None:
-    """Refuse an answer about another run: a proxy or a shared connection mixed up answers."""
+def _read(response: type[T], body: bytes) -> tuple[T, UUID | None]:
+    """The struct, and the id of the run that the answer names. A frame of its own holds what was received."""
+    record: dict[str, Any] = msgspec.json.decode(body)
+    found = cast(T, instance_of(_RESPONSES[response]).load(record))
     named = record.get("run_id")
-    if run_id is None or named is None:
-        return
     try:
-        is_same = msgspec.convert(named, UUID) == run_id
-    except msgspec.ValidationError:
-        is_same = False
-    if not is_same:
-        raise TransportError(f"the answer is about another run: {run_id} was asked for, got {named!r:.60}")
+        return found, None if named is None else msgspec.convert(named, UUID)
+    except msgspec.ValidationError as error:
+        raise ma.ValidationError("Not a valid UUID.", field_name="run_id") from error
 
 
 def _spec(spec: Spec, given: Collection[str] = ()) -> dict[str, Any]:

@@ -209,6 +209,7 @@ class EventReader:
             error = raised
         if isinstance(error, RunsError) and not subscriber_raised:
             self._redactor.clean(error)
+            error.__context__ = None  # a signal of ours, which leads back to the error
         disposed = self._cancellation.cancelled
         if disposed and not subscriber_raised:
             error = None
@@ -432,7 +433,9 @@ class EventReader:
         """After a fault: wait as the policy says, or raise. True: the service says that nothing follows."""
         resume = self._options.resume
         if resume is None:
-            raise self._final(fault.cause) from fault.cause
+            if isinstance(fault.cause, StreamError):
+                raise fault.cause
+            raise self._interrupted(f"the stream broke: {fault.cause}") from fault.cause
         alive = False
         if fault.silent and self._options.wait:
             if self._ended:
@@ -492,10 +495,6 @@ class EventReader:
         idle = StreamTimeoutError(timeout=self._idle_timeout, run_id=self._run_id, last_seq=self._cursor)
         idle.__cause__ = error
         return _Fault(idle, silent=silent)
-
-    def _final(self, cause: RunsError) -> RunsError:
-        """What a fault is called where nothing resumes."""
-        return cause if isinstance(cause, StreamError) else self._interrupted(f"the stream broke: {cause}")
 
     def _give_up(self, resume: ResumePolicy, cause: RunsError) -> StreamInterruptedError:
         message = f"gave up after {resume.max_reconnects} reconnects without an event: {cause}"

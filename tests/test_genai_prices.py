@@ -251,8 +251,8 @@ class TestNames:
         self, call: NodeLLMCall, usd: Decimal, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         log = tmp_path / "run.ndjson"
-        log.write_bytes(encode_event(call) + b"\n")
-        assert 0 == run(["cost", str(log), "--prices", "list", "--json"])
+        log.write_bytes(encode_event(call) + b"\n")  # which ends before its run does
+        assert 3 == run(["cost", str(log), "--prices", "list", "--json"])
         assert usd == json.loads(capsys.readouterr().out, parse_float=Decimal)["total"]["usd"]
 
 

@@ -288,3 +288,16 @@ def test_a_fault_that_no_attempt_can_mend_ends_the_stream_at_the_first_attempt(
     assert ("other", 0) == (seen.error.kind, seen.error.retries)
     assert words in str(seen.error)
     assert [Closed(run_id=LOG.run_id, last_seq=0, error=seen.error)] == told
+
+
+@pytest.mark.parametrize("resume", [None, ResumePolicy(max_reconnects=0)], ids=["none", "no reconnects"])
+@pytest.mark.parametrize("story", [(ends(),), (sends(b'{"a'), ends()), (drops(),), (resets(),)], ids=str)
+def test_no_error_leads_back_to_itself(resume: ResumePolicy | None, story: tuple[Step, ...]) -> None:
+    seen = follow(*story, resume=resume)
+    chain: list[BaseException] = []
+    left: list[BaseException | None] = [seen.error]
+    while left:
+        if (error := left.pop()) is not None:
+            assert not any(error is other for other in chain)
+            chain.append(error)
+            left += [error.__cause__, error.__context__ if error.__context__ is not error.__cause__ else None]

@@ -306,7 +306,7 @@ class NoAdapter(BaseAdapter):
         (requests.ReadTimeout("slow"), "timeout"),
         (TimeoutError("slow"), "timeout"),
         (requests.ConnectionError("gone"), "connect"),
-        (requests.exceptions.RetryError("enough"), "other"),
+        (requests.exceptions.RetryError("enough"), "connect"),
         (UnicodeError("label too long"), "other"),
     ],
 )
