@@ -127,7 +127,8 @@ JSON = st.recursive(
     | st.integers(-(2**63), 2**64 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    # YAML takes 1,024 characters of a key at most, and an escaped one may be twelve.
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=80), inner),
 )
 
 
