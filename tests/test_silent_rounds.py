@@ -207,7 +207,7 @@ def test_R33_a_waiting_run_behind_a_proxy_that_cuts_is_followed_to_its_end(
     name: str, tmp_path: Path, soaking: bool
 ) -> None:
     cuts, seconds = (50, 1.0) if soaking else (3, 0.7)
-    policy = ResumePolicy(max_backoff=1.0) if soaking else ResumePolicy(max_reconnects=1, max_backoff=0.1)
+    policy = ResumePolicy(max_backoff=1.0) if soaking else ResumePolicy(max_reconnects=2, max_backoff=0.1)
     seen = Seen()
     with DevServer(keepalive=0.05 if name == "gateway" else 60.0) as server:
         run = server.add_run(events=run_of(1)[:2], finish=False)
