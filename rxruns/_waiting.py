@@ -1,4 +1,4 @@
-"""A run that waits for its client: one warning, where nothing else would tell why it stands still."""
+"""One warning for a run that waits for its client and gets no answer."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class NotingConnection(HTTPConnection):
 
 
 class NotingTLSConnection(NotingConnection, HTTPSConnection):
-    """The same, encrypted."""
+    """The same over TLS."""
 
     def note_new(self, sock: socket.socket, cancellation: Cancellation) -> None:
         """Note a duplicate, since the handshake detaches this object; `request` notes the one after it."""
@@ -143,7 +143,7 @@ _connections: weakref.WeakSet[NotingConnection] = weakref.WeakSet()
 
 
 def _close_inherited() -> None:
-    """In a forked child: close the copies of the parent's sockets, without a word to the other side."""
+    """In a forked child: close the copies of the parent's sockets. Nothing is sent."""
     for connection in list(_connections):
         if isinstance(connection.sock, socket.socket) and connection.sock.fileno() >= 0:
             os.close(connection.sock.detach())

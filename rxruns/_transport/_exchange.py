@@ -109,7 +109,7 @@ def _kind(error: Exception, *, connected: bool) -> Literal["timeout", "connect",
 
 
 def _is_lasting(error: Exception, innermost: BaseException) -> bool:
-    """Whether no further attempt can do better: it fails before, or whatever, the service answers."""
+    """Return whether every further attempt would fail in the same way."""
     if type(error) is OSError and error.errno is None:  # requests' own: certificates that it can't find
         return True
     if isinstance(innermost, ssl.SSLError):  # "X509" or "PEM": that file is damaged; "SSL": the connection

@@ -94,7 +94,7 @@ class Redactor:
 
 
 def _empty(value: object) -> object:
-    """What stands for a body: of its type, because exceptions measure it when they are shown."""
+    """Return an empty value of the same type: some exceptions measure their body to print it."""
     if isinstance(value, str | bytes):
         return type(value)()
     return value if isinstance(value, int) else None

@@ -1,4 +1,4 @@
-"""requests' sessions: which connections they use, how they are closed, what a forked child makes of them."""
+"""Sessions of requests: use our connections, close them, and replace them in forked children."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def renew_in_children(session: requests.Session) -> None:
 
 
 def note_sockets_of(session: requests.Session, url: str, proxies: Any) -> None:
-    """Make the adapter for `url` use our connections, unless its pools are somebody's own."""
+    """Make the adapter for `url` use our connections, unless the caller gave it pools of its own."""
     adapter = session.get_adapter(url)
     if not isinstance(adapter, HTTPAdapter):
         return
@@ -67,14 +67,14 @@ def close_idle(session: requests.Session) -> None:
     for adapter in session.adapters.values():
         if isinstance(adapter, HTTPAdapter):
             for manager in (adapter.poolmanager, *adapter.proxy_manager.values()):
-                for key in manager.pools.keys():  # noqa: SIM118  (it can not be iterated itself)
+                for key in manager.pools.keys():  # noqa: SIM118  (the container isn't iterable)
                     if (pool := manager.pools.get(key)) is not None:
                         pool.close()
     session.close()
 
 
 _inherited: list[object] = []
-"""Pools of a parent process: to collect them as garbage would need locks that no thread here can free."""
+"""Pools of the parent process. Collecting them needs locks that a thread of the parent may have held."""
 
 
 def _renew_sessions() -> None:
