@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from types import FrameType
@@ -78,15 +80,35 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@contextmanager
+def closing_databases() -> Iterator[None]:
+    """Close at the end what was opened inside, as the end of a process does."""
+    opened: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def noting(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        opened.append(connect(*arguments, **options))
+        return opened[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlite3, "connect", noting)
+        try:
+            yield
+        finally:
+            for connection in opened:
+                connection.close()
+
+
 def lives(path: Path, crash: Callable[[], None], step: int) -> CostTotals:
     """One process's life, which a crash ends before it returns the totals."""
     before = sys.gettrace()
     count = recipe()["count"]
-    sys.settrace(crash_at(step, crash))
-    try:
-        return count(LOG[0].run_id, path)  # type: ignore[no-any-return]
-    finally:
-        sys.settrace(before)
+    with closing_databases():
+        sys.settrace(crash_at(step, crash))
+        try:
+            return count(LOG[0].run_id, path)  # type: ignore[no-any-return]
+        finally:
+            sys.settrace(before)
 
 
 def survivors(folder: Path) -> None:
