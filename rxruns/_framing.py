@@ -127,7 +127,7 @@ class Lines:
 
 
 def may_be_cut(tail: bytes) -> bool:
-    """Whether the bytes after the last newline may be what is left of a record.
+    """Return whether the bytes after the last newline may be a cut record.
 
     That is its start, or NULs in its place, which a machine that lost its power may leave.
 

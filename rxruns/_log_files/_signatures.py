@@ -1,4 +1,4 @@
-"""What bytes are that aren't a log, so that an error can name it."""
+"""Recognize the format of bytes that are not a log, so that an error can name it."""
 
 from __future__ import annotations
 
