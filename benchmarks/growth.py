@@ -16,7 +16,7 @@ from benchmarks.in_memory import drop
 from benchmarks.loopback import KEY, follow_all
 from benchmarks.measuring import Contestant, Sample, side_by_side
 from rxruns import RunsClient, events, ops
-from rxruns._decoding import decode_event
+from rxruns._ndjson._decoding import decode_event
 from rxruns.cursors import MemoryCursors
 
 Operator = Callable[[Observable[Any]], Observable[Any]]

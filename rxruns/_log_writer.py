@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rxruns._arguments import check_path
-from rxruns._decoding import RecordError, decode_event
-from rxruns._framing import may_be_cut
+from rxruns._ndjson._decoding import RecordError, decode_event
+from rxruns._ndjson._framing import may_be_cut
 from rxruns.errors import InvalidArgumentError, StoreError
 
 __all__ = ["LogWriter", "check_log_path"]

@@ -13,9 +13,6 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 
-from rxruns._bulk import EventLines
-from rxruns._decoding import RecordError, excerpt
-from rxruns._framing import MAX_LINE_BYTES, Lines, may_be_cut
 from rxruns._log_files import (
     DamagedError,
     LinesBySeq,
@@ -26,6 +23,9 @@ from rxruns._log_files import (
     name_of,
     prefix_of,
 )
+from rxruns._ndjson._bulk import EventLines
+from rxruns._ndjson._decoding import RecordError, excerpt
+from rxruns._ndjson._framing import MAX_LINE_BYTES, Lines, may_be_cut
 from rxruns.errors import StoreError, StreamProtocolError
 from rxruns.events import RunEvent
 from rxruns.reader import OnInvalid

@@ -26,7 +26,7 @@ from rxruns._arguments import (
     is_exposed,
     path_segment,
 )
-from rxruns._framing import MAX_LINE_BYTES
+from rxruns._ndjson._framing import MAX_LINE_BYTES
 from rxruns._requests import (
     CallOptions,
     ClientOptions,

@@ -24,10 +24,10 @@ from msgspec import Struct
 from reactivex import abc
 
 from rxruns._arguments import MAX_PAGE, check_after_seq, check_callback, check_flag, check_kind, check_limit
-from rxruns._bulk import EventLines
-from rxruns._decoding import WITH_OUTPUT, RecordError, refusal, refuse_included
-from rxruns._framing import Lines
 from rxruns._log_writer import check_log_path
+from rxruns._ndjson._bulk import EventLines
+from rxruns._ndjson._decoding import WITH_OUTPUT, RecordError, refusal, refuse_included
+from rxruns._ndjson._framing import Lines
 from rxruns._retry import RETRY_AFTER_LIMIT, ResumePolicy, is_retryable
 from rxruns._threads import start_thread
 from rxruns._transport import Cancellation, Cancelled, OpenStream, Redactor

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Generator, Iterator
 from uuid import UUID
 
-from rxruns._decoding import RecordError, decode_event, refusal, refuse_included
-from rxruns._framing import Lines
+from rxruns._ndjson._decoding import RecordError, decode_event, refusal, refuse_included
+from rxruns._ndjson._framing import Lines
 from rxruns._transport import Cancellation, Cancelled, OpenStream
 from rxruns.errors import RunsError, StreamInterruptedError, StreamProtocolError
 from rxruns.events import RunEvent

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from rxruns import recorded_events
-from rxruns._decoding import encode_event
+from rxruns._ndjson._decoding import encode_event
 from rxruns.events import NodeLLMCall, RunEvent
 
 

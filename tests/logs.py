@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from rxruns import recorded_events
-from rxruns._decoding import RecordError, decode_event, encode_event
+from rxruns._ndjson._decoding import RecordError, decode_event, encode_event
 from rxruns.events import RunEvent
 from tests.observing import Seen
 

@@ -24,21 +24,25 @@ PACKAGE = ROOT / "rxruns"
 ORDER = """
 _version
 errors
-_writing
+_display _writing
 events
 models
 workflow
 structschema
 _polymorphic
 schemas
-_display
-_decoding
+_ndjson
 _arguments
-_framing _retry _rope _prices _growing
+_retry _rope _prices _growing
 _list_prices
-_bulk _log_files _log_writer
+_log_files _log_writer
 _transport
+costs _nodes
+state
+_spans
 _requests
+tools folds
+_tracks
 stream
 client
 lifecycle cursors _lease _waiting
@@ -48,12 +52,7 @@ reader
 _recorded_log
 source recorded _merging
 merged
-costs _nodes
-state tools
-_spans
-folds
 operators
-_tracks
 aio dask iteration page charts
 devserver
 testing

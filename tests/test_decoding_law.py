@@ -23,9 +23,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rxruns._bulk import EventLines
-from rxruns._decoding import MAX_NESTING, RecordError, decode_event, encode_event, excerpt, refuse_included
-from rxruns._framing import Lines
+from rxruns._ndjson._bulk import EventLines
+from rxruns._ndjson._decoding import (
+    MAX_NESTING,
+    RecordError,
+    decode_event,
+    encode_event,
+    excerpt,
+    refuse_included,
+)
+from rxruns._ndjson._framing import Lines
 from rxruns.errors import EXCERPT
 from rxruns.events import KNOWN_EVENTS, MAX_INTEGER, NodeOutput, NodeStarted, RunEvent, UnknownEvent
 from rxruns.schemas import EVENT_SCHEMAS, RunEventSchema

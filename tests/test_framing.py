@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxruns._framing import BOM, EXCERPT_BYTES, Lines
+from rxruns._ndjson._framing import BOM, EXCERPT_BYTES, Lines
 
 HARD_TEXT = 'ä € 🎈 "\u2028\u2029\x85\x0b\x0c\x1c" \r'.encode()
 

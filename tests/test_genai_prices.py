@@ -16,7 +16,7 @@ import pytest
 import reactivex
 
 from rxruns import ops, workflow
-from rxruns._decoding import encode_event
+from rxruns._ndjson._decoding import encode_event
 from rxruns.cli import run
 from rxruns.costs import CostTotals, Price, TieredPrice, fold, genai_prices
 from rxruns.devserver import DevServer

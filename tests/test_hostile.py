@@ -14,8 +14,8 @@ from uuid import UUID
 import pytest
 
 from rxruns import ResumePolicy, RetryPolicy, run_events
-from rxruns._decoding import RecordError, decode_event, excerpt
-from rxruns._framing import BOM, Lines
+from rxruns._ndjson._decoding import RecordError, decode_event, excerpt
+from rxruns._ndjson._framing import BOM, Lines
 from rxruns.devserver import DevServer, Faults
 from rxruns.devserver.faults import CutAt, Ending, InvalidLine, SplitBytes, Unchunked
 from rxruns.errors import APIError, StreamProtocolError, TransportError

@@ -13,7 +13,7 @@ import pytest
 import reactivex
 
 from rxruns import CostTotals, Price, block_on, ops, run_events
-from rxruns._decoding import decode_event
+from rxruns._ndjson._decoding import decode_event
 from rxruns.devserver import DevServer, Faults
 from rxruns.devserver.faults import Fault
 from rxruns.events import NodeLLMCall, NodeOutputDelta, RunEvent

@@ -19,7 +19,7 @@ from reactivex.scheduler import ImmediateScheduler, NewThreadScheduler
 from reactivex.testing import TestScheduler
 
 from rxruns import block_on, ops, recorded_events
-from rxruns._decoding import encode_event
+from rxruns._ndjson._decoding import encode_event
 from rxruns.errors import InvalidArgumentError, StoreError, StreamProtocolError
 from rxruns.events import NodeOutput, RunEvent
 from tests.conftest import HANG

@@ -197,7 +197,7 @@ def test_R07_a_last_line_that_was_cut_is_fetched_again(server: DevServer) -> Non
 
 
 def _lines(server: DevServer, run_id: Any) -> list[bytes]:
-    from rxruns._decoding import encode_event
+    from rxruns._ndjson._decoding import encode_event
 
     with server.client() as client:
         return [encode_event(event) for event in client.list_events(run_id)]

@@ -18,7 +18,7 @@ from hypothesis import given
 from jsonschema import Draft7Validator, FormatChecker
 from jsonschema.validators import extend
 
-from rxruns._decoding import decode_event
+from rxruns._ndjson._decoding import decode_event
 from rxruns.events import KNOWN_EVENTS, MAX_INTEGER, UnknownEvent
 from rxruns.schemas import EVENT_SCHEMAS, RunEventSchema
 from tests.conftest import CONTRACT

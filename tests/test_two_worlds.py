@@ -17,7 +17,7 @@ import pytest
 from marshmallow import fields, validate
 from msgspec import Meta
 
-from rxruns._decoding import RecordError, decode_event, encode_event
+from rxruns._ndjson._decoding import RecordError, decode_event, encode_event
 from rxruns.errors import RunsError
 from rxruns.events import NodeStarted
 from rxruns.schemas import NodeStartedSchema, RunEventSchema, RunsToolResultsRequestSchema

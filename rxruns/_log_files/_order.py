@@ -15,7 +15,7 @@ from uuid import UUID
 
 import msgspec
 
-from rxruns._framing import BOM, MAX_LINE_BYTES, Lines
+from rxruns._ndjson._framing import BOM, MAX_LINE_BYTES, Lines
 
 __all__ = ["LinesBySeq", "is_ordered"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from rxruns._decoding import RecordError, decode_event
+from rxruns._ndjson._decoding import RecordError, decode_event
 
 __all__ = ["name_of", "prefix_of"]
 

@@ -9,7 +9,7 @@ import click
 import reactivex
 
 from rxruns import operators as ops
-from rxruns._decoding import encode_event
+from rxruns._ndjson._decoding import encode_event
 from rxruns.cli._following import report, settle, timeout_option
 from rxruns.cli._output import Lines
 from rxruns.cli._panel import Exit, Panel

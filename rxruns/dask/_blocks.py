@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
-from rxruns._framing import BOM, EXCERPT_BYTES, MAX_LINE_BYTES
+from rxruns._ndjson._framing import BOM, EXCERPT_BYTES, MAX_LINE_BYTES
 
 __all__ = ["BLOCK", "Block", "Readable", "Seekable", "blocks", "line_boundary"]
 

@@ -9,9 +9,9 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from rxruns._decoding import RecordError, decode_event, excerpt
-from rxruns._framing import MAX_LINE_BYTES, may_be_cut, without_newline
 from rxruns._log_files import DamagedError, Unpacker, UnsupportedError, name_of
+from rxruns._ndjson._decoding import RecordError, decode_event, excerpt
+from rxruns._ndjson._framing import MAX_LINE_BYTES, may_be_cut, without_newline
 from rxruns.dask._blocks import BLOCK, Block, blocks, line_boundary
 from rxruns.dask._files import UNPACKED, LogPart, open_part, recognized
 from rxruns.dask._search import Search, all_lines, candidates

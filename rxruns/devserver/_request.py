@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
-from rxruns._decoding import RecordError, refuse_deep_nesting
+from rxruns._ndjson._decoding import RecordError, refuse_deep_nesting
 from rxruns.devserver._log import now
 from rxruns.devserver._refusal import Refusal
 from rxruns.devserver._wire import Gone

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from rxruns._arguments import check_kind, check_path, check_run_id
-from rxruns._decoding import encode_event
+from rxruns._ndjson._decoding import encode_event
 from rxruns.client import RunsClient
 from rxruns.devserver._admission import check_hosts, is_address
 from rxruns.devserver._connections import LIMITS

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from rxruns._decoding import encode_event
+from rxruns._ndjson._decoding import encode_event
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import RunEvent
 from rxruns.testing._loopback import HANG

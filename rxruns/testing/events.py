@@ -25,7 +25,7 @@ from uuid import UUID, uuid5
 import msgspec
 
 from rxruns._arguments import check_run_id
-from rxruns._decoding import RecordError, decode_event, encode_event
+from rxruns._ndjson._decoding import RecordError, decode_event, encode_event
 from rxruns.devserver._log import artifact
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import (

@@ -14,7 +14,7 @@ from reactivex import Subject
 
 from rxruns import _log_writer
 from rxruns import operators as ops
-from rxruns._decoding import decode_event, encode_event
+from rxruns._ndjson._decoding import decode_event, encode_event
 from rxruns.errors import InvalidArgumentError, StoreError
 from rxruns.events import RunEvent
 from tests.conftest import HANG, eventually, open_descriptors

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxruns import block_on, ops, recorded_events, run_events
-from rxruns._decoding import decode_event
+from rxruns._ndjson._decoding import decode_event
 from rxruns.devserver import DevServer
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import (

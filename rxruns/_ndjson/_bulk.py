@@ -13,8 +13,8 @@ from operator import length_hint
 
 import msgspec
 
-from rxruns._decoding import SHALLOW, RecordError, decode_event, decode_known, refuse_deep_nesting
-from rxruns._framing import Lines, without_newline
+from rxruns._ndjson._decoding import SHALLOW, RecordError, decode_event, decode_known, refuse_deep_nesting
+from rxruns._ndjson._framing import Lines, without_newline
 from rxruns.events import RunEvent
 
 __all__ = ["EventLines"]
