@@ -24,11 +24,11 @@ from rxruns._transport import RequestMetrics
 # isort: split
 from rxruns import errors, events, models, workflow
 from rxruns import operators as ops
-from rxruns._retry import ResumePolicy, RetryPolicy
+from rxruns._policies import ResumePolicy, RetryPolicy
+from rxruns._threading._iteration import iterate
 from rxruns._version import __version__
 from rxruns.client import DEFAULT_BASE_URL, RunsClient
 from rxruns.costs import CostTotals, Price
-from rxruns.iteration import iterate
 from rxruns.merged import RunNotFollowed, merge_runs
 from rxruns.recorded import recorded_events
 from rxruns.source import block_on, run_events, start_run

@@ -18,8 +18,8 @@ from marshmallow.exceptions import SCHEMA
 
 from rxruns import schemas
 from rxruns._arguments import check_after_seq, check_flag, check_id, check_limit, filled
-from rxruns._display import visible
-from rxruns._retry import RetryPolicy
+from rxruns._display._text import visible
+from rxruns._policies import RetryPolicy
 from rxruns._transport import Answer, RequestMetrics, Secret, Session
 from rxruns.errors import APIError, InvalidArgumentError, TransportError
 from rxruns.models import (

@@ -17,9 +17,9 @@ from reactivex import Observable
 from reactivex.disposable import SingleAssignmentDisposable
 
 from rxruns._arguments import check_source
-from rxruns._pulling import Pulling
-from rxruns._retry import ResumePolicy
-from rxruns._subscribing import subscribe_on_thread
+from rxruns._policies import ResumePolicy
+from rxruns._threading._pulling import Pulling
+from rxruns._threading._subscribing import subscribe_on_thread
 from rxruns.client import RunsClient
 from rxruns.events import RunEvent
 from rxruns.reader import OnInvalid, OnLifecycle

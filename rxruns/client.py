@@ -27,6 +27,7 @@ from rxruns._arguments import (
     path_segment,
 )
 from rxruns._ndjson._framing import MAX_LINE_BYTES
+from rxruns._policies import RetryPolicy
 from rxruns._requests import (
     CallOptions,
     ClientOptions,
@@ -40,7 +41,6 @@ from rxruns._requests import (
     tool_results_body,
     user_agent,
 )
-from rxruns._retry import RetryPolicy
 from rxruns._transport import (
     Ask,
     Cancellation,

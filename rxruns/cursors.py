@@ -22,7 +22,7 @@ from typing import Any, Protocol, Self
 from uuid import UUID
 
 from rxruns._arguments import check_path, check_run_id, check_seconds, check_whole_number
-from rxruns._writing import owner_only
+from rxruns._display._files import owner_only
 from rxruns.errors import InvalidArgumentError, StoreError
 from rxruns.events import MAX_INTEGER
 

@@ -20,7 +20,7 @@ from rxruns._lease import ClientLease
 from rxruns._log_writer import LogWriter
 from rxruns._merging import Merging, RunNotFollowed
 from rxruns._observable import SourceObservable
-from rxruns._retry import ResumePolicy
+from rxruns._policies import ResumePolicy
 from rxruns.client import RunsClient
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import RunEvent

@@ -28,8 +28,8 @@ from rxruns._log_writer import check_log_path
 from rxruns._ndjson._bulk import EventLines
 from rxruns._ndjson._decoding import WITH_OUTPUT, RecordError, refusal, refuse_included
 from rxruns._ndjson._framing import Lines
-from rxruns._retry import RETRY_AFTER_LIMIT, ResumePolicy, is_retryable
-from rxruns._threads import start_thread
+from rxruns._policies import RETRY_AFTER_LIMIT, ResumePolicy, is_retryable
+from rxruns._threading._threads import start_thread
 from rxruns._transport import Cancellation, Cancelled, OpenStream, Redactor
 from rxruns._waiting import WAITING_EVENTS, WaitingNotice
 from rxruns.client import RunsClient

@@ -23,8 +23,8 @@ from rxruns._arguments import check_run_id, check_source
 from rxruns._lease import ClientLease
 from rxruns._log_writer import LogWriter
 from rxruns._observable import SourceObservable
+from rxruns._policies import ResumePolicy
 from rxruns._requests import CreateOptions, Spec, create_body
-from rxruns._retry import ResumePolicy
 from rxruns._transport import Cancellation
 from rxruns.client import RunsClient
 from rxruns.events import RunEvent

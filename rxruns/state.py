@@ -23,7 +23,7 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import replace
 
-from rxruns._display import clipped, duration, html_table, money, status_label
+from rxruns._display._text import clipped, duration, html_table, money, status_label
 from rxruns._nodes import Nodes, NodeState, PendingTool, Question
 from rxruns._rope import Rope
 from rxruns.costs import CostTotals

@@ -24,7 +24,7 @@ PACKAGE = ROOT / "rxruns"
 ORDER = """
 _version
 errors
-_display _writing
+_display
 events
 models
 workflow
@@ -33,7 +33,7 @@ _polymorphic
 schemas
 _ndjson
 _arguments
-_retry _rope _prices _growing
+_policies _rope _prices _growing
 _list_prices
 _log_files _log_writer
 _transport
@@ -46,14 +46,13 @@ _tracks
 stream
 client
 lifecycle cursors _lease _waiting
-_channel _observable _subscribing _threads
-_pulling
+_threading _observable
 reader
 _recorded_log
 source recorded _merging
 merged
 operators
-aio dask iteration page charts
+aio dask page charts
 devserver
 testing
 __init__
@@ -75,16 +74,18 @@ LATE_IMPORTS = {
 MEANT = {
     "aio": {"StopAsyncIteration"},
     "charts": {"ModuleNotFoundError"},
-    "costs": {"AttributeError"},
+    "_prices": {"KeyError"},
+    "costs": {"AttributeError", "KeyError"},
     "dask": {"ImportError"},
     "client": {"TypeError"},  # as pickle's own for what is not to be pickled
-    "_observable": {"TypeError"},  # as Python's own for what is not iterable
+    "_streams": {"TypeError"},  # as Python's own for what is not iterable
     "devserver": {"LookupError", "TypeError"},
-    "_growing": {"KeyError"},  # as a mapping's own
-    "_prices": {"KeyError"},
-    "_pulling": {"RuntimeError", "StopIteration"},
-    "_polymorphic": {"ValueError"},  # as marshmallow's own
-    "structschema": {"TypeError"},
+    "_growing": {"KeyError"},
+    "state": {"KeyError"},  # as a mapping's own
+    "_threading": {"RuntimeError", "StopIteration"},
+    "_polymorphic": {"ValueError"},
+    "_observable": {"TypeError"},
+    "structschema": {"TypeError", "ValueError"},  # the latter as marshmallow's own
     "testing": {"AssertionError"},
 }
 

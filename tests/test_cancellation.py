@@ -12,7 +12,7 @@ import pytest
 import requests
 from urllib3.util import connection
 
-from rxruns._retry import RetryPolicy
+from rxruns._policies import RetryPolicy
 from rxruns._transport import Ask, Cancellation, Cancelled, Credentials, Transport
 from tests.conftest import HANG
 from tests.wire import (

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxruns import Price
-from rxruns._display import clipped, duration, html_table, money, visible
+from rxruns._display._text import clipped, duration, html_table, money, visible
 from rxruns.costs import CostTotals
 from rxruns.events import NodeStarted, RunEvent
 from rxruns.state import RunState

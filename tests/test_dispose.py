@@ -557,7 +557,7 @@ def test_a_process_that_ends_lets_what_was_begun_be_finished(server: DevServer, 
 
 FORKING = """
     import os, sys, threading
-    from rxruns._threads import start_thread
+    from rxruns._threading._threads import start_thread
     go_on = threading.Event()
     def stop():
         os.write(1, b"stopped by " + (b"child" if child == 0 else b"parent"))

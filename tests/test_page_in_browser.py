@@ -606,7 +606,7 @@ def test_reloading_can_be_paused(open_page: Open, tmp_path: Path) -> None:
 
 
 def test_the_signs_are_those_of_the_terminal_and_the_notebook(open_page: Open) -> None:
-    from rxruns._display import MARKS
+    from rxruns._display._text import MARKS
 
     assert MARKS == open_page(page_of([])).page.evaluate("MARKS")
 

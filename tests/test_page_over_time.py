@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxruns import Price
-from rxruns._display import money
+from rxruns._display._text import money
 from rxruns.costs import fold
 from rxruns.events import NodeLLMCall, RunEvent
 from rxruns.page import RunPage

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxruns._retry import ResumePolicy, RetryPolicy, backoff, is_retryable, retry_after_seconds
+from rxruns._policies import ResumePolicy, RetryPolicy, backoff, is_retryable, retry_after_seconds
 from rxruns.errors import InvalidArgumentError
 
 

@@ -15,7 +15,7 @@ import pytest
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
 
-from rxruns._retry import RetryPolicy
+from rxruns._policies import RetryPolicy
 from rxruns._transport import Ask, Cancellation, Credentials, RequestMetrics, Transport
 from rxruns.errors import APIError, InvalidArgumentError, TransportError
 from tests.wire import (

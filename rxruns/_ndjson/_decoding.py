@@ -17,7 +17,7 @@ import marshmallow as ma
 import msgspec
 from marshmallow import exceptions
 
-from rxruns._display import visible
+from rxruns._display._text import visible
 from rxruns.errors import EXCERPT, StreamProtocolError
 from rxruns.events import KNOWN_EVENTS, MAX_INTEGER, NodeOutput, RunCompleted, RunEvent, UnknownEvent
 from rxruns.schemas import RunEventSchema

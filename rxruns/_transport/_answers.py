@@ -9,8 +9,8 @@ from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from rxruns._display import visible
-from rxruns._retry import retry_after_seconds
+from rxruns._display._text import visible
+from rxruns._policies import retry_after_seconds
 from rxruns._transport._redaction import Redactor
 from rxruns.errors import APIError, FieldError, RunsError, WorkflowValidationError
 from rxruns.models import WorkflowIssue

@@ -13,8 +13,8 @@ from typing import Literal
 import requests
 import urllib3
 
-from rxruns._display import visible
-from rxruns._retry import RETRY_AFTER_LIMIT, RetryPolicy, is_retryable
+from rxruns._display._text import visible
+from rxruns._policies import RETRY_AFTER_LIMIT, RetryPolicy, is_retryable
 from rxruns._transport._cancellation import Cancellation
 from rxruns._transport._redaction import Redactor
 from rxruns._transport._response import UnsupportedFraming

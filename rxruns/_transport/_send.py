@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import requests
 from requests.auth import AuthBase
 
-from rxruns._display import visible
+from rxruns._display._text import visible
 from rxruns._transport._answers import Answer, RequestMetrics, api_error, request_id_of, status_error
 from rxruns._transport._bodies import OpenStream, closing, read_bounded, unsupported_encoding
 from rxruns._transport._cancellation import Cancelled

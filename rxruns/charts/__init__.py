@@ -17,9 +17,9 @@ from datetime import datetime
 from typing import Any
 
 from rxruns._arguments import check_path
-from rxruns._display import clipped, counted, money, status_label, visible
+from rxruns._display._files import write_whole
+from rxruns._display._text import clipped, counted, money, status_label, visible
 from rxruns._tracks import RunTracks
-from rxruns._writing import write_whole
 from rxruns.charts._altair import Layered, Stacked, alt, plain, png, svg
 from rxruns.charts._timeline import Wait, layers, timeline
 from rxruns.charts._usage import cost_by_model, cost_panel, tokens_over_time, usage_panels

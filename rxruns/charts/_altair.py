@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rxruns._display import MARKS, status_label
+from rxruns._display._text import MARKS, status_label
 
 try:
     import altair as alt

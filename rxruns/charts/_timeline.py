@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from rxruns._display import clipped, counted, duration, status_label, visible
+from rxruns._display._text import clipped, counted, duration, status_label, visible
 from rxruns.charts._altair import (
     MUTED,
     TEXT,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from rxruns._display import clipped, counted, money, visible
+from rxruns._display._text import clipped, counted, money, visible
 from rxruns.charts._altair import (
     MUTED,
     SERIES,

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rxruns import operators as ops
-from rxruns._display import money
+from rxruns._display._text import money
 from rxruns.cli._output import Lines
 from rxruns.cli._panel import Exit, early_end
 from rxruns.cli._prices import with_prices

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import click
 
-from rxruns._display import clipped
+from rxruns._display._text import clipped
 from rxruns.cli._panel import Exit
 from rxruns.cli._printable import printable
 

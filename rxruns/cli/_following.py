@@ -10,7 +10,7 @@ import reactivex
 from reactivex import Observable, abc
 
 from rxruns import operators as ops
-from rxruns._display import duration
+from rxruns._display._text import duration
 from rxruns.cli._panel import Exit, Panel, early_end
 from rxruns.cli._printable import printable
 from rxruns.cli._view import RunView

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rxruns._display import counted, duration, money
+from rxruns._display._text import counted, duration, money
 from rxruns.cli._panel import Panel
 from rxruns.cli._printable import printable
 from rxruns.cli._table import totals

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from rxruns._display import duration
+from rxruns._display._text import duration
 from rxruns.costs import CostTotals, Prices
 from rxruns.events import NodeEvent, NodeLLMCall, NodeOutputDelta, NodeStarted, RunEvent
 from rxruns.lifecycle import Connected, LifecycleEvent, Reconnecting

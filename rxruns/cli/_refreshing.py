@@ -12,7 +12,7 @@ from reactivex import Observable
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from rxruns._display import counted, status_label
+from rxruns._display._text import counted, status_label
 from rxruns.cli._panel import Exit
 from rxruns.cli._printable import printable
 from rxruns.cli._sources import described

@@ -10,7 +10,7 @@ from typing import Any, cast
 import click
 from rich.console import Console
 
-from rxruns._display import clipped
+from rxruns._display._text import clipped
 from rxruns.cli import _json
 from rxruns.cli._documents import Document, load
 from rxruns.cli._following import follow, report, timeout_option

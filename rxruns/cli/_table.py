@@ -16,7 +16,7 @@ from rich.console import Console, ConsoleOptions
 from rich.segment import Segment
 from rich.text import Text
 
-from rxruns._display import MARKS, duration, money
+from rxruns._display._text import MARKS, duration, money
 from rxruns.cli._panel import Panel, Row
 from rxruns.cli._printable import printable
 from rxruns.costs import CostTotals

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from rxruns import operators as ops
-from rxruns._display import counted
+from rxruns._display._text import counted
 from rxruns.cli._panel import Exit, early_end
 from rxruns.cli._prices import with_prices
 from rxruns.cli._printable import printable

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from rxruns._display import clipped
+from rxruns._display._text import clipped
 
 __all__ = [
     "MAX_DEPTH",

@@ -18,7 +18,7 @@ from rich.console import Console, RenderableType
 from rich.control import Control
 from rich.live import Live
 
-from rxruns._display import duration
+from rxruns._display._text import duration
 from rxruns.cli import _lines
 from rxruns.cli._output import Lines, OutputError
 from rxruns.cli._panel import LONG_WAIT, PIECES, Panel

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from rxruns._display import clipped
+from rxruns._display._text import clipped
 from rxruns.cli._values import (
     MAX_DEPTH,
     TOO_DEEP,

@@ -16,7 +16,7 @@ from reactivex import Observable
 
 from rxruns import operators as ops
 from rxruns._arguments import check_id, check_run_ids, check_whole_number
-from rxruns._retry import ResumePolicy
+from rxruns._policies import ResumePolicy
 from rxruns.client import RunsClient
 from rxruns.dask._cluster import Cluster, pickled
 from rxruns.errors import APIError, InvalidArgumentError, RunsError, StreamError, TransportError

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from rxruns._display import visible
+from rxruns._display._text import visible
 from rxruns.devserver._refusal import Refusal
 from rxruns.devserver._request import Head
 from rxruns.errors import InvalidArgumentError

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 
-from rxruns._display import visible
+from rxruns._display._text import visible
 from rxruns.devserver._admission import refuse_foreign, refuse_unauthorized
 from rxruns.devserver._connections import Connection
 from rxruns.devserver._event_schema import event_schema

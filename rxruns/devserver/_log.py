@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 
-from rxruns._writing import owner_only
+from rxruns._display._files import owner_only
 from rxruns.devserver._json import is_object
 
 __all__ = ["INLINE_BYTES", "KEEPALIVE", "TERMINAL", "EventLog", "artifact", "now"]

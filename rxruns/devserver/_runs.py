@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 
-from rxruns._writing import owner_only
+from rxruns._display._files import owner_only
 from rxruns.devserver._engine import Execution, Settings
 from rxruns.devserver._json import is_array, is_object
 from rxruns.devserver._lint import lint

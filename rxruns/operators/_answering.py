@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from rxruns._display import visible
+from rxruns._display._text import visible
 from rxruns._nodes import NodeState
 from rxruns._transport import Cancellation
 from rxruns.client import RunsClient

@@ -11,8 +11,8 @@ from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignmentDisposable
 
 from rxruns._arguments import check_callback, check_whole_number
-from rxruns._channel import Channel, End
-from rxruns._threads import start_thread
+from rxruns._threading._channel import Channel, End
+from rxruns._threading._threads import start_thread
 from rxruns.errors import InvalidArgumentError, StreamBackpressureError
 from rxruns.events import RunEvent
 

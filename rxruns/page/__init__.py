@@ -21,8 +21,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from rxruns._arguments import check_path
+from rxruns._display._files import write_whole
 from rxruns._tracks import RunTracks
-from rxruns._writing import write_whole
 from rxruns.costs import Prices
 from rxruns.events import NodeLLMCall, RunEvent
 from rxruns.page._columns import Columns

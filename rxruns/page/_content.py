@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from rxruns._display import money
+from rxruns._display._text import money
 from rxruns._tracks import Attempt, Track
 from rxruns.costs import CostTotals
 from rxruns.events import NodeError

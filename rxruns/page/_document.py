@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from rxruns._display import status_label
+from rxruns._display._text import status_label
 
 _SCRIPTS = (
     "format.js",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import Any
 
-from rxruns._retry import ResumePolicy, RetryPolicy
+from rxruns._policies import ResumePolicy, RetryPolicy
 from rxruns.client import RunsClient
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import RunEvent

@@ -21,7 +21,7 @@ from typing import Any, Final, TypeVar, overload
 import msgspec
 from msgspec import Struct
 
-from rxruns._display import clipped, visible
+from rxruns._display._text import clipped, visible
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import UserAsk
 from rxruns.tools._function import BadArguments, ToolFunction

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from rxruns._display import visible
+from rxruns._display._text import visible
 from rxruns.errors import InvalidArgumentError
 from rxruns.tools._annotations import UNCHECKED, BadValue, Conversion, NotFromJSON, conversion, resolved
 from rxruns.tools._docstrings import described

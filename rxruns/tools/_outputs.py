@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from rxruns._display import clipped, visible
+from rxruns._display._text import clipped, visible
 
 __all__ = ["LONGEST_ERROR", "MAX_OUTPUT_BYTES", "as_output", "error_output", "failed_output"]
 

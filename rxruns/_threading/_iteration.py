@@ -9,7 +9,7 @@ from weakref import finalize
 
 from reactivex import Observable
 
-from rxruns._pulling import Pulling
+from rxruns._threading._pulling import Pulling
 
 __all__ = ["Iteration", "iterate"]
 

@@ -1,0 +1,1 @@
+"""Threads, channels between them, and iterators that pull from an Observable."""
