@@ -32,11 +32,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeVar
 from uuid import UUID
 
-from rxruns._growing import Growing
-from rxruns._spans import OpenSpans
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import KNOWN_EVENTS, NodeEvent, RunEvent, TerminalEvent, UnknownEvent
 from rxruns.state import NodeSpan, RunState
+from rxruns.state._growing import Growing
+from rxruns.state._spans import OpenSpans
 
 __all__ = ["Fold", "NodeSpans", "RunStates", "checked_fold", "known_types", "needs_whole_runs"]
 

@@ -34,8 +34,8 @@ import marshmallow as ma
 from marshmallow import fields, validate
 
 from rxruns import events, models
-from rxruns._polymorphic import PolymorphicSchema
 from rxruns.structschema import StructSchema, Unknown
+from rxruns.structschema._polymorphic import PolymorphicSchema
 
 # fmt: off
 __all__ = [

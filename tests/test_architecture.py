@@ -29,20 +29,16 @@ events
 models
 workflow
 structschema
-_polymorphic
 schemas
 _ndjson
 _arguments
-_policies _rope _prices _growing
-_list_prices
+_policies
 _log_files _log_writer
 _transport
-costs _nodes
+costs
 state
-_spans
 _requests
 tools folds
-_tracks
 stream
 client
 lifecycle cursors _lease _waiting

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxruns._growing import Growing
+from rxruns.state._growing import Growing
 from tests.records import examples
 
 

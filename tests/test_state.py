@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxruns import RunsClient, workflow
-from rxruns._rope import Rope
 from rxruns.costs import CostTotals, Price
 from rxruns.devserver import DevServer
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import NodeError, RunEvent, TerminalEvent
 from rxruns.state import NodeSpan, NodeState, NodeText, RunState
+from rxruns.state._rope import Rope
 from tests.making import (
     CALL_ID,
     NOON,

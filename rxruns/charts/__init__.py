@@ -19,7 +19,6 @@ from typing import Any
 from rxruns._arguments import check_path
 from rxruns._display._files import write_whole
 from rxruns._display._text import clipped, counted, money, status_label, visible
-from rxruns._tracks import RunTracks
 from rxruns.charts._altair import Layered, Stacked, alt, plain, png, svg
 from rxruns.charts._timeline import Wait, layers, timeline
 from rxruns.charts._usage import cost_by_model, cost_panel, tokens_over_time, usage_panels
@@ -27,6 +26,7 @@ from rxruns.costs import Prices
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import RunEvent
 from rxruns.state import NodeSpan
+from rxruns.state._tracks import RunTracks
 
 __all__ = ["Layered", "Stacked", "cost_by_model", "overview", "save", "timeline", "tokens_over_time"]
 

@@ -74,7 +74,7 @@ class Panel:
     Folding a piece of text into a :class:`RunState` costs more than reading it from the network, and four in
     five events are such pieces. Nobody sees more of them than fits in a line, so that is what is kept; the
     others are set aside until somebody looks, or enough have come. A page shows all text and each attempt:
-    :class:`rxruns._tracks.RunTracks` folds every event, at its own pace.
+    :class:`rxruns.state._tracks.RunTracks` folds every event, at its own pace.
 
     Args:
         run_id: the run, if it is known before its first event.

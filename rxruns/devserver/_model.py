@@ -11,7 +11,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from hashlib import sha256
 from typing import Any
 
-from rxruns._prices import Price, Prices
+from rxruns.costs._prices import Price, Prices
 from rxruns.devserver._filling import fill
 
 __all__ = [

@@ -13,7 +13,6 @@ from uuid import UUID
 import msgspec
 
 from rxruns._display._text import visible
-from rxruns._nodes import NodeState
 from rxruns._transport import Cancellation
 from rxruns.client import RunsClient
 from rxruns.errors import APIError
@@ -24,6 +23,7 @@ from rxruns.models import (
     RunsToolResultItem,
     RunsToolResultsRequest,
 )
+from rxruns.state._nodes import NodeState
 from rxruns.tools import USER_ASK, Answer, Tools, user_answer
 from rxruns.tools._outputs import error_output, failed_output
 

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from reactivex import Observable, abc
 
-from rxruns._prices import EXACT
 from rxruns.costs import CostTotals, Price, Prices
+from rxruns.costs._prices import EXACT
 from rxruns.errors import BudgetError, InvalidArgumentError
 from rxruns.events import RunEvent
 

@@ -9,9 +9,6 @@ from reactivex import Observable, abc
 from reactivex import operators as rx
 
 from rxruns._arguments import check_kind
-from rxruns._nodes import said_after
-from rxruns._rope import Rope
-from rxruns._spans import OpenSpans
 from rxruns.events import (
     TERMINAL_EVENTS,
     NodeEvent,
@@ -22,6 +19,9 @@ from rxruns.events import (
 from rxruns.operators._fold import changes
 from rxruns.operators._select import check_node_ids
 from rxruns.state import NodeSpan, NodeText, RunState, Timed
+from rxruns.state._nodes import said_after
+from rxruns.state._rope import Rope
+from rxruns.state._spans import OpenSpans
 
 __all__ = ["event_time", "node_spans", "run_state", "text"]
 

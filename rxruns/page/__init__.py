@@ -22,7 +22,6 @@ from datetime import UTC, datetime
 
 from rxruns._arguments import check_path
 from rxruns._display._files import write_whole
-from rxruns._tracks import RunTracks
 from rxruns.costs import Prices
 from rxruns.events import NodeLLMCall, RunEvent
 from rxruns.page._columns import Columns
@@ -30,6 +29,7 @@ from rxruns.page._content import content
 from rxruns.page._document import document
 from rxruns.page._usage import Usage
 from rxruns.state import RunState
+from rxruns.state._tracks import RunTracks
 
 __all__ = ["RunPage", "write_page"]
 

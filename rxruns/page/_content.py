@@ -12,11 +12,11 @@ from decimal import Decimal
 from typing import Any
 
 from rxruns._display._text import money
-from rxruns._tracks import Attempt, Track
 from rxruns.costs import CostTotals
 from rxruns.events import NodeError
 from rxruns.page._columns import milliseconds
 from rxruns.state import NodeState, RunState
+from rxruns.state._tracks import Attempt, Track
 
 
 def content(

@@ -6,8 +6,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from rxruns._prices import EXACT
 from rxruns.costs import CostLineItem, CostTotals, Prices
+from rxruns.costs._prices import EXACT
 from rxruns.events import NodeLLMCall
 from rxruns.page._columns import milliseconds
 

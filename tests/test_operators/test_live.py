@@ -13,10 +13,10 @@ from reactivex.subject import Subject
 from reactivex.testing.marbles import marbles_testing
 
 from rxruns import operators as ops
-from rxruns._rope import Rope
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import NodeError, NodeOutputDelta, RunEvent
 from rxruns.state import NodeSpan, RunState, Timed
+from rxruns.state._rope import Rope
 from rxruns.testing import subscription_times
 from tests.making import (
     NOON,

@@ -24,8 +24,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from rxruns._display._text import clipped, duration, html_table, money, status_label
-from rxruns._nodes import Nodes, NodeState, PendingTool, Question
-from rxruns._rope import Rope
 from rxruns.costs import CostTotals
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import (
@@ -39,6 +37,8 @@ from rxruns.events import (
     RunStarted,
 )
 from rxruns.models import NodeStatus, RunStatus
+from rxruns.state._nodes import Nodes, NodeState, PendingTool, Question
+from rxruns.state._rope import Rope
 
 __all__ = ["NodeSpan", "NodeState", "NodeText", "Nodes", "PendingTool", "Question", "RunState", "Timed"]
 

@@ -10,8 +10,6 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import replace
 
-from rxruns._growing import Growing
-from rxruns._rope import Rope
 from rxruns.events import (
     NodeError,
     NodeFailed,
@@ -33,6 +31,8 @@ from rxruns.events import (
     UserAsk,
 )
 from rxruns.models import NodeStatus
+from rxruns.state._growing import Growing
+from rxruns.state._rope import Rope
 
 __all__ = ["NodeState", "Nodes", "PendingTool", "Question", "said_after"]
 

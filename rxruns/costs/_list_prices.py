@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, overload
 
-from rxruns._prices import LazyPrices, ModelKey, Price, Prices, TieredPrice, check_key, is_key
+from rxruns.costs._prices import LazyPrices, ModelKey, Price, Prices, TieredPrice, check_key, is_key
 from rxruns.errors import InvalidArgumentError
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from msgspec import Struct
 
 from rxruns._display._text import counted, html_table, money
-from rxruns._list_prices import genai_prices
-from rxruns._prices import EXACT, ModelKey, Price, Prices, TieredPrice, checked, together
+from rxruns.costs._list_prices import genai_prices
+from rxruns.costs._prices import EXACT, ModelKey, Price, Prices, TieredPrice, checked, together
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import NodeLLMCall, RunEvent, TokenUsage
 
