@@ -17,9 +17,9 @@ from benchmarks.measuring import Sample, ratio, side_by_side, spread
 from benchmarks.report import Report
 from benchmarks.sections import Plan
 from rxruns import CostTotals, Price
+from rxruns._logs._fold_part import fold_part
+from rxruns._logs._parts import LogPart, find_files, split
 from rxruns.dask import fold_logs
-from rxruns.dask._files import LogPart, find_files, split
-from rxruns.dask._log import fold_part
 
 FOLD = CostTotals({("anthropic", "claude-sonnet-4-5"): Price(3, 15)})
 MIB = 2**20

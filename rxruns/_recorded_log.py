@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 
-from rxruns._log_files import (
+from rxruns._logs import (
     DamagedError,
     LinesBySeq,
     LogFile,

@@ -17,7 +17,7 @@ from reactivex.disposable import Disposable
 
 from rxruns._arguments import check_id, check_run_ids, check_whole_number
 from rxruns._lease import ClientLease
-from rxruns._log_writer import LogWriter
+from rxruns._logs._writer import LogWriter
 from rxruns._merging import Merging, RunNotFollowed
 from rxruns._observable import SourceObservable
 from rxruns._policies import ResumePolicy

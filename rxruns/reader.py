@@ -24,7 +24,7 @@ from msgspec import Struct
 from reactivex import abc
 
 from rxruns._arguments import MAX_PAGE, check_after_seq, check_callback, check_flag, check_kind, check_limit
-from rxruns._log_writer import check_log_path
+from rxruns._logs._writer import check_log_path
 from rxruns._ndjson._bulk import EventLines
 from rxruns._ndjson._decoding import WITH_OUTPUT, RecordError, refusal, refuse_included
 from rxruns._ndjson._framing import Lines

@@ -21,7 +21,7 @@ from reactivex.scheduler import CurrentThreadScheduler, NewThreadScheduler
 
 from rxruns._arguments import check_run_id, check_source
 from rxruns._lease import ClientLease
-from rxruns._log_writer import LogWriter
+from rxruns._logs._writer import LogWriter
 from rxruns._observable import SourceObservable
 from rxruns._policies import ResumePolicy
 from rxruns._requests import CreateOptions, Spec, create_body

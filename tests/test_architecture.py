@@ -33,12 +33,13 @@ schemas
 _ndjson
 _arguments
 _policies
-_log_files _log_writer
+_log_files
 _transport
 costs
 state
 _requests
 tools folds
+_logs
 stream
 client
 lifecycle cursors _lease _waiting

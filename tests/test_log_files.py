@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxruns import block_on, ops, recorded_events
-from rxruns._log_files import Unpacker
+from rxruns._logs import Unpacker
 from rxruns.errors import RunsError, StoreError, StreamProtocolError
 from rxruns.events import RunEvent
 from tests.logs import COMPRESSED, FORMATS, NEEDS_ZSTD, PACK, lines_of, read, unpacked, whole_events

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from rxruns import RunsClient, block_on, merge_runs, ops, recorded_events, run_events, start_run
-from rxruns._log_writer import LogWriter
+from rxruns._logs._writer import LogWriter
 from rxruns._ndjson._decoding import decode_event, encode_event
 from rxruns._transport import Cancellation
 from rxruns.cli import run

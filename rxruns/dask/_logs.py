@@ -8,9 +8,9 @@ from functools import partial, reduce
 from typing import Any, TypeVar
 
 from rxruns._arguments import check_whole_number
+from rxruns._logs._fold_part import FoldedPart, Interval, fold_part
+from rxruns._logs._parts import LogPart, Path, find_files, split
 from rxruns.dask._cluster import Cluster
-from rxruns.dask._files import LogPart, Path, find_files, split
-from rxruns.dask._log import FoldedPart, Interval, fold_part
 from rxruns.folds import Fold, checked_fold, needs_whole_runs
 from rxruns.reader import OnInvalid, check_on_invalid
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
-from rxruns._log_writer import LogWriter, check_log_path
+from rxruns._logs._writer import LogWriter, check_log_path
 from rxruns._ndjson._decoding import encode_event
 from rxruns.events import RunEvent
 

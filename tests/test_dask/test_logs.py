@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxruns import CostTotals, Price
+from rxruns._logs._fold_part import fold_part
+from rxruns._logs._parts import LogPart, find_files, split
 from rxruns.dask import _blocks, _log, fold_logs
-from rxruns.dask._files import LogPart, find_files, split
-from rxruns.dask._log import fold_part
 from rxruns.dask._logs import fold_each
 from rxruns.errors import InvalidArgumentError, StreamProtocolError
 from rxruns.events import RunEvent

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from rxruns._logs._search import all_lines, candidates
 from rxruns._ndjson._decoding import RecordError, decode_event
-from rxruns.dask._search import all_lines, candidates
 from rxruns.events import KNOWN_EVENTS, NodeFailed, NodeLLMCall, RunEvent
 from tests.records import examples, line_of, lines, records, sample, torn_lines
 

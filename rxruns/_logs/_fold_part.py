@@ -9,12 +9,12 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from rxruns._log_files import DamagedError, Unpacker, UnsupportedError, name_of
+from rxruns._logs import DamagedError, Unpacker, UnsupportedError, name_of
+from rxruns._logs._blocks import BLOCK, Block, blocks, line_boundary
+from rxruns._logs._parts import UNPACKED, LogPart, open_part, recognized
+from rxruns._logs._search import Search, all_lines, candidates
 from rxruns._ndjson._decoding import RecordError, decode_event, excerpt
 from rxruns._ndjson._framing import MAX_LINE_BYTES, may_be_cut, without_newline
-from rxruns.dask._blocks import BLOCK, Block, blocks, line_boundary
-from rxruns.dask._files import UNPACKED, LogPart, open_part, recognized
-from rxruns.dask._search import Search, all_lines, candidates
 from rxruns.errors import InvalidArgumentError, StreamProtocolError
 from rxruns.events import RunEvent
 from rxruns.folds import Fold, known_types

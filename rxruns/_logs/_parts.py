@@ -12,7 +12,7 @@ import msgspec
 from fsspec.utils import infer_compression  # type: ignore[import-untyped]
 
 from rxruns._arguments import check_kind
-from rxruns._log_files import format_of
+from rxruns._logs import format_of
 from rxruns.errors import InvalidArgumentError
 
 __all__ = ["LogPart", "Path", "UNPACKED", "find_files", "open_part", "recognized", "split"]
@@ -34,7 +34,7 @@ class LogPart(msgspec.Struct, frozen=True):
         begin: the offset from which on lines belong to the part.
         end: the first offset of the next part.
         size: of the file when the work was planned: what is appended later is not read.
-        compression: of all of the file, as :func:`rxruns._log_files.format_of` names it, or fsspec does for
+        compression: of all of the file, as :func:`rxruns._logs.format_of` names it, or fsspec does for
             others; None: it is plain, or has not been opened yet.
     """
 
