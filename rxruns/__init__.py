@@ -28,11 +28,11 @@ from rxruns._policies import ResumePolicy, RetryPolicy
 from rxruns._threading._iteration import iterate
 from rxruns._version import __version__
 from rxruns.client import DEFAULT_BASE_URL, RunsClient
+from rxruns.client._stream import RunEventStream
 from rxruns.costs import CostTotals, Price
 from rxruns.merged import RunNotFollowed, merge_runs
 from rxruns.recorded import recorded_events
 from rxruns.source import block_on, run_events, start_run
-from rxruns.stream import RunEventStream
 
 # So that `from rxruns.ops import text` works. Type checkers read ops.pyi.
 sys.modules[f"{__name__}.ops"] = ops

@@ -33,14 +33,12 @@ schemas
 _ndjson
 _arguments
 _policies
-_log_files
 _transport
 costs
 state
 _requests
 tools folds
 _logs
-stream
 client
 lifecycle cursors _lease _waiting
 _threading _observable

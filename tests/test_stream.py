@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from rxruns.client import RunsClient
+from rxruns.client._stream import RunEventStream
 from rxruns.errors import (
     StreamContentTypeError,
     StreamInterruptedError,
@@ -18,7 +19,6 @@ from rxruns.errors import (
     TransportError,
 )
 from rxruns.events import NodeStarted, RunEvent, UnknownEvent
-from rxruns.stream import RunEventStream
 from tests.conftest import HANG
 from tests.wire import KEY, FakeAuthority, FakeRuns, cuts, hangs, sends
 

@@ -52,6 +52,7 @@ from rxruns._transport import (
     Transport,
 )
 from rxruns._version import __version__
+from rxruns.client._stream import RunEventStream
 from rxruns.errors import InvalidArgumentError, StreamContentTypeError, StreamProtocolError
 from rxruns.events import RunEvent
 from rxruns.models import (
@@ -67,7 +68,6 @@ from rxruns.models import (
     WorkflowsCompileResponse,
     WorkflowsLintResponse,
 )
-from rxruns.stream import RunEventStream
 
 __all__ = ["DEFAULT_BASE_URL", "CallOptions", "ClientOptions", "RequestMetrics", "RunsClient"]
 
