@@ -25,14 +25,14 @@ from rxruns._transport import RequestMetrics
 from rxruns import errors, events, models, workflow
 from rxruns import operators as ops
 from rxruns._policies import ResumePolicy, RetryPolicy
+from rxruns._streams._merge_runs import RunNotFollowed, merge_runs
+from rxruns._streams._recorded import recorded_events
+from rxruns._streams._run_events import block_on, run_events, start_run
 from rxruns._threading._iteration import iterate
 from rxruns._version import __version__
 from rxruns.client import DEFAULT_BASE_URL, RunsClient
 from rxruns.client._stream import RunEventStream
 from rxruns.costs import CostTotals, Price
-from rxruns.merged import RunNotFollowed, merge_runs
-from rxruns.recorded import recorded_events
-from rxruns.source import block_on, run_events, start_run
 
 # So that `from rxruns.ops import text` works. Type checkers read ops.pyi.
 sys.modules[f"{__name__}.ops"] = ops

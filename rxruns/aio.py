@@ -18,12 +18,12 @@ from reactivex.disposable import SingleAssignmentDisposable
 
 from rxruns._arguments import check_source
 from rxruns._policies import ResumePolicy
+from rxruns._streams._reader import OnInvalid, OnLifecycle
+from rxruns._streams._run_events import run_events
 from rxruns._threading._pulling import Pulling
 from rxruns._threading._subscribing import subscribe_on_thread
 from rxruns.client import RunsClient
 from rxruns.events import RunEvent
-from rxruns.reader import OnInvalid, OnLifecycle
-from rxruns.source import run_events
 
 __all__ = ["AsyncIteration", "events", "iterate", "last"]
 

@@ -40,12 +40,9 @@ _requests
 tools folds
 _logs
 client
-lifecycle cursors _lease _waiting
-_threading _observable
-reader
-_recorded_log
-source recorded _merging
-merged
+lifecycle cursors
+_threading
+_streams
 operators
 aio dask page charts
 devserver

@@ -17,13 +17,13 @@ import yaml
 from reactivex import Observable
 
 from rxruns import RunsClient, block_on, ops, recorded_events, run_events
+from rxruns._streams._reader import OnInvalid
 from rxruns.cli import run
 from rxruns.cli._lines import line
 from rxruns.cli._panel import Panel
 from rxruns.devserver import DevServer, Faults, faults
 from rxruns.errors import TransportError
 from rxruns.events import RunEvent
-from rxruns.reader import OnInvalid
 from tests.observing import PLAN, run_of
 from tests.waiting import tool_call, tool_result, user_answer, user_ask, waiting
 

@@ -17,7 +17,7 @@ from reactivex.notification import OnCompleted, OnError, OnNext
 from reactivex.subject import Subject
 from reactivex.testing import Recorded, TestScheduler
 
-from rxruns._merging import Merging, RunNotFollowed
+from rxruns._streams._merging import Merging, RunNotFollowed
 from rxruns.errors import InvalidArgumentError, StreamError
 from tests.making import node_started
 

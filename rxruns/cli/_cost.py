@@ -18,6 +18,7 @@ from rich.text import Text
 
 from rxruns import operators as ops
 from rxruns._display._text import money
+from rxruns._streams._run_events import block_on
 from rxruns.cli._output import Lines
 from rxruns.cli._panel import Exit, early_end
 from rxruns.cli._prices import with_prices
@@ -26,7 +27,6 @@ from rxruns.cli._sources import Service, Source, source_argument, with_service
 from rxruns.costs import CostLineItem, CostTotals, Prices
 from rxruns.errors import RunsError
 from rxruns.events import RunEvent, TerminalEvent
-from rxruns.source import block_on
 
 __all__ = ["cost", "table"]
 

@@ -7,11 +7,11 @@ from typing import Literal
 import click
 
 from rxruns import operators as ops
+from rxruns._streams._run_events import block_on, start_run
 from rxruns.cli._following import report
 from rxruns.cli._panel import Exit
 from rxruns.cli._view import RunView
 from rxruns.devserver import PRICES, DevServer
-from rxruns.source import block_on, start_run
 from rxruns.tools import Tools
 from rxruns.workflow import WorkflowSpec, workflow
 

@@ -10,6 +10,7 @@ import reactivex
 
 from rxruns import operators as ops
 from rxruns._ndjson._decoding import encode_event
+from rxruns._streams._run_events import block_on
 from rxruns.cli._following import report, settle, timeout_option
 from rxruns.cli._output import Lines
 from rxruns.cli._panel import Exit, Panel
@@ -17,7 +18,6 @@ from rxruns.cli._printable import printable, printable_json
 from rxruns.cli._selecting import Selection, with_selection
 from rxruns.cli._sources import Service, Source, naming, source_argument, with_service
 from rxruns.events import NodeEvent, RunEvent, TerminalEvent
-from rxruns.source import block_on
 
 __all__ = ["events"]
 

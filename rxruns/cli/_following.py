@@ -11,13 +11,13 @@ from reactivex import Observable, abc
 
 from rxruns import operators as ops
 from rxruns._display._text import duration
+from rxruns._streams._run_events import block_on
 from rxruns.cli._panel import Exit, Panel, early_end
 from rxruns.cli._printable import printable
 from rxruns.cli._view import RunView
 from rxruns.client import RunsClient
 from rxruns.errors import RunsError
 from rxruns.events import RunEvent
-from rxruns.source import block_on
 
 __all__ = ["follow", "report", "settle", "timeout_option"]
 

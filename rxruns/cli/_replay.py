@@ -11,6 +11,8 @@ import reactivex
 from reactivex import Observable
 
 from rxruns import operators as ops
+from rxruns._streams._recorded import recorded_events
+from rxruns._streams._run_events import block_on
 from rxruns.cli._following import report
 from rxruns.cli._panel import Exit
 from rxruns.cli._prices import with_prices
@@ -19,8 +21,6 @@ from rxruns.cli._sources import files, log, naming, skip_option, skipping
 from rxruns.cli._view import RunView
 from rxruns.costs import Prices
 from rxruns.events import RunEvent
-from rxruns.recorded import recorded_events
-from rxruns.source import block_on
 
 __all__ = ["replay", "show"]
 

@@ -17,9 +17,9 @@ from msgspec import Struct
 from reactivex import Observable
 
 from rxruns import operators as ops
+from rxruns._streams._reader import OnLifecycle
 from rxruns.cli._sources import Service, Source
 from rxruns.events import KNOWN_EVENTS, PlanEvent, RunEvent, TerminalEvent
-from rxruns.reader import OnLifecycle
 
 __all__ = ["Selection", "with_selection"]
 

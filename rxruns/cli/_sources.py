@@ -18,13 +18,13 @@ from click.shell_completion import CompletionItem
 from reactivex import Observable
 
 from rxruns import operators as ops
+from rxruns._streams._reader import OnInvalid, OnLifecycle
+from rxruns._streams._recorded import recorded_events
+from rxruns._streams._run_events import run_events
 from rxruns.cli._files import read
 from rxruns.client import RunsClient
 from rxruns.errors import InvalidArgumentError, RunsError, StreamProtocolError
 from rxruns.events import RunEvent
-from rxruns.reader import OnInvalid, OnLifecycle
-from rxruns.recorded import recorded_events
-from rxruns.source import run_events
 
 __all__ = [
     "Service",

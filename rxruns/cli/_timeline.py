@@ -16,6 +16,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from rxruns import operators as ops
 from rxruns._display._text import counted
+from rxruns._streams._run_events import block_on
 from rxruns.cli._panel import Exit, early_end
 from rxruns.cli._prices import with_prices
 from rxruns.cli._printable import printable
@@ -25,7 +26,6 @@ from rxruns.costs import Prices
 from rxruns.errors import RunsError
 from rxruns.events import RunEvent, TerminalEvent
 from rxruns.page import RunPage
-from rxruns.source import block_on
 
 __all__ = ["timeline"]
 

@@ -12,8 +12,8 @@ from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxruns._arguments import check_callback, check_run_id, check_timeout
-from rxruns._lease import ClientLease
-from rxruns._observable import SourceObservable
+from rxruns._streams._lease import ClientLease
+from rxruns._streams._observable import SourceObservable
 from rxruns._transport import Cancellation
 from rxruns.client import RunsClient
 from rxruns.errors import APIError, InvalidArgumentError, TransportError

@@ -7,10 +7,10 @@ from uuid import UUID
 from reactivex import Observable
 
 from rxruns import RunNotFollowed, merge_runs, ops
+from rxruns._streams._merge_runs import OnRunError
 from rxruns.costs import CostTotals
 from rxruns.cursors import CursorStore
 from rxruns.events import RunEvent
-from rxruns.merged import OnRunError
 
 
 def ids(several: list[UUID], texts: Iterable[str], emitted: Observable[UUID], said: Observable[str]) -> None:

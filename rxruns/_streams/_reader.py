@@ -29,9 +29,9 @@ from rxruns._ndjson._bulk import EventLines
 from rxruns._ndjson._decoding import WITH_OUTPUT, RecordError, refusal, refuse_included
 from rxruns._ndjson._framing import Lines
 from rxruns._policies import RETRY_AFTER_LIMIT, ResumePolicy, is_retryable
+from rxruns._streams._waiting import WAITING_EVENTS, WaitingNotice
 from rxruns._threading._threads import start_thread
 from rxruns._transport import Cancellation, Cancelled, OpenStream, Redactor
-from rxruns._waiting import WAITING_EVENTS, WaitingNotice
 from rxruns.client import RunsClient
 from rxruns.errors import (
     APIError,

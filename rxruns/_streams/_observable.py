@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from reactivex import Observable, abc
 
 if TYPE_CHECKING:
-    from rxruns._lease import ClientLease
+    from rxruns._streams._lease import ClientLease
 
 __all__ = ["SourceObservable"]
 

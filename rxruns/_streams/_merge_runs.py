@@ -16,16 +16,16 @@ from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 
 from rxruns._arguments import check_id, check_run_ids, check_whole_number
-from rxruns._lease import ClientLease
 from rxruns._logs._writer import LogWriter
-from rxruns._merging import Merging, RunNotFollowed
-from rxruns._observable import SourceObservable
 from rxruns._policies import ResumePolicy
+from rxruns._streams._lease import ClientLease
+from rxruns._streams._merging import Merging, RunNotFollowed
+from rxruns._streams._observable import SourceObservable
+from rxruns._streams._reader import FollowOptions, OnInvalid, OnLifecycle
+from rxruns._streams._run_events import follow
 from rxruns.client import RunsClient
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import RunEvent
-from rxruns.reader import FollowOptions, OnInvalid, OnLifecycle
-from rxruns.source import follow
 
 __all__ = ["AfterSeq", "OnRunError", "RunIds", "RunNotFollowed", "merge_runs"]
 

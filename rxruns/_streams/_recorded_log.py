@@ -1,4 +1,4 @@
-"""The events of one recorded log, as the Observable of :mod:`rxruns.recorded` asks for them."""
+"""The events of one recorded log, as the Observable of :mod:`rxruns._streams._recorded` asks for them."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from rxruns._logs import (
 from rxruns._ndjson._bulk import EventLines
 from rxruns._ndjson._decoding import RecordError, excerpt
 from rxruns._ndjson._framing import MAX_LINE_BYTES, Lines, may_be_cut
+from rxruns._streams._reader import OnInvalid
 from rxruns.errors import StoreError, StreamProtocolError
 from rxruns.events import RunEvent
-from rxruns.reader import OnInvalid
 
 __all__ = ["RecordedLog"]
 

@@ -20,16 +20,16 @@ from reactivex.disposable import Disposable
 from reactivex.scheduler import CurrentThreadScheduler, NewThreadScheduler
 
 from rxruns._arguments import check_run_id, check_source
-from rxruns._lease import ClientLease
 from rxruns._logs._writer import LogWriter
-from rxruns._observable import SourceObservable
 from rxruns._policies import ResumePolicy
 from rxruns._requests import CreateOptions, Spec, create_body
+from rxruns._streams._lease import ClientLease
+from rxruns._streams._observable import SourceObservable
+from rxruns._streams._reader import EventReader, FollowOptions, OnInvalid, OnLifecycle
 from rxruns._transport import Cancellation
 from rxruns.client import RunsClient
 from rxruns.events import RunEvent
 from rxruns.models import RunsModelOverrides
-from rxruns.reader import EventReader, FollowOptions, OnInvalid, OnLifecycle
 
 __all__ = ["block_on", "follow", "run_events", "start_run"]
 

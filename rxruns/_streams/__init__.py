@@ -1,0 +1,1 @@
+"""Observables of events: one run, several runs, recorded logs."""
