@@ -24,17 +24,15 @@ All of them pickle, and none of them holds an API key or a token.
 
 from __future__ import annotations
 
-import copyreg
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from uuid import UUID
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rxruns.costs import CostTotals
-    from rxruns.events import RunCanceled, RunFailed
-    from rxruns.models import WorkflowIssue
+from rxruns._errors import InvalidArgumentError, RunsError, StoreError
+from rxruns.costs import CostTotals
+from rxruns.events import RunCanceled, RunFailed
+from rxruns.models import WorkflowIssue
 
 __all__ = [
     "APIError",
@@ -57,26 +55,6 @@ __all__ = [
 
 EXCERPT = 200
 """How many characters of a refused line an error keeps."""
-
-
-class RunsError(Exception):
-    """The root: ``except RunsError`` catches whatever rxruns itself raises."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # The default calls the class with `args`, which keyword-only constructors refuse.
-        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
-
-
-class InvalidArgumentError(RunsError, ValueError):
-    """An argument that can not be sent: nothing was requested.
-
-    Attributes:
-        field: the argument or field that is wrong, ``"nodes[2].id"`` for one inside.
-    """
-
-    def __init__(self, message: str, *, field: str | None = None) -> None:
-        super().__init__(message)
-        self.field = field
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,15 +332,3 @@ class BudgetError(RunsError):
         super().__init__(message)
         self.totals = totals
         self.unpriced: tuple[tuple[str, str], ...] = tuple(unpriced)
-
-
-class StoreError(RunsError):
-    """A store, log or database could not be opened, read or written. ``__cause__`` is the reason.
-
-    Attributes:
-        path: the file that failed, or the address of the database without its password.
-    """
-
-    def __init__(self, message: str, *, path: str) -> None:
-        super().__init__(message)
-        self.path = path

@@ -25,7 +25,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, field
 
-from rxruns.errors import InvalidArgumentError
+from rxruns._errors import InvalidArgumentError
 
 # fmt: off
 __all__ = [

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from msgspec import Struct, field, structs
 
-from rxruns.errors import InvalidArgumentError
+from rxruns._errors import InvalidArgumentError
 from rxruns.events import NIL, Count, Filled, Sha256, Text, Timestamp
 
 # fmt: off

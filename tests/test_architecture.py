@@ -9,6 +9,7 @@ import inspect
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from types import ModuleType
 
@@ -20,21 +21,22 @@ from tests.conftest import ROOT
 
 PACKAGE = ROOT / "rxruns"
 
-# Each module or package imports from those before it only; those on one line are strangers.
+# Each module or package imports from those before it only, for types too; those on one line are strangers.
 ORDER = """
 _version
-errors
+_errors
 _display
 events
 models
 workflow
 structschema
 schemas
+costs
+errors
 _ndjson
 _arguments
 _policies
 _transport
-costs
 state
 _requests
 tools folds
@@ -53,76 +55,85 @@ __main__
 """
 LAYERS = {name: layer for layer, line in enumerate(ORDER.strip().splitlines()) for name in line.split()}
 
-# Where an import inside a function is meant, and of what: extras that may be missing.
+# Imports inside a function: of extras that may be missing, and of nothing else.
 LATE_IMPORTS = {
     "__main__": {"rxruns.cli"},
     "cli": {"rxruns.charts"},
     "costs": {"genai_prices"},
-    "_list_prices": {"genai_prices"},
     "_transport": {"rxruns._transport._socks"},
 }
 
-# Builtin exceptions that are raised on purpose, and where: protocols of Python, and bugs of who calls.
-MEANT = {
+# Builtin exceptions that are raised on purpose, and where: protocols of Python, and bugs of the caller.
+BUILTIN_ERRORS = {
     "aio": {"StopAsyncIteration"},
     "charts": {"ModuleNotFoundError"},
-    "_prices": {"KeyError"},
+    "client": {"TypeError"},  # like pickle's own
     "costs": {"AttributeError", "KeyError"},
     "dask": {"ImportError"},
-    "client": {"TypeError"},  # as pickle's own for what is not to be pickled
-    "_streams": {"TypeError"},  # as Python's own for what is not iterable
     "devserver": {"LookupError", "TypeError"},
-    "_growing": {"KeyError"},
-    "state": {"KeyError"},  # as a mapping's own
-    "_threading": {"RuntimeError", "StopIteration"},
-    "_polymorphic": {"ValueError"},
-    "_observable": {"TypeError"},
-    "structschema": {"TypeError", "ValueError"},  # the latter as marshmallow's own
+    "state": {"KeyError"},  # like a mapping's own
+    "structschema": {"TypeError", "ValueError"},  # the latter like marshmallow's own
     "testing": {"AssertionError"},
+    "_streams": {"TypeError"},  # like Python's own for an object that isn't iterable
+    "_threading": {"RuntimeError", "StopIteration"},
 }
 
 FOREIGN = {"requests", "socks", "urllib3"}
-MODULES = sorted(PACKAGE.rglob("*.py"))
+AT_THE_TOP = 19
+LINES = 600
+
+
+def module_of(path: Path) -> str:
+    """Return the dotted name of a module's file."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+TREES = {path: ast.parse(path.read_text("utf-8"), str(path)) for path in sorted(PACKAGE.rglob("*.py"))}
+MODULES = {module_of(path) for path in TREES}
 
 
 def part_of(path: Path) -> str:
-    """The top-level module or package of a file: ``operators`` for ``operators/_buffer.py``."""
-    first = path.relative_to(PACKAGE).parts[0]
-    return first.removesuffix(".py")
+    """Return the top-level module or package of a file: ``operators`` for ``operators/_buffer.py``."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imports(tree: ast.AST) -> Iterator[str]:
-    """The dotted names that are imported when the code runs."""
-    if isinstance(tree, ast.If) and ast.unparse(tree.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+def imports(tree: ast.AST, *, typing: bool = False) -> Iterator[str]:
+    """Find the dotted names that a module imports; with `typing`, those for the type checker too."""
+    if isinstance(tree, ast.If) and "TYPE_CHECKING" in ast.unparse(tree.test) and not typing:
         for node in tree.orelse:
             yield from imports(node)
     elif isinstance(tree, ast.Import):
         yield from (alias.name for alias in tree.names)
     elif isinstance(tree, ast.ImportFrom):
-        assert 0 == tree.level, "imports are absolute"
-        module = tree.module or ""
-        yield from (f"rxruns.{alias.name}" if module == "rxruns" else module for alias in tree.names)
+        assert tree.level == 0, "imports are absolute"
+        for alias in tree.names:
+            whole = f"{tree.module}.{alias.name}"
+            yield whole if whole in MODULES else tree.module or ""
     else:
         for child in ast.iter_child_nodes(tree):
-            yield from imports(child)
+            yield from imports(child, typing=typing)
 
 
-def late_imports(tree: ast.AST) -> Iterator[str]:
-    """The imports inside functions."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield from imports(node)
+def late_imports(tree: ast.AST) -> set[str]:
+    """Find the imports inside functions."""
+    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return {name for function in functions for name in imports(function)}
 
 
-def parsed(path: Path) -> ast.Module:
-    """A module's syntax tree."""
-    return ast.parse(path.read_text("utf-8"), str(path))
+def builtin_errors(tree: ast.AST) -> set[str]:
+    """Find the builtin exceptions that a module raises."""
+    return {
+        name.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Raise) and node.exc is not None
+        for name in ast.walk(node.exc.func if isinstance(node.exc, ast.Call) else node.exc)
+        if isinstance(name, ast.Name) and inspect.isclass(getattr(builtins, name.id, None))
+    }
 
 
 def public_modules() -> Iterator[ModuleType]:
-    """The modules that say what of them is public, but those whose extra is missing."""
-    for path in MODULES:
-        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    """Import the public modules, except those whose extra is missing."""
+    for name in sorted(MODULES):
         if not any(part.startswith("_") for part in name.split(".")):
             with suppress(ImportError):
                 module = importlib.import_module(name)
@@ -131,31 +142,54 @@ def public_modules() -> Iterator[ModuleType]:
 
 
 def relative(path: Path) -> str:
-    """A name for the test report."""
+    """Return a short name for a report."""
     return str(path.relative_to(PACKAGE))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=relative)
-def test_nothing_imports_to_its_right(path: Path) -> None:
-    part = part_of(path)
-    late = set(late_imports(parsed(path)))
-    named = {name.split(".")[1] for name in set(imports(parsed(path))) - late if name.startswith("rxruns.")}
+def test_no_module_imports_to_its_right_or_http_or_inside_a_function() -> None:
+    wrong: list[str] = []
+    for path, tree in TREES.items():
+        part, late = part_of(path), late_imports(tree)
+        named = set(imports(tree, typing=True)) - late
+        parts = {name.split(".")[1] for name in named if name.startswith("rxruns.")} - {part}
+        wrong += [
+            f"{relative(path)} imports {name}"
+            for name in [
+                *(name for name in parts if LAYERS[name] >= LAYERS[part]),
+                *(
+                    {name.partition(".")[0] for name in imports(tree)} & FOREIGN
+                    if part != "_transport"
+                    else ()
+                ),
+                *(late - LATE_IMPORTS.get(part, set())),
+            ]
+        ]
+    assert [] == wrong
 
-    assert part in LAYERS, f"give {part} its place in ORDER"
-    assert [] == sorted(name for name in named - {part} if LAYERS.get(name, -1) >= LAYERS[part])
+
+@pytest.mark.xfail(reason="the engine of the embedded service imports its llm, and back", strict=True)
+def test_no_import_goes_in_a_circle() -> None:
+    graph = {
+        module_of(path): MODULES.intersection(imports(tree, typing=True)) for path, tree in TREES.items()
+    }
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if part_of(path) != "_transport"], ids=relative)
-def test_only_the_transport_imports_an_http_library(path: Path) -> None:
-    # What is imported for types alone has no exceptions to leak.
-    assert set() == {name.partition(".")[0] for name in imports(parsed(path))} & FOREIGN
+def test_only_errors_of_ours_are_raised() -> None:
+    found = {(part_of(path), name) for path, tree in TREES.items() for name in builtin_errors(tree)}
+
+    assert set() == found - {(part, name) for part, names in BUILTIN_ERRORS.items() for name in names}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=relative)
-def test_functions_import_nothing_but_optional_extras(path: Path) -> None:
-    allowed = LATE_IMPORTS.get(part_of(path), set())
+def test_a_module_is_short_names_no_machine_and_few_are_at_the_top() -> None:
+    machine = re.compile("/" + r"(?:root|home|Users)/\w")
+    texts = {relative(path): path.read_text("utf-8") for path in TREES}
 
-    assert set() == set(late_imports(parsed(path))) - allowed
+    assert [] == [name for name, text in texts.items() if text.count("\n") > LINES or machine.search(text)]
+    assert len([path for path in PACKAGE.iterdir() if path.is_file()]) <= AT_THE_TOP
 
 
 def test_the_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
@@ -180,23 +214,11 @@ def test_the_public_face_is_small_and_there() -> None:
     assert [] == [name for name in rxruns.__all__ if not hasattr(rxruns, name)]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=relative)
-def test_what_goes_wrong_has_a_type_of_ours(path: Path) -> None:
-    raised = {
-        name.id
-        for node in ast.walk(parsed(path))
-        if isinstance(node, ast.Raise) and node.exc is not None
-        for name in ast.walk(node.exc.func if isinstance(node.exc, ast.Call) else node.exc)
-        if isinstance(name, ast.Name) and inspect.isclass(getattr(builtins, name.id, None))
-    }
-    assert set() == raised - MEANT.get(part_of(path), set())
-
-
 @pytest.mark.parametrize("module", [rxruns.events, rxruns.models, schemas])
 def test_a_star_import_of_declarations_gives_all_of_them_and_nothing_else(module: ModuleType) -> None:
     bound = {
         name.id if isinstance(name, ast.Name) else name.name
-        for statement in parsed(Path(module.__file__ or "")).body
+        for statement in TREES[Path(module.__file__ or "")].body
         for name in (
             statement.targets
             if isinstance(statement, ast.Assign)
@@ -216,15 +238,3 @@ def test_each_public_name_is_there_and_says_what_it_is() -> None:
         if not getattr(module, name).__doc__
     ]
     assert [] == silent
-
-
-def test_modules_fit_in_a_head() -> None:
-    lengths = {relative(path): len(path.read_text("utf-8").splitlines()) for path in MODULES}
-
-    assert {} == {name: length for name, length in lengths.items() if length > 600}
-
-
-def test_nothing_names_a_machine() -> None:
-    found = re.compile("/" + r"(?:root|home|Users)/\w")
-
-    assert [] == [relative(path) for path in MODULES if found.search(path.read_text("utf-8"))]

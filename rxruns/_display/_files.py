@@ -8,7 +8,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from rxruns.errors import StoreError
+from rxruns._errors import StoreError
 
 _PLAIN = 0o666
 _OWNER = 0o600

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from msgspec import Struct
 
 from rxruns._display._text import counted, html_table, money
+from rxruns._errors import InvalidArgumentError
 from rxruns.costs._list_prices import genai_prices
 from rxruns.costs._prices import EXACT, ModelKey, Price, Prices, TieredPrice, checked, together
-from rxruns.errors import InvalidArgumentError
 from rxruns.events import NodeLLMCall, RunEvent, TokenUsage
 
 if TYPE_CHECKING:

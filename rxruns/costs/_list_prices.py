@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, overload
 
+from rxruns._errors import InvalidArgumentError
 from rxruns.costs._prices import LazyPrices, ModelKey, Price, Prices, TieredPrice, check_key, is_key
-from rxruns.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from genai_prices.data_snapshot import DataSnapshot

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Context, Decimal, InvalidOperation
 from typing import Any, TypeAlias, cast
 
-from rxruns.errors import InvalidArgumentError
+from rxruns._errors import InvalidArgumentError
 
 __all__ = [
     "EXACT",

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from rxruns.errors import InvalidArgumentError
+from rxruns._errors import InvalidArgumentError
 from rxruns.workflow._edges import waits_for
 from rxruns.workflow._tools import tool_problem
 from rxruns.workflow.nodes import (

@@ -8,7 +8,7 @@ from typing import Any, cast
 import msgspec
 from msgspec import structs
 
-from rxruns.errors import InvalidArgumentError
+from rxruns._errors import InvalidArgumentError
 from rxruns.workflow._check import check_nodes, check_outputs, typed
 from rxruns.workflow.nodes import AnyNode, Filled, Input, LLMNode, MapFanoutNode, Output, Part, Positive
 
