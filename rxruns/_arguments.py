@@ -5,22 +5,25 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeGuard
+from typing import Any, Literal, TypeGuard
 from urllib.parse import quote, urlsplit
 from uuid import UUID
 
 import msgspec
 from reactivex import Observable
 
-from rxruns.errors import InvalidArgumentError
+from rxruns._errors import must_be
+from rxruns.errors import InvalidArgumentError, StreamProtocolError
 from rxruns.events import MAX_INTEGER, NIL
 
 MAX_PAGE = 10_000
 """The most events that one connection may be limited to."""
+
+OnInvalid = Literal["raise"] | Callable[[StreamProtocolError], object]
 
 _INCLUDABLE = ("steps", "tool_calls")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -123,6 +126,12 @@ def check_callback(name: str, value: object) -> None:
     """Refuse what can not be called; None is no callback."""
     if value is not None and not callable(value):
         raise InvalidArgumentError(f"{name} is {value!r}: give a function, or None", field=name)
+
+
+def check_on_invalid(value: object) -> None:
+    """Refuse anything but ``"raise"`` or a function."""
+    if value != "raise" and not callable(value):
+        raise must_be("on_invalid", "'raise' or a function", value)
 
 
 def check_kind(name: str, value: object, kind: type[Any] | UnionType, remedy: str) -> None:

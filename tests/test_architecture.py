@@ -39,8 +39,9 @@ _policies
 _transport
 state
 _requests
-tools folds
+tools _fold
 _logs
+folds
 client
 lifecycle cursors
 _threading

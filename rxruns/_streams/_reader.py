@@ -17,13 +17,22 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Literal, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 from msgspec import Struct
 from reactivex import abc
 
-from rxruns._arguments import MAX_PAGE, check_after_seq, check_callback, check_flag, check_kind, check_limit
+from rxruns._arguments import (
+    MAX_PAGE,
+    OnInvalid,
+    check_after_seq,
+    check_callback,
+    check_flag,
+    check_kind,
+    check_limit,
+    check_on_invalid,
+)
 from rxruns._logs._writer import check_log_path
 from rxruns._ndjson._bulk import EventLines
 from rxruns._ndjson._decoding import WITH_OUTPUT, RecordError, refusal, refuse_included
@@ -35,13 +44,11 @@ from rxruns._transport import Cancellation, Cancelled, OpenStream, Redactor
 from rxruns.client import RunsClient
 from rxruns.errors import (
     APIError,
-    InvalidArgumentError,
     RunsError,
     SequenceGapError,
     StoreError,
     StreamError,
     StreamInterruptedError,
-    StreamProtocolError,
     StreamTimeoutError,
     TransportError,
 )
@@ -51,7 +58,6 @@ from rxruns.models import RunStatus
 
 __all__ = ["EventReader", "FollowOptions", "OnInvalid", "OnLifecycle"]
 
-OnInvalid = Literal["raise"] | Callable[[StreamProtocolError], object]
 OnLifecycle = Callable[[LifecycleEvent], object]
 
 logger: logging.Logger = logging.getLogger("rxruns")
@@ -101,14 +107,6 @@ class _SubscriberError(BaseException):
     def __init__(self, error: BaseException) -> None:
         super().__init__(error)
         self.error = error
-
-
-def check_on_invalid(value: object) -> None:
-    """Raise `InvalidArgumentError` unless `value` is ``"raise"`` or callable."""
-    if value != "raise" and not callable(value):
-        raise InvalidArgumentError(
-            f"on_invalid has to be 'raise' or a function, not {value!r}", field="on_invalid"
-        )
 
 
 class FollowOptions(Struct, frozen=True, kw_only=True):

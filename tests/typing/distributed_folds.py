@@ -6,6 +6,7 @@ from typing import Self, assert_type
 from uuid import UUID
 
 from rxruns import CostTotals, RunsClient
+from rxruns import folds as folds_here
 from rxruns.dask import FoldedRuns, fold_logs, fold_runs
 from rxruns.errors import StreamProtocolError
 from rxruns.events import RunEvent
@@ -53,3 +54,9 @@ def told(logs: list[Path], errors: list[StreamProtocolError], client: RunsClient
 
 
 everything: list[Fold] = [CostTotals(), RunStates(), NodeSpans(), Counted(), Inherited()]
+
+
+def on_this_machine(logs: list[Path]) -> None:
+    assert_type(folds_here.fold_logs("*.ndjson", NodeSpans()), NodeSpans)
+    assert_type(folds_here.fold_logs(logs, Counted(), processes=2, on_progress=print), Counted)
+    folds_here.fold_logs(logs, Halfway())  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]

@@ -2,7 +2,8 @@
 
 A fold is an immutable value. ``step(event)`` gives the next one; ``combine(other)`` gives what both parts
 together come to. :class:`~rxruns.costs.CostTotals` is one, :class:`RunStates` and :class:`NodeSpans` are
-here, and any class of yours with these two methods is one. :mod:`rxruns.dask` spreads them over a cluster.
+here, and any class of yours with these two methods is one. :func:`fold_logs` folds recorded logs on this
+machine, :mod:`rxruns.dask` spreads folds over a cluster.
 
 A fold may say more in its class:
 
@@ -29,31 +30,20 @@ A fold may say more in its class:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 from uuid import UUID
 
+from rxruns._fold import Fold, checked_fold, known_types, needs_whole_runs
 from rxruns.errors import InvalidArgumentError
-from rxruns.events import KNOWN_EVENTS, NodeEvent, RunEvent, TerminalEvent, UnknownEvent
+from rxruns.events import NodeEvent, RunEvent, TerminalEvent
+from rxruns.folds._logs import fold_logs
 from rxruns.state import NodeSpan, RunState
 from rxruns.state._growing import Growing
 from rxruns.state._spans import OpenSpans
 
-__all__ = ["Fold", "NodeSpans", "RunStates", "checked_fold", "known_types", "needs_whole_runs"]
+__all__ = ["Fold", "NodeSpans", "RunStates", "checked_fold", "fold_logs", "known_types", "needs_whole_runs"]
 
 
-class Fold(Protocol):
-    """An immutable value that events are folded into."""
-
-    def step(self, event: RunEvent, /) -> Self:
-        """The value after one more event: this very value if that changes nothing."""
-        ...
-
-    def combine(self, other: Self, /) -> Self:
-        """What this and the other, which comes after it, are together. It has to be associative."""
-        ...
-
-
-_F = TypeVar("_F", bound=Fold)
 _V = TypeVar("_V")
 
 
@@ -180,65 +170,6 @@ class NodeSpans:
 
     def __repr__(self) -> str:
         return f"NodeSpans({len(self.spans)} of {len(self._runs)} runs)"
-
-
-def checked_fold(fold: _F) -> _F:
-    """The fold, if it is one.
-
-    Raises:
-        InvalidArgumentError: it lacks a method, is a class, names types that are none, or is not empty.
-    """
-    if isinstance(fold, type):
-        raise InvalidArgumentError(
-            f"fold is the class {fold.__name__}: give a value, such as {fold.__name__}()", field="fold"
-        )
-    for method in ("step", "combine"):
-        if not callable(getattr(fold, method, None)):
-            raise InvalidArgumentError(
-                f"fold is {type(fold).__name__}, which has no method {method}: give a value with step(event) "
-                "and combine(other), such as CostTotals(prices)",
-                field="fold",
-            )
-    known_types(fold)
-    _refuse_filled(fold)
-    return fold
-
-
-def known_types(fold: Fold) -> tuple[type[RunEvent], ...]:
-    """The event types that the fold needs, categories resolved; empty: all events, unknown ones too."""
-    declared: Any = getattr(fold, "event_types", None)
-    if declared is None:
-        return ()
-    named: tuple[Any, ...] = (declared,) if isinstance(declared, type) else tuple(declared)
-    for given in named:
-        if not (isinstance(given, type) and issubclass(given, RunEvent)):
-            raise InvalidArgumentError(
-                f"fold.event_types has {given!r}: give a tuple of classes of rxruns.events",
-                field="fold.event_types",
-            )
-    found = tuple(known for known in KNOWN_EVENTS if issubclass(known, named))
-    if issubclass(UnknownEvent, named):
-        return ()
-    if not found:
-        raise InvalidArgumentError(
-            "fold.event_types is empty: name what step looks at, or leave it out", field="fold.event_types"
-        )
-    return found
-
-
-def needs_whole_runs(fold: Fold) -> bool:
-    """Whether a run's events have to be folded in one place."""
-    return bool(getattr(fold, "whole_runs", False))
-
-
-def _refuse_filled(fold: Fold) -> None:
-    """Refuse a fold that holds something already: it would be counted once for each part."""
-    if type(fold).__eq__ is not object.__eq__ and fold.combine(fold) != fold:
-        raise InvalidArgumentError(
-            "fold has to be empty, because each part of the work begins with it: combine a stored value with "
-            "the result instead",
-            field="fold",
-        )
 
 
 def _united(one: Growing[UUID, _V], other: Growing[UUID, _V]) -> Growing[UUID, _V]:
