@@ -2,7 +2,8 @@
 
 A fold is an immutable value. ``step(event)`` gives the next one; ``combine(other)`` gives what both parts
 together come to. :class:`~rxruns.costs.CostTotals` is one, :class:`RunStates` and :class:`NodeSpans` are
-here, and any class of yours with these two methods is one. :func:`fold_logs` folds recorded logs on this
+here, and any class of yours with these two methods is one. :class:`By` makes one for each key of another,
+:class:`Together` folds several in one pass. :func:`fold_logs` folds recorded logs on this
 machine, :mod:`rxruns.dask` spreads folds over a cluster.
 
 A fold may say more in its class:
@@ -36,12 +37,24 @@ from uuid import UUID
 from rxruns._fold import Fold, checked_fold, known_types, needs_whole_runs
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import NodeEvent, RunEvent, TerminalEvent
+from rxruns.folds._by import By
 from rxruns.folds._logs import fold_logs
+from rxruns.folds._together import Together
 from rxruns.state import NodeSpan, RunState
 from rxruns.state._growing import Growing
 from rxruns.state._spans import OpenSpans
 
-__all__ = ["Fold", "NodeSpans", "RunStates", "checked_fold", "fold_logs", "known_types", "needs_whole_runs"]
+__all__ = [
+    "By",
+    "Fold",
+    "NodeSpans",
+    "RunStates",
+    "Together",
+    "checked_fold",
+    "fold_logs",
+    "known_types",
+    "needs_whole_runs",
+]
 
 
 _V = TypeVar("_V")
