@@ -203,8 +203,8 @@ def test_why_a_node_and_its_run_failed_is_said() -> None:
         )
 
     assert lines[0].startswith(f"run {SHORT}  ✗ failed      ━━━━━━━━━━━━  1/1 nodes  5.0 s")
-    assert "  the model is �[5mdown" == lines[1]
-    assert "✗ failed" in lines[3] and lines[3].endswith("the model is �[5mdown")
+    assert "  the model is ␛[5mdown" == lines[1]
+    assert "✗ failed" in lines[3] and lines[3].endswith("the model is ␛[5mdown")
 
 
 def test_a_second_attempt_begins_with_nothing_said() -> None:
@@ -220,7 +220,7 @@ def test_reconnects_are_counted_and_trouble_is_shown_while_it_lasts() -> None:
             terminal.panel.note(value)
         lines = terminal.show(*RUNNING, until=0.2)
         assert lines[0].endswith("2 reconnects")
-        assert "  reconnecting in 2.5 s: gone�[2J" == lines[1]
+        assert "  reconnecting in 2.5 s: gone␛[2J" == lines[1]
         terminal.panel.note(Resumed(run_id=RUN, after_seq=5, request_id=None))
         assert "reconnecting" not in "".join(terminal.show(until=0.4))
 

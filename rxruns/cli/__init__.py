@@ -15,10 +15,10 @@ from importlib import import_module
 
 import click
 
+from rxruns._display._visible import one_line
 from rxruns._version import __version__
 from rxruns.cli._output import OutputError, close_quietly
 from rxruns.cli._panel import Exit
-from rxruns.cli._printable import printable
 from rxruns.cli._sources import described
 from rxruns.errors import (
     InvalidArgumentError,
@@ -112,7 +112,7 @@ def _tell(error: Exception, code: Exit) -> Exit:
     text = described(error)
     if isinstance(error, StreamError) and error.last_seq:
         text += f"; go on with --after {error.last_seq}"
-    click.echo("rxruns: " + "\n  ".join(map(printable, text.split("\n"))), err=True)
+    click.echo("rxruns: " + "\n  ".join(map(one_line, text.split("\n"))), err=True)
     return code
 
 
@@ -129,7 +129,7 @@ class _Told(logging.Handler):
         self.lacks_events |= getattr(record, "is_incomplete", False)
         if not getattr(record, "is_raised", False):
             # Not `click.echo`, which writes past what rich puts there to keep a table and lines apart.
-            sys.stderr.write(f"rxruns: {printable(record.getMessage())}\n")
+            sys.stderr.write(f"rxruns: {one_line(record.getMessage())}\n")
 
 
 @contextmanager

@@ -18,11 +18,11 @@ from rich.text import Text
 
 from rxruns import operators as ops
 from rxruns._display._text import money
+from rxruns._display._visible import one_line, printable_json
 from rxruns._streams._run_events import block_on
 from rxruns.cli._output import Lines
 from rxruns.cli._panel import Exit, early_end
 from rxruns.cli._prices import with_prices
-from rxruns.cli._printable import printable, printable_json
 from rxruns.cli._sources import Service, Source, source_argument, with_service
 from rxruns.costs import CostLineItem, CostTotals, Prices
 from rxruns.errors import RunsError
@@ -71,7 +71,7 @@ def cost(sources: tuple[Source, ...], prices: Prices | None, as_json: bool, serv
             console.print(table(costs, console, is_whole=not errors))
         Lines().write(captured.get().rstrip("\n"))
     for source, why in errors.items():
-        click.echo(printable(f"rxruns: {source}: {why}"), err=True)
+        click.echo(one_line(f"rxruns: {source}: {why}"), err=True)
     return Exit.NOT_FOLLOWED if errors else Exit.SUCCEEDED
 
 
@@ -144,7 +144,7 @@ def table(costs: Costs, console: Console, *, is_whole: bool = True) -> Table:
     for run_id, totals in costs.items():
         run = str(run_id) if is_wide else str(run_id)[:8]
         for place, item in enumerate(totals.line_items):
-            model = Text(printable(f"{item.provider or '?'}/{item.model or '?'}"))
+            model = Text(one_line(f"{item.provider or '?'}/{item.model or '?'}"))
             shown.add_row("" if place else run, model, *_figures(item))
         if not totals.line_items:
             shown.add_row(run, Text("no calls", style="dim"))

@@ -9,12 +9,12 @@ import click
 import reactivex
 
 from rxruns import operators as ops
+from rxruns._display._visible import one_line, printable_json
 from rxruns._ndjson._decoding import encode_event
 from rxruns._streams._run_events import block_on
 from rxruns.cli._following import report, settle, timeout_option
 from rxruns.cli._output import Lines
 from rxruns.cli._panel import Exit, Panel
-from rxruns.cli._printable import printable, printable_json
 from rxruns.cli._selecting import Selection, with_selection
 from rxruns.cli._sources import Service, Source, naming, source_argument, with_service
 from rxruns.events import NodeEvent, RunEvent, TerminalEvent
@@ -77,10 +77,10 @@ def events(
         block_on(selection.chosen(read.pipe(ops.tap(note))).pipe(ops.tap(write)))
     missing = selection.missing(nodes, "what was read")
     if missing:
-        click.echo(printable(f"rxruns: {missing}"), err=True)
+        click.echo(one_line(f"rxruns: {missing}"), err=True)
     if not panels:
         after = f" after seq {selection.after}" if selection.after else ""
-        click.echo(printable(f"rxruns: {source}: there is no event in it{after}"), err=True)
+        click.echo(one_line(f"rxruns: {source}: there is no event in it{after}"), err=True)
         return Exit.NOT_FOLLOWED
     for panel in panels.values():
         panel.is_partial = not selection.follows

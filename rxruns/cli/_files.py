@@ -11,8 +11,8 @@ from typing import IO, Any
 import click
 
 from rxruns._display._text import clipped
+from rxruns._display._visible import one_line
 from rxruns.cli._panel import Exit
-from rxruns.cli._printable import printable
 
 __all__ = ["MAX_BYTES", "FileError", "read"]
 
@@ -33,7 +33,7 @@ class FileError(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print it."""
-        click.echo(f"rxruns: {printable(self.message)}", file=file, err=file is None)
+        click.echo(f"rxruns: {one_line(self.message)}", file=file, err=file is None)
 
 
 def read(path: Path) -> bytes:

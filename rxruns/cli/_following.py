@@ -11,9 +11,9 @@ from reactivex import Observable, abc
 
 from rxruns import operators as ops
 from rxruns._display._text import duration
+from rxruns._display._visible import one_line
 from rxruns._streams._run_events import block_on
 from rxruns.cli._panel import Exit, Panel, early_end
-from rxruns.cli._printable import printable
 from rxruns.cli._view import RunView
 from rxruns.client import RunsClient
 from rxruns.errors import RunsError
@@ -70,7 +70,7 @@ def report(panels: Iterable[Panel], timeout: float | None = None) -> Exit:
         why = _why(panel, timeout) if panel.exit_code == Exit.NOT_FOLLOWED else panel.settled
         if why:
             run = "no run" if panel.run_id is None else f"run {panel.run_id}"
-            click.echo(printable(f"rxruns: {run}: {why}"), err=True)
+            click.echo(one_line(f"rxruns: {run}: {why}"), err=True)
     return max(panel.exit_code for panel in known)
 
 

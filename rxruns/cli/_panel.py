@@ -17,6 +17,7 @@ from rxruns.events import NodeEvent, NodeLLMCall, NodeOutputDelta, NodeStarted, 
 from rxruns.lifecycle import Connected, LifecycleEvent, Reconnecting
 from rxruns.models import NodeStatus, RunStatus
 from rxruns.state import NodeState, RunState
+from rxruns.state._nodes import summary
 
 __all__ = ["LONG_WAIT", "Exit", "Panel", "Row", "early_end"]
 
@@ -239,15 +240,6 @@ class Panel:
         costs = self.costs(node.id)
         seconds = self.seconds(node.started_at, node.ended_at, now)
         waited = self.waited(now).get(node.id)
-        text = self._text(node) if waited is None else f"for {duration(waited)}: {self._text(node)}"
+        text = summary(node, self.said(node.id))
+        text = text if waited is None else f"for {duration(waited)}: {text}"
         return Row(node.id, node.status, seconds, costs.total_tokens, costs, text)
-
-    def _text(self, node: NodeState) -> str:
-        """What a node has to say: why it failed, what it waits for, or its text."""
-        if node.error is not None:
-            return node.error.message
-        if node.questions:
-            return f"asks: {node.questions[0].user_ask.question}"
-        if node.pending_tools:
-            return f"waits for {', '.join(tool.tool_call.name for tool in node.pending_tools)}"
-        return self.said(node.id)

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from rxruns._display._text import counted, status_label
+from rxruns._display._visible import one_line
 from rxruns.cli._panel import Exit
-from rxruns.cli._printable import printable
 from rxruns.cli._sources import described
 from rxruns.costs import Prices
 from rxruns.errors import RunsError
@@ -28,7 +28,7 @@ def told(error: RunsError | None) -> Exit:
     """Say why not all of a run was read, if so; and the exit code of that."""
     if error is None:
         return Exit.SUCCEEDED
-    click.echo(printable(f"rxruns: {described(error)}"), err=True)
+    click.echo(one_line(f"rxruns: {described(error)}"), err=True)
     return Exit.NOT_FOLLOWED
 
 
@@ -39,7 +39,7 @@ def note_of(error: RunsError | None) -> str | None:
 
 def said(path: Path, page: RunPage, events: int) -> str:
     """What there is to say of a page that was written."""
-    return printable(f"{path}: {counted(events, 'event')}, {status_label(page.state.status)}")
+    return one_line(f"{path}: {counted(events, 'event')}, {status_label(page.state.status)}")
 
 
 class Following:
@@ -58,7 +58,7 @@ class Following:
 
     def run(self, source: Observable[RunEvent]) -> Exit:
         """Until the run has ended, could not be followed, or Ctrl-C."""
-        click.echo(printable(f"writing {self._path} every {self._refresh:g} s    (Ctrl-C stops)"), err=True)
+        click.echo(one_line(f"writing {self._path} every {self._refresh:g} s    (Ctrl-C stops)"), err=True)
         subscription = source.subscribe(self._events.put, self._fail, self._ended.set)
         note: str | None = "Nobody follows the run any more: this page stopped with it."
         try:

@@ -11,12 +11,12 @@ import reactivex
 from reactivex import Observable
 
 from rxruns import operators as ops
+from rxruns._display._visible import one_line
 from rxruns._streams._recorded import recorded_events
 from rxruns._streams._run_events import block_on
 from rxruns.cli._following import report
 from rxruns.cli._panel import Exit
 from rxruns.cli._prices import with_prices
-from rxruns.cli._printable import printable
 from rxruns.cli._sources import files, log, naming, skip_option, skipping
 from rxruns.cli._view import RunView
 from rxruns.costs import Prices
@@ -75,7 +75,7 @@ def show(
         block_on(shown if timeout is None else shown.pipe(ops.take_until(reactivex.timer(timeout))))
     if not view.panels and timeout is None:
         names = ", ".join(map(str, logs))
-        click.echo(printable(f"rxruns: {names}: there is no event in it"), err=True)
+        click.echo(one_line(f"rxruns: {names}: there is no event in it"), err=True)
         return Exit.NOT_FOLLOWED
     for panel in view.panels:
         panel.is_partial = is_partial

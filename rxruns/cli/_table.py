@@ -17,8 +17,8 @@ from rich.segment import Segment
 from rich.text import Text
 
 from rxruns._display._text import MARKS, duration, money
+from rxruns._display._visible import one_line
 from rxruns.cli._panel import Panel, Row
-from rxruns.cli._printable import printable
 from rxruns.costs import CostTotals
 from rxruns.models import NodeStatus, RunStatus
 
@@ -80,7 +80,7 @@ def _lines(panels: Sequence[Panel], now: datetime | None, width: int, height: in
         lines[:] = _shares([len(rows) + 1 if rows else 0 for rows in nodes], spare)
     for panel, rows, share in zip(shown, nodes, lines, strict=True):
         yield _headline(panel, rows, now, width)
-        yield from (Text(_cut(f"  {printable(note)}", width), style) for note, style in _notes(panel))
+        yield from (Text(_cut(f"  {one_line(note)}", width), style) for note, style in _notes(panel))
         if rows and share != 0:
             yield from _nodes(rows, width, share)
     if hidden:
@@ -110,7 +110,7 @@ def _fit(items: Sequence[T], status: Callable[[T], str], room: int | None) -> tu
     ranked = sorted(range(len(items)), key=lambda place: order.get(status(items[place]), len(order)))
     kept = set(ranked[: max(0, room - 1)])
     rest = Counter(status(item) for place, item in enumerate(items) if place not in kept)
-    more = ", ".join(f"{count} {printable(name)}" for name, count in rest.items())
+    more = ", ".join(f"{count} {one_line(name)}" for name, count in rest.items())
     shown = [item for place, item in enumerate(items) if place in kept]
     return shown, f"{len(items) - len(shown)} more: {more}"
 
@@ -156,7 +156,7 @@ def _nodes(rows: Sequence[Row], width: int, lines: int | None) -> Iterator[Text]
     """The nodes of a run in so many lines, with a header where there is room for one."""
     headed = lines is None or lines >= min(_HEADED, len(rows) + 1)
     shown, hidden = _fit(rows, lambda row: row.status, None if lines is None else lines - headed)
-    names = [printable(row.node_id) for row in shown]
+    names = [one_line(row.node_id) for row in shown]
     room = min(max(map(cell_len, [*names, "node"])), max(12, width // 4))
     numbers = [name for name, (_, least) in _NUMBERS.items() if width >= least]
     header = _numbers({name: name for name in numbers})
@@ -170,7 +170,7 @@ def _nodes(rows: Sequence[Row], width: int, lines: int | None) -> Iterator[Text]
             _numbers({name: figures[name] for name in numbers}),
             "  ",
         )
-        text, left = printable(row.text), width - line.cell_len
+        text, left = one_line(row.text), width - line.cell_len
         if row.status in (NodeStatus.FAILED, NodeStatus.WAITING):
             line.append(_cut(text, left), _STYLES[row.status].removeprefix("bold "))
         else:
@@ -194,7 +194,7 @@ def _numbers(cells: dict[str, str]) -> str:
 
 
 def _status(status: str) -> Text:
-    shown = set_cell_size(f"{_MARKS.get(status, '?')} {printable(status)}", _STATUS)
+    shown = set_cell_size(f"{_MARKS.get(status, '?')} {one_line(status)}", _STATUS)
     return Text(shown, style=_STYLES.get(status, ""))
 
 

@@ -16,10 +16,10 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from rxruns import operators as ops
 from rxruns._display._text import counted
+from rxruns._display._visible import one_line
 from rxruns._streams._run_events import block_on
 from rxruns.cli._panel import Exit, early_end
 from rxruns.cli._prices import with_prices
-from rxruns.cli._printable import printable
 from rxruns.cli._refreshing import Following, note_of, said, told
 from rxruns.cli._sources import Service, Source, naming, source_argument, with_service
 from rxruns.costs import Prices
@@ -94,7 +94,7 @@ def timeline(
     if error is not None and not events:
         raise error
     if not events and isinstance(source, Path):
-        click.echo(printable(f"rxruns: {source}: there is no event in it"), err=True)
+        click.echo(one_line(f"rxruns: {source}: there is no event in it"), err=True)
         return Exit.NOT_FOLLOWED
     now = datetime.now(UTC) if isinstance(source, UUID) else None
     click.echo(draw(output, events, prices, now, note_of(error)), err=True)
@@ -175,6 +175,6 @@ def _picture() -> Draw:
     ) -> str:
         chart: Any = charts.overview(events, prices, now=now)
         charts.save(chart, path)
-        return printable(f"{path}: {counted(len(events), 'event')}")
+        return one_line(f"{path}: {counted(len(events), 'event')}")
 
     return draw

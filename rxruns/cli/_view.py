@@ -19,10 +19,10 @@ from rich.control import Control
 from rich.live import Live
 
 from rxruns._display._text import duration
+from rxruns._display._visible import one_line
 from rxruns.cli import _lines
 from rxruns.cli._output import Lines, OutputError
 from rxruns.cli._panel import LONG_WAIT, PIECES, Panel
-from rxruns.cli._printable import printable
 from rxruns.cli._table import Tables
 from rxruns.costs import Prices
 from rxruns.events import RunEvent
@@ -150,7 +150,7 @@ class RunView:
                 return
             for panel in self.panels:
                 for node_id, seconds in panel.waited(scheduler.now).items():
-                    text = f"{printable(node_id)} has waited for {duration(seconds)}"
+                    text = f"{one_line(node_id)} has waited for {duration(seconds)}"
                     # A pipe that was closed is noticed where events are printed.
                     with suppress(OutputError):
                         self._lines.write(self._labeled(panel, text))
