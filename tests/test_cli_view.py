@@ -30,7 +30,7 @@ from reactivex.scheduler import HistoricalScheduler
 from rich.cells import cell_len
 from rich.console import Console, ConsoleDimensions
 
-from rxruns.cli import _told_warnings
+from rxruns.cli import printed_warnings
 from rxruns.cli._following import report
 from rxruns.cli._panel import KEEP, PIECES, Panel
 from rxruns.cli._selecting import Selection
@@ -226,7 +226,7 @@ def test_reconnects_are_counted_and_trouble_is_shown_while_it_lasts() -> None:
 
 
 def test_warnings_stand_above_the_table() -> None:
-    with _told_warnings(), Terminal() as terminal:
+    with printed_warnings(), Terminal() as terminal:
         terminal.show(*RUNNING, until=0.2)
         logging.getLogger("rxruns").warning("reconnecting\x1b[2J")
         terminal.show(until=0.4)
@@ -416,7 +416,7 @@ def test_a_redraw_that_was_about_to_begin_when_the_view_ended_draws_nothing(
     assert terminal.file.closed
 
 
-def test_a_panel_keeps_and_tells_no_more_than_is_shown() -> None:
+def test_a_panel_keeps_no_more_text_than_it_shows() -> None:
     panel = Panel()
     panel.update(RUNNING[1])
     tracemalloc.start()
@@ -425,7 +425,7 @@ def test_a_panel_keeps_and_tells_no_more_than_is_shown() -> None:
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
-    assert KEEP * PIECES == len(panel.said("draft"))
+    assert KEEP * PIECES == len(panel.text("draft"))
     assert kept < 2 * PIECES * 1000
 
 

@@ -1,4 +1,4 @@
-"""What is printed of an event where no table is drawn."""
+"""The lines printed for events where no table is drawn."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from rxruns.events import (
 __all__ = ["PIECES", "line", "summary"]
 
 PIECES = 1_000
-"""Pieces of a node's text in the line of its end, a few letters each."""
+"""Text deltas of a node that are printed when it ends."""
 
 
 def line(event: RunEvent, panel: Panel) -> str:
-    """The line of an event that its panel has taken in; empty for most, such as pieces of text."""
+    """Return the line of an event that its panel has taken in; empty for most, such as text deltas."""
     if isinstance(event, TerminalEvent):
         return event.type.replace("_", " ") + _why(event)
     what = _of_node(event, panel) if isinstance(event, NodeEvent) else ""
@@ -37,7 +37,7 @@ def line(event: RunEvent, panel: Panel) -> str:
 
 
 def summary(panel: Panel) -> str:
-    """A run in one line, when nothing follows."""
+    """Return the final line of a run."""
     costs, state = panel.state.costs, panel.state
     cost = f", {money(costs.usd)}" if costs.requests else ""
     if costs.unpriced:
@@ -57,12 +57,12 @@ def _why(event: TerminalEvent) -> str:
 
 
 def _of_node(event: NodeEvent, panel: Panel) -> str:
-    """What happened to a node."""
+    """Return what happened to a node, in a few words."""
     match event:
         case NodeStarted():
             return "started"
         case NodeSucceeded():
-            text = one_line(panel.said(event.node_id))
+            text = one_line(panel.text(event.node_id))
             return f"succeeded: {text}" if text else "succeeded"
         case NodeFailed():
             return f"failed: {one_line(event.error.message)}"
