@@ -23,6 +23,8 @@ CONTRACT = ROOT.parent / "shared" / "contract"
 HANG = 30.0
 """Seconds that nothing in a test takes, on a busy machine either, unless it hangs."""
 
+from tests.commands import rxruns, service  # noqa: E402, F401  (their helpers import HANG)
+
 # A shell ignores Ctrl-C for what it runs in the background, and so would the programs that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -16,7 +16,9 @@ import pytest
 import reactivex
 
 from rxruns import Price, charts, costs, ops
-from rxruns.charts._altair import COLORS, MUTED, SERIES, TEXT
+from rxruns._display._palette import LIGHT
+from rxruns._display._text import MARKS
+from rxruns.charts._altair import SERIES, alt, svg
 from rxruns.costs import CostTotals
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import RunEvent
@@ -53,16 +55,12 @@ def span(
 
 def texts(chart: Any) -> list[str]:
     """All that the picture says, in the order in which it is drawn."""
-    from rxruns.charts._altair import svg
-
     root = ElementTree.fromstring(svg(chart))
     return ["".join(element.itertext()) for element in root.iter("{http://www.w3.org/2000/svg}text")]
 
 
 def spec(chart: Any) -> Any:
     """The chart as Vega-Lite, each part with its own data."""
-    from rxruns.charts._altair import alt
-
     with alt.data_transformers.enable(consolidate_datasets=False):
         return chart.to_dict()
 
@@ -256,8 +254,6 @@ def test_what_a_run_says_is_text_in_a_picture(make: str) -> None:
         "cost": lambda: charts.cost_by_model(costs.fold(events)),
         "overview": lambda: charts.overview(events),
     }[make]()
-    from rxruns.charts._altair import svg
-
     root = ElementTree.fromstring(svg(chart))
     assert not {"script", "image", "a"} & {element.tag.rpartition("}")[2] for element in root.iter()}
     said = "".join(root.itertext())
@@ -266,8 +262,6 @@ def test_what_a_run_says_is_text_in_a_picture(make: str) -> None:
 
 
 def test_an_svg_tells_a_screen_reader_what_it_shows() -> None:
-    from rxruns.charts._altair import svg
-
     spans = [span("draft", 0, 1, "failed"), span("draft", 2, 4)]
     calls = in_turn(run_started(), node_started(), llm_call("openai", "gpt-5", usage=tokens(1000, 200)))
     drawn = [
@@ -300,8 +294,8 @@ def test_signs_and_signals_are_told_from_the_paper() -> None:
     def contrast(color: str) -> float:
         return 1.05 / (light(color) + 0.05)
 
-    assert [] == [color for color in [*COLORS.values(), TEXT, MUTED] if contrast(color) < 4.5]
-    assert [] == [color for color in SERIES if contrast(color) < 3]
+    names = [*MARKS, "text", "muted", *(f"series-{number}" for number in range(1, 7))]
+    assert [] == [name for name in names if contrast(LIGHT[name]) < 4.5]
 
 
 def test_a_png_is_sharp_and_an_svg_is_whole(tmp_path: Path) -> None:
@@ -332,20 +326,10 @@ def test_a_notebook_shows_a_chart_without_a_network() -> None:
 
 
 def test_a_renderer_that_somebody_chose_is_theirs() -> None:
-    from rxruns.charts._altair import alt
-
     alt.renderers.register("chosen", lambda spec, **options: {"text/plain": spec["title"]["text"]})
     with alt.renderers.enable("chosen"):
         bundle = charts.timeline([span("draft", 0, 1)])._repr_mimebundle_()
     assert {"text/plain": "Nodes over time"} == bundle
-
-
-def test_the_colours_are_those_of_the_page() -> None:
-    from importlib.resources import files
-
-    style = (files("rxruns.page") / "page.css").read_text("utf-8").partition("@media")[0]
-
-    assert COLORS == {name: color for name, color in re.findall(r"--(\w+): (#\w+);", style) if name in COLORS}
 
 
 def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import pytest
 import yaml
 from reactivex import Observable
 
-from rxruns import RunsClient, block_on, ops, recorded_events, run_events
+from rxruns import RunsClient, recorded_events
 from rxruns._streams._reader import OnInvalid
 from rxruns.cli import run
 from rxruns.cli._lines import line
@@ -24,10 +22,12 @@ from rxruns.cli._panel import Panel
 from rxruns.devserver import DevServer, Faults, faults
 from rxruns.errors import TransportError
 from rxruns.events import RunEvent
+from tests.commands import Rxruns, process, recorded, started, unfinished
 from tests.observing import PLAN, run_of
 from tests.waiting import tool_call, tool_result, user_answer, user_ask, waiting
 
-PYTHON = [sys.executable, "-W", "error", "-m", "rxruns"]
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
 PRICES = {"anthropic/claude-sonnet-4-5": {"input_usd_per_million": 3, "output_usd_per_million": 15}}
 SPEC = """
 kind: workflow
@@ -36,53 +36,6 @@ nodes:
   - {id: plan, type: llm, model: claude-sonnet-4-5, user: "{{days}} days in {{city}}"}
 outputs: [{name: text, from: plan}]
 """
-
-
-class Outcome(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def lines(self) -> list[str]:
-        return self.out.splitlines()
-
-    @property
-    def events(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.lines]
-
-
-Rxruns = Callable[..., Outcome]
-
-
-@pytest.fixture
-def service(runs_environment: DevServer, monkeypatch: pytest.MonkeyPatch) -> DevServer:
-    """A service that the environment names, and no prices."""
-    monkeypatch.delenv("RXRUNS_PRICES", raising=False)
-    return runs_environment
-
-
-@pytest.fixture
-def rxruns(service: DevServer, capsys: pytest.CaptureFixture[str], no_leaks: None) -> Rxruns:
-    """Run a command line in this process."""
-
-    def outcome(*arguments: object) -> Outcome:
-        code = run([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert service.api_key not in out + err
-        return Outcome(code, out, err)
-
-    return outcome
-
-
-def started(service: DevServer, deltas: int = 2, **options: Any) -> UUID:
-    return service.add_run(events=run_of(deltas, **options)).run_id
-
-
-def recorded(service: DevServer, path: Path, run_id: UUID) -> Path:
-    with service.client() as client:
-        block_on(run_events(run_id, client=client).pipe(ops.record(path)))
-    return path
 
 
 def calling(usage: dict[str, int] | None = None) -> list[dict[str, Any]]:
@@ -140,33 +93,27 @@ def test_watch_shows_one_node_and_the_run(rxruns: Rxruns, service: DevServer) ->
 
 
 def test_a_run_that_goes_on_past_the_timeout_is_3(rxruns: Rxruns, service: DevServer) -> None:
-    script = service.script()
-    for event in run_of(1)[:3]:
-        script.append(event)
+    script = unfinished(service, run_of(1)[:3])
     code, _, err = rxruns("watch", script.run_id, "--timeout", "2")
 
     assert 3 == code
-    assert f"run {script.run_id}: stopped following after 2 s, it was running; go on with --after 3" in err
+    assert f"run {script.run_id}: stopped following after 2 s, it was running; resume with --after 3" in err
     _, _, err = rxruns("events", script.run_id, "--tail", "0", "--timeout", "0.1")
-    assert f"rxruns: run {script.run_id}: stopped following after 0.1 s, no event had come\n" == err
+    assert f"rxruns: run {script.run_id}: stopped following after 0.1 s, no event was received\n" == err
 
 
 @pytest.mark.parametrize("command", ["watch", "events"])
 @pytest.mark.parametrize(
-    ("ends", "told", "expected"),
-    [
-        ("run_completed", "succeeded", 0),
-        ("run_failed", "failed", 1),
-        ("run_canceled", "been canceled", 1),
-    ],
+    ("ends", "status", "expected"),
+    [("run_completed", "succeeded", 0), ("run_failed", "failed", 1), ("run_canceled", "canceled", 1)],
 )
 def test_after_the_last_event_of_a_run_the_service_says_how_it_ended(
-    rxruns: Rxruns, service: DevServer, command: str, ends: str, told: str, expected: int
+    rxruns: Rxruns, service: DevServer, command: str, ends: str, status: str, expected: int
 ) -> None:
     run_id = started(service, ends=ends)
     code, out, err = rxruns(command, run_id, "--after", 6)
 
-    says = f"rxruns: run {run_id}: no event came after seq 6; the service says that it had {told}"
+    says = f"rxruns: run {run_id}: no events after seq 6; the service reports it as {status}"
     assert (expected, says) == (code, err.splitlines()[-1])
     assert "connecting" not in out
     code, _, err = rxruns(command, run_id, "--after", 6, "--tail", 3)
@@ -189,9 +136,7 @@ def test_a_run_of_which_the_service_says_nothing_is_3(
 
 
 def test_no_follow_ends_with_what_is_there(rxruns: Rxruns, service: DevServer) -> None:
-    script = service.script()
-    for event in run_of(1)[:3]:
-        script.append(event)
+    script = unfinished(service, run_of(1)[:3])
 
     assert 0 == rxruns("watch", script.run_id, "--no-follow").code
     assert 3 == len(rxruns("events", script.run_id, "--no-follow").lines)
@@ -258,9 +203,7 @@ def test_events_are_chosen_by_node_type_and_place(rxruns: Rxruns, service: DevSe
 
 def test_the_tail_of_a_run_at_work_goes_on(rxruns: Rxruns, service: DevServer) -> None:
     events = run_of(3)
-    script = service.script()
-    for event in events[:4]:
-        script.append(event)
+    script = unfinished(service, events[:4])
 
     def finish() -> None:
         assert service.wait_for(lambda server: len(server.requests) == 2)
@@ -302,7 +245,7 @@ def test_a_node_that_is_not_there_is_said_with_those_that_are(
     known = "has no node paln: its nodes are plan\n"
 
     code, out, err = rxruns("events", run_id, "--node", "paln")
-    assert (0, "", f"rxruns: what was read {known}") == (code, out, err)
+    assert (0, "", f"rxruns: {run_id} {known}") == (code, out, err)
     code, _, err = rxruns("watch", run_id, "--node", "paln")
     assert (0, f"rxruns: run {run_id} {known}") == (code, err)
     assert "" == rxruns("watch", run_id, "--node", "plan", "--node", "plan[3]").err
@@ -314,16 +257,14 @@ def test_a_log_is_not_recorded_into_itself(rxruns: Rxruns, service: DevServer, t
 
     code, _, err = rxruns("events", log, "--record", tmp_path / "." / "log")
     assert 2 == code
-    assert "is the log that is read" in err
+    assert "must be another file than the log that is read" in err
     assert before == log.read_bytes()
 
 
 def test_after_the_end_of_a_log_there_is_nothing(rxruns: Rxruns, service: DevServer, tmp_path: Path) -> None:
     log = recorded(service, tmp_path / "log", started(service))
 
-    assert (3, f"rxruns: {log}: there is no event in it after seq 99\n") == rxruns(
-        "events", log, "--after", 99
-    )[::2]
+    assert (3, f"rxruns: {log}: no events after seq 99\n") == rxruns("events", log, "--after", 99)[::2]
 
 
 def test_watch_replays_a_recorded_log(rxruns: Rxruns, service: DevServer, tmp_path: Path) -> None:
@@ -337,8 +278,11 @@ def test_watch_replays_a_recorded_log(rxruns: Rxruns, service: DevServer, tmp_pa
     log.write_bytes(log.read_bytes().splitlines(keepends=True)[0])
     assert [3, 0] == [rxruns("watch", log, *flags).code for flags in ([], ["--no-follow"])]
     code, _, err = rxruns("watch", log, run_id)
-    assert (2, True) == (code, "watch runs or recorded logs, not both at once" in err)
-    assert "neither the id of a run (a UUID) nor a file that is there" in rxruns("watch", "nothing").err
+    assert (2, True) == (code, "must be runs or recorded logs, not both" in err)
+    assert (
+        "must be the id of a run (a UUID) or an existing file, got 'nothing'"
+        in rxruns("watch", "nothing").err
+    )
 
 
 def test_a_command_that_is_none_is_a_usage_error_with_a_hint(rxruns: Rxruns) -> None:
@@ -355,7 +299,7 @@ def test_a_stream_that_broke_says_how_to_go_on(rxruns: Rxruns, service: DevServe
     code, out, err = rxruns("events", run_id)
 
     assert (3, 3) == (code, len(out.splitlines()))
-    assert "go on with --after 3" in err
+    assert "resume with --after 3" in err
 
 
 # ---- cost ----
@@ -410,7 +354,7 @@ def test_what_comes_before_a_bad_line_is_counted(rxruns: Rxruns, service: DevSer
 
     assert 3 == code
     assert 1200 == json.loads(out)["total"]["total_tokens"]
-    assert "line 5: not JSON" in err and err.endswith("; what came before is counted\n")
+    assert "line 5: not JSON" in err and err.endswith("; the events before it are counted\n")
 
 
 def test_lines_that_are_no_events_are_left_out_where_that_is_asked_for(
@@ -425,8 +369,8 @@ def test_lines_that_are_no_events_are_left_out_where_that_is_asked_for(
         code, out, err = rxruns(*command, log, "--skip-invalid")
         *told, last = err.splitlines()
         assert (0, 10) == (code, len(told))
-        assert told[0].startswith("rxruns: left out: line 2: not JSON")
-        assert "rxruns: further lines that are no valid events are left out without a word" == last
+        assert told[0].startswith("rxruns: skipped: line 2: not JSON")
+        assert "rxruns: further invalid lines are skipped silently" == last
         assert "run_completed" in out or "1,200" in out
 
 
@@ -434,8 +378,8 @@ def test_a_log_without_events_is_no_run_that_costs_nothing(rxruns: Rxruns, tmp_p
     log = tmp_path / "log"
     log.write_bytes(b"")
 
-    assert (3, f"rxruns: {log}: there is no event in it\n") == rxruns("cost", log)[::2]
-    assert (3, "", f"rxruns: {log}: there is no event in it\n") == rxruns("events", log)
+    assert (3, f"rxruns: {log}: no events\n") == rxruns("cost", log)[::2]
+    assert (3, "", f"rxruns: {log}: no events\n") == rxruns("events", log)
 
 
 # ---- start ----
@@ -524,8 +468,8 @@ def test_start_watches_on_standard_error(rxruns: Rxruns, service: DevServer, tmp
 @pytest.mark.parametrize(
     ("spec", "arguments", "said"),
     [
-        ("[]", [], "a spec is an object, not list"),
-        ("null", [], "a spec is an object, not nothing"),
+        ("[]", [], "a spec must be an object, got list"),
+        ("null", [], "a spec must be an object, got nothing"),
         ('{"kind": "workflow", "nodes": [], "outputs": []}', [], "nodes"),
         (
             json.dumps(yaml.safe_load(SPEC)),
@@ -533,7 +477,7 @@ def test_start_watches_on_standard_error(rxruns: Rxruns, service: DevServer, tmp
             "the spec has no input 'ctiy'; it has city, days",
         ),
         ('{"kind": "workflow", "nodes": [{"id": "a", "type": "lmm"}], "outputs": []}', [], "nodes[0].type"),
-        ("{}", ["-i", "a=1", "-i", "a=2"], "--input a is given twice"),
+        ("{}", ["-i", "a=1", "-i", "a=2"], "--input a must be given once"),
     ],
 )
 def test_a_spec_that_can_not_be_sent_is_a_usage_error(
@@ -606,16 +550,9 @@ def test_a_log_is_replayed_from_standard_input(service: DevServer, tmp_path: Pat
 # ---- pipes, signals, keys ----
 
 
-def process(*arguments: object, **options: Any) -> subprocess.Popen[str]:
-    command = [*PYTHON, *map(str, arguments)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)
-
-
 @pytest.mark.parametrize("command", ["watch", "events"])
 def test_a_closed_pipe_ends_quietly(command: str, service: DevServer) -> None:
-    script = service.script()
-    for event in run_of(1)[:2]:
-        script.append(event)
+    script = unfinished(service, run_of(1)[:2])
     with process(command, script.run_id, stdout=subprocess.PIPE) as writing:
         assert writing.stdout is not None and writing.stderr is not None
         writing.stdout.readline()
@@ -626,17 +563,11 @@ def test_a_closed_pipe_ends_quietly(command: str, service: DevServer) -> None:
     assert 141 == writing.returncode
 
 
-def test_a_full_disk_is_said_without_a_traceback(service: DevServer) -> None:
-    with Path("/dev/full").open("wb") as full, process("events", started(service), stdout=full) as writing:
+@pytest.mark.parametrize("command", ["events", "cost"])
+def test_a_full_disk_is_an_error_without_a_traceback(command: str, service: DevServer) -> None:
+    with Path("/dev/full").open("wb") as full, process(command, started(service), stdout=full) as writing:
         assert writing.stderr is not None
-        assert "rxruns: the output can not be written: No space left on device\n" == writing.stderr.read()
-    assert 3 == writing.returncode
-
-
-def test_a_table_that_can_not_be_written_is_said_in_the_same_words(service: DevServer) -> None:
-    with Path("/dev/full").open("wb") as full, process("cost", started(service), stdout=full) as writing:
-        assert writing.stderr is not None
-        assert "rxruns: the output can not be written: No space left on device\n" == writing.stderr.read()
+        assert "rxruns: stdout could not be written: No space left on device\n" == writing.stderr.read()
     assert 3 == writing.returncode
 
 

@@ -45,12 +45,12 @@ WRONG: list[tuple[str, str | bytes, str]] = [
     (
         "a.json",
         '{"a": 1,\n  "a": 2}',
-        "line 2, column 3: the key 'a' comes twice in one object, first in line 1",
+        "line 2, column 3: the key 'a' is duplicate, first in line 1",
     ),
     (
         "a.json",
         '[{"n": {"a": 1}},\n {"a": "{\\"a\\":", "\\u0061": 0}]',
-        "line 2, column 19: the key 'a' comes",
+        "line 2, column 19: the key 'a' is duplicate",
     ),
     ("a.json", '{"a":\n NaN}', "line 2, column 2: NaN is not a number in JSON"),
     ("a.json", '{"a":\n [1, 1e400]}', "line 2, column 6: a number must be finite, got 1e400"),
@@ -68,9 +68,13 @@ WRONG: list[tuple[str, str | bytes, str]] = [
     (
         "a.yaml",
         "a: 1\nb:\n  c: 1\n  c: 2\n",
-        "line 4, column 3: the key 'c' comes twice in one object, first",
+        "line 4, column 3: the key 'c' is duplicate, first",
     ),
-    ("a.yml", "a: 1\nyes: 2\n", "line 2, column 1: a key has to be text: put it in quotes"),
+    (
+        "a.yml",
+        "a: 1\nyes: 2\n",
+        "line 2, column 1: a key must be text, got a value of another type; quote it",
+    ),
     ("a.yaml", "a: !!python/object:os.system x\n", "line 1, column 4: could not determine a constructor"),
     ("a.yaml", "a:\n  - 2026-01-31\n  - !!timestamp 2026-02-30\n", "line 3, column 5: could not determine"),
     ("a.yaml", "a: !!binary aGk=\n", "line 1, column 4: could not determine a constructor"),
@@ -90,10 +94,10 @@ WRONG: list[tuple[str, str | bytes, str]] = [
         "line 1, column 4: a number must have at most 400 digits, got 5,000",
     ),
     ("a.yaml", "a: 1" + ":1" * 100_000 + "\n", "line 1, column 4: a number must have at most 400 digits"),
-    ("a.yaml", "a: &a\n  - *a\n", "line 2, column 5: an alias stands inside of what it stands for"),
-    ("a.yaml", "a: &a\n  <<: *a\n", "line 2, column 7: an alias stands inside of what it stands for"),
-    ("a.yaml", "? [a]\n: 1\n", "line 1, column 3: a key has to be text"),
-    ("a.yaml", "? !!str [a]\n: 1\n", "line 1, column 3: a key has to be text"),
+    ("a.yaml", "a: &a\n  - *a\n", "line 2, column 5: an alias must not refer to a value that contains it"),
+    ("a.yaml", "a: &a\n  <<: *a\n", "line 2, column 7: an alias must not refer to a value that contains it"),
+    ("a.yaml", "? [a]\n: 1\n", "line 1, column 3: a key must be text"),
+    ("a.yaml", "? !!str [a]\n: 1\n", "line 1, column 3: a key must be text"),
     ("a.yaml", "a: 1\n--- \nb: 2\n", "line 2, column 1: but found another document"),
     ("a.yaml", BOMB, "line 5, column 5: it has more than 20,000 values once its aliases are replaced"),
     ("a.yaml", MERGE_BOMB, "it has more than 20,000 values once its aliases are replaced"),
@@ -222,11 +226,11 @@ def test_a_list_of_prices_comes_with_an_extra() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[]", "line 1, column 1: prices look like"),
-        ('{\n"gpt-5": {}}', "line 2, column 1: 'gpt-5' has to be provider/model"),
+        ("[]", "line 1, column 1: prices must be an object like"),
+        ('{\n"gpt-5": {}}', "line 2, column 1: a model must be named provider/model, got 'gpt-5'"),
         (
             '{\n"openai/gpt-5": {"input_usd_per_million": 1}}',
-            "line 2, column 1: openai/gpt-5: give input_usd_per_million and",
+            "line 2, column 1: openai/gpt-5 must have input_usd_per_million and",
         ),
         (
             '{"openai/gpt-5":\n {"output_usd_per_million": 1,\n "input_usd_per_million": -1}}',

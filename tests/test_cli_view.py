@@ -30,7 +30,7 @@ from reactivex.scheduler import HistoricalScheduler
 from rich.cells import cell_len
 from rich.console import Console, ConsoleDimensions
 
-from rxruns.cli import _told_warnings
+from rxruns.cli import printed_warnings
 from rxruns.cli._following import report
 from rxruns.cli._panel import KEEP, PIECES, Panel
 from rxruns.cli._selecting import Selection
@@ -203,8 +203,8 @@ def test_why_a_node_and_its_run_failed_is_said() -> None:
         )
 
     assert lines[0].startswith(f"run {SHORT}  ✗ failed      ━━━━━━━━━━━━  1/1 nodes  5.0 s")
-    assert "  the model is �[5mdown" == lines[1]
-    assert "✗ failed" in lines[3] and lines[3].endswith("the model is �[5mdown")
+    assert "  the model is ␛[5mdown" == lines[1]
+    assert "✗ failed" in lines[3] and lines[3].endswith("the model is ␛[5mdown")
 
 
 def test_a_second_attempt_begins_with_nothing_said() -> None:
@@ -220,13 +220,13 @@ def test_reconnects_are_counted_and_trouble_is_shown_while_it_lasts() -> None:
             terminal.panel.note(value)
         lines = terminal.show(*RUNNING, until=0.2)
         assert lines[0].endswith("2 reconnects")
-        assert "  reconnecting in 2.5 s: gone�[2J" == lines[1]
+        assert "  reconnecting in 2.5 s: gone␛[2J" == lines[1]
         terminal.panel.note(Resumed(run_id=RUN, after_seq=5, request_id=None))
         assert "reconnecting" not in "".join(terminal.show(until=0.4))
 
 
 def test_warnings_stand_above_the_table() -> None:
-    with _told_warnings(), Terminal() as terminal:
+    with printed_warnings(), Terminal() as terminal:
         terminal.show(*RUNNING, until=0.2)
         logging.getLogger("rxruns").warning("reconnecting\x1b[2J")
         terminal.show(until=0.4)
@@ -416,7 +416,7 @@ def test_a_redraw_that_was_about_to_begin_when_the_view_ended_draws_nothing(
     assert terminal.file.closed
 
 
-def test_a_panel_keeps_and_tells_no_more_than_is_shown() -> None:
+def test_a_panel_keeps_no_more_text_than_it_shows() -> None:
     panel = Panel()
     panel.update(RUNNING[1])
     tracemalloc.start()
@@ -425,7 +425,7 @@ def test_a_panel_keeps_and_tells_no_more_than_is_shown() -> None:
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
-    assert KEEP * PIECES == len(panel.said("draft"))
+    assert KEEP * PIECES == len(panel.text("draft"))
     assert kept < 2 * PIECES * 1000
 
 

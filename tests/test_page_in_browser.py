@@ -605,12 +605,6 @@ def test_reloading_can_be_paused(open_page: Open, tmp_path: Path) -> None:
     assert ["Reloads every 30 seconds."] == opened.texts("#reload-text")
 
 
-def test_the_signs_are_those_of_the_terminal_and_the_notebook(open_page: Open) -> None:
-    from rxruns._display._text import MARKS
-
-    assert MARKS == open_page(page_of([])).page.evaluate("MARKS")
-
-
 def test_a_run_with_no_id_yet_has_none_of_another(open_page: Open) -> None:
     opened = open_page(page_of([run_started(1, UUID(int=5))]))
 

@@ -16,17 +16,19 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from msgspec.structs import replace
+
 from rxruns._arguments import check_path
 from rxruns._display._files import write_whole
 from rxruns._display._text import clipped, counted, money, status_label, visible
 from rxruns.charts._altair import Layered, Stacked, alt, plain, png, svg
-from rxruns.charts._timeline import Wait, layers, timeline
+from rxruns.charts._timeline import NodeWait, layers, timeline
 from rxruns.charts._usage import cost_by_model, cost_panel, tokens_over_time, usage_panels
 from rxruns.costs import Prices
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import RunEvent
 from rxruns.state import NodeSpan
-from rxruns.state._tracks import RunTracks
+from rxruns.state._spans import RunHistory
 
 __all__ = ["Layered", "Stacked", "cost_by_model", "overview", "save", "timeline", "tokens_over_time"]
 
@@ -51,7 +53,7 @@ def overview(
     >>> overview([]).to_dict()["title"]["text"]
     '► running: run without events'
     """
-    run = RunTracks(prices)
+    run = RunHistory(prices)
     events = [event for event in events if run.add(event)]
     state, costs = run.state, run.state.costs
     title = f"{status_label(state.status)}: run {state.run_id or 'without events'}"
@@ -60,7 +62,8 @@ def overview(
     ]
     if state.error is not None:
         said.append(clipped(visible(state.error.message), _MESSAGE))
-    window = _window(run, now)
+    last = run.until(now)
+    window = None if run.began is None or last is None else (run.began, last)
     panels = [
         layers(_spans(run), _waits(run), window, "Nodes over time"),
         *usage_panels(events, prices, window),
@@ -72,39 +75,20 @@ def overview(
     return chart
 
 
-def _window(run: RunTracks, now: datetime | None) -> tuple[datetime, datetime] | None:
-    if run.began is None or run.last is None:
-        return None
-    is_open = run.state.final_status is None
-    return run.began, max(run.last, now) if is_open and now is not None else run.last
-
-
-def _spans(run: RunTracks) -> list[NodeSpan]:
-    run_id = run.state.run_id
-    if run_id is None:
-        return []
+def _spans(run: RunHistory) -> list[NodeSpan]:
     return [
-        NodeSpan(
-            run_id=run_id,
-            node_id=node_id,
-            attempt=attempt.number,
-            started_at=attempt.started_at or attempt.seen_at,
-            ended_at=attempt.ended_at,
-            status=attempt.status,
-            error=attempt.error,
-            tokens=attempt.tokens,
-        )
-        for node_id, track in run.nodes.items()
-        for attempt in track.attempts
+        replace(attempt.span, started_at=attempt.node.started_at or attempt.seen_at)
+        for attempts in run.attempts().values()
+        for attempt in attempts
     ]
 
 
-def _waits(run: RunTracks) -> list[Wait]:
+def _waits(run: RunHistory) -> list[NodeWait]:
     return [
-        Wait(node_id, began_at, ended_at)
-        for node_id, track in run.nodes.items()
-        for attempt in track.attempts
-        for began_at, ended_at in attempt.waits
+        NodeWait(node_id, *wait)
+        for node_id, attempts in run.attempts().items()
+        for attempt in attempts
+        for wait in attempt.waits
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rxruns._display._palette import LIGHT
 from rxruns._display._text import MARKS, status_label
 
 try:
@@ -16,7 +17,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 __all__ = [
-    "COLORS",
+    "BACK",
     "MUTED",
     "SERIES",
     "TAIL",
@@ -39,18 +40,10 @@ __all__ = [
 WIDTH = 720
 """Of the area that is drawn on, in pixels."""
 
-COLORS = {
-    "succeeded": "#0b7a5a",
-    "failed": "#c22f1d",
-    "running": "#0b62b8",
-    "waiting": "#8a5a00",
-    "canceled": "#69548f",
-    "pending": "#545e69",
-}
-TEXT, MUTED, GRID = "#1b2127", "#545e69", "#e6e9ed"
+TEXT, MUTED, GRID, BACK = (LIGHT[name] for name in ("text", "muted", "grid", "back"))
 FONT = "DejaVu Sans, Segoe UI, Helvetica, Arial, sans-serif"
-SERIES = ["#0b62b8", "#c96a00", "#0b7a5a", "#a3318c", "#69548f", "#8a5a00", "#2a8c9c", "#545e69"]
-"""For models. Neighbours differ in lightness too."""
+SERIES = [LIGHT[f"series-{number}"] for number in range(1, 7)]
+"""For models. The last one is grey, for all others. Neighbours differ in lightness too."""
 
 TAIL = 1.02
 """How far a time axis goes beyond the run's end, so that what came at its very end is seen."""
@@ -108,7 +101,7 @@ def _version() -> str:
 def plain(chart: Any) -> Any:
     """The chart with our fonts and colours of axes."""
     return (
-        chart.configure(font=FONT, background="#ffffff", padding=16)
+        chart.configure(font=FONT, background=BACK, padding=16)
         .configure_axis(
             labelColor=MUTED,
             titleColor=MUTED,
@@ -185,5 +178,5 @@ def status_color(statuses: set[str]) -> alt.Color:
     known = [status for status in MARKS if status in statuses]
     others = sorted(statuses - set(known))
     domain = [status_label(status) for status in [*known, *others]]
-    colors = [COLORS.get(status, MUTED) for status in [*known, *others]]
+    colors = [LIGHT[status] if status in MARKS else MUTED for status in [*known, *others]]
     return alt.Color(field="status", type="nominal", scale=alt.Scale(domain=domain, range=colors))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from rxruns._display._text import clipped, counted, duration, status_label, visible
 from rxruns.charts._altair import (
+    BACK,
     MUTED,
     TEXT,
     WIDTH,
@@ -31,7 +32,7 @@ _TALL, _ALL_TALL = 24, 1_200
 """Pixels: of a row, and of all rows together where there are many."""
 
 
-class Wait(NamedTuple):
+class NodeWait(NamedTuple):
     """When a node waited; ``ended_at`` is None while it does."""
 
     node_id: str
@@ -43,7 +44,9 @@ Window = tuple[datetime, datetime]
 """From when to when a chart goes."""
 
 
-def layers(spans: Iterable[NodeSpan], waits: Iterable[Wait], window: Window | None, title: str) -> Layered:
+def layers(
+    spans: Iterable[NodeSpan], waits: Iterable[NodeWait], window: Window | None, title: str
+) -> Layered:
     """The chart without its looks, to be put among others."""
     spans = list(spans)
     if window is None or not spans:
@@ -83,10 +86,10 @@ def _marks(
     color = status_color({bar["kind"] for bar in [*bars, *waited]})
     outline = alt.value(0) if many else alt.StrokeWidth(field="open", type="quantitative", scale=None)
     drawn = over(bars).mark_bar(cornerRadius=0 if many else 2, minBandSize=2, stroke=TEXT, strokeDash=[4, 3])
-    inset = over([] if many else waited).mark_bar(height={"band": 0.45}, stroke="#ffffff", strokeWidth=1)
+    inset = over([] if many else waited).mark_bar(height={"band": 0.45}, stroke=BACK, strokeWidth=1)
     # What is written says what the bars' names say, too.
     letters: dict[str, Any] = {"align": "left", "dx": 5, "fontSize": 11, "aria": False}
-    inside = over([] if many else _signs(bars, seconds)).mark_text(color="#ffffff", **letters)
+    inside = over([] if many else _signs(bars, seconds)).mark_text(color=BACK, **letters)
     beside = over(_labels(bars, many)).mark_text(color=TEXT, **letters)
     text = alt.Text(field="text", type="nominal")
     return [
@@ -119,7 +122,7 @@ def _bar(span: NodeSpan, key: str, window: Window) -> dict[str, Any]:
     }
 
 
-def _waited(wait: Wait, key: str, window: Window) -> dict[str, Any]:
+def _waited(wait: NodeWait, key: str, window: Window) -> dict[str, Any]:
     first, last = window
     at, until = (wait.began_at - first).total_seconds(), ((wait.ended_at or last) - first).total_seconds()
     return {

@@ -8,6 +8,7 @@ from typing import Any
 
 from rxruns._display._text import clipped, counted, money, visible
 from rxruns.charts._altair import (
+    BACK,
     MUTED,
     SERIES,
     TAIL,
@@ -39,7 +40,7 @@ _OTHERS = "others"
 def tokens_over_time(events: Iterable[RunEvent], prices: Prices | None = None) -> Stacked:
     """Tokens so far, by model; with prices the cost so far below.
 
-    The seven models with the most tokens have a colour each, the rest are "others".
+    The five models with the most tokens have a colour each; the others share one.
 
     Args:
         events: of one run, or of several side by side.
@@ -104,7 +105,7 @@ def _tokens(steps: list[tuple[float, CostTotals]], seconds: float) -> Any:
     color = alt.Color(
         field="model", type="nominal", scale=alt.Scale(domain=series, range=SERIES), sort=series
     )
-    area = over(rows).mark_area(interpolate="step-after", stroke="#ffffff", strokeWidth=1)
+    area = over(rows).mark_area(interpolate="step-after", stroke=BACK, strokeWidth=1)
     return area.encode(
         x=time_axis(seconds),
         y=alt.Y(field="tokens", type="quantitative", stack="zero", axis=amounts_axis(",d")),
