@@ -350,7 +350,7 @@ def test_what_comes_before_a_bad_line_is_counted(rxruns: Rxruns, service: DevSer
     log = recorded(service, tmp_path / "log", service.add_run(events=calling()).run_id)
     *before, last = log.read_bytes().splitlines(keepends=True)
     log.write_bytes(b"".join([*before, b"{broken\n", last]))
-    code, out, err = rxruns("cost", log, "--json")
+    code, out, err = rxruns("cost", log, "--json", "--every-line")
 
     assert 3 == code
     assert 1200 == json.loads(out)["total"]["total_tokens"]
@@ -364,12 +364,13 @@ def test_lines_that_are_no_events_are_left_out_where_that_is_asked_for(
     first, *rest = log.read_bytes().splitlines(keepends=True)
     log.write_bytes(b"".join([first, *[b"{broken\n"] * 12, *rest]))
 
-    for command in (["cost"], ["events", "--tail", "1"], ["replay", "--speed", "inf"]):
+    place = {"cost": f"{log}, byte {len(first)}"}
+    for command in (["cost", "--every-line"], ["events", "--tail", "1"], ["replay", "--speed", "inf"]):
         assert 3 == rxruns(*command, log).code
         code, out, err = rxruns(*command, log, "--skip-invalid")
         *told, last = err.splitlines()
         assert (0, 10) == (code, len(told))
-        assert told[0].startswith("rxruns: skipped: line 2: not JSON")
+        assert told[0].startswith(f"rxruns: skipped: {place.get(command[0], 'line 2')}: not JSON")
         assert "rxruns: further invalid lines are skipped silently" == last
         assert "run_completed" in out or "1,200" in out
 

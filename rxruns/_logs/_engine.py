@@ -22,7 +22,7 @@ from rxruns._logs._fold_part import FoldedPart, Interval, fold_part
 from rxruns._logs._parts import LogPart, Path, find_files, split
 from rxruns.errors import StreamProtocolError
 
-__all__ = ["LogFold", "Runner", "fold_parts", "overlaps", "planned"]
+__all__ = ["FoldedLogs", "LogFold", "Runner", "fold_parts", "overlaps", "planned"]
 
 logger = logging.getLogger("rxruns")
 
@@ -55,6 +55,22 @@ class Runner(Protocol):
         ...
 
 
+class FoldedLogs(Struct, Generic[_F], frozen=True):
+    """The result of a fold over logs.
+
+    Attributes:
+        value: the fold's.
+        runs: the runs of which each file has events that the fold needs, as numbers, by path.
+        invalid: the errors of lines that are not valid events.
+        cut: a message for each file that ends with a cut line.
+    """
+
+    value: _F
+    runs: Mapping[str, set[int]]
+    invalid: tuple[StreamProtocolError, ...]
+    cut: tuple[str, ...]
+
+
 class LogFold(Struct, Generic[_F], frozen=True):
     """A fold over logs, with its arguments checked and its files found.
 
@@ -85,7 +101,7 @@ class LogFold(Struct, Generic[_F], frozen=True):
         fitting = -(-self.size // (_PARTS_PER_WORKER * workers))
         return split(self.files, size or min(LARGEST, max(SMALLEST, fitting)))
 
-    def finish(self, folded: FoldedPart[_F]) -> _F:
+    def finish(self, folded: FoldedLogs[_F]) -> _F:
         """Report what was left out, and return the value."""
         for cut in folded.cut:
             logger.warning("%s", cut, extra={"is_incomplete": True})
@@ -118,7 +134,7 @@ def planned(
 
 def fold_parts(
     runner: Runner, parts: Sequence[LogPart], work: Callable[..., FoldedPart[_F]], progress: bool = False
-) -> FoldedPart[_F]:
+) -> FoldedLogs[_F]:
     """Fold each part alone, then once more those that have events out of order or again."""
     with runner.tasks(runner.map(work, parts), progress) as tasks:
         first = tasks
@@ -141,7 +157,12 @@ def fold_parts(
         reports = runner.results(_report, first)
         folded: FoldedPart[_F] = runner.combined(_combined, tasks)
     invalid, cut = zip(*reports, strict=True)
-    return FoldedPart(folded.value, {}, tuple(chain.from_iterable(invalid)), tuple(chain.from_iterable(cut)))
+    runs: dict[str, set[int]] = {}
+    for part, found in zip(parts, seqs, strict=True):
+        runs.setdefault(part.path, set()).update(found)
+    return FoldedLogs(
+        folded.value, runs, tuple(chain.from_iterable(invalid)), tuple(chain.from_iterable(cut))
+    )
 
 
 def overlaps(

@@ -14,7 +14,7 @@ from heapq import merge
 from io import BytesIO
 from typing import NamedTuple
 
-from rxruns.events import RunEvent
+from rxruns.events import PlanEvent, RunEvent
 
 __all__ = ["Lines", "all_lines", "candidates"]
 
@@ -67,7 +67,7 @@ def candidates(types: Iterable[type[RunEvent]]) -> Search:
     >>> candidates([NodeFailed])(bytearray(log), len(log)).starts
     [23, 47]
     """
-    names = [f'"{found.type}"'.encode() for found in types]
+    names = _needles(types)
 
     def search(data: bytearray, end: int) -> Lines:
         escaped = (match.start() for match in _ESCAPED_LETTER.finditer(data, 0, end))
@@ -76,6 +76,23 @@ def candidates(types: Iterable[type[RunEvent]]) -> Search:
         return Lines([bytes(data[start:stop]) for start, stop in places], [start for start, _ in places])
 
     return search
+
+
+def _needles(types: Iterable[type[RunEvent]]) -> list[bytes]:
+    """Return text of which each line with an event of these types has some, or else an escaped letter.
+
+    Each further search takes as long as the first, so several types of the run itself are found by the field
+    that they share. Few other events have it.
+
+    >>> from rxruns.events import NodeFailed, RunCompleted, RunFailed
+    >>> _needles([NodeFailed, RunFailed]), _needles([NodeFailed, RunCompleted, RunFailed])
+    ([b'"node_failed"', b'"run_failed"'], [b'"node_failed"', b'"plan_hash"'])
+    """
+    types = list(types)
+    of_runs = [known for known in types if issubclass(known, PlanEvent)]
+    if len(of_runs) < 2:
+        return [f'"{known.type}"'.encode() for known in types]
+    return [f'"{known.type}"'.encode() for known in types if known not in of_runs] + [b'"plan_hash"']
 
 
 def _positions(name: bytes, data: bytearray, end: int) -> Iterator[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar, overload
+from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar, cast, overload
 from uuid import UUID
 
 from rxruns._errors import must_be
@@ -16,6 +16,7 @@ __all__ = ["By", "start_of"]
 
 _K = TypeVar("_K")
 _F = TypeVar("_F", bound=Fold)
+_G = TypeVar("_G", bound=Fold)
 
 _Text: TypeAlias = Literal["node_id", "provider", "model"]
 _Time: TypeAlias = Literal["day", "hour", "minute"]
@@ -58,22 +59,22 @@ class By(Mapping[_K, _F], Generic[_K, _F]):
 
     @overload
     def __init__(
-        self: By[UUID, _F], key: Literal["run_id"], fold: _F, values: Mapping[UUID, _F] | None = None
+        self: By[UUID, _G], key: Literal["run_id"], fold: _G, values: Mapping[UUID, _G] | None = None
     ) -> None: ...
     @overload
     def __init__(
-        self: By[str | None, _F], key: _Text, fold: _F, values: Mapping[str | None, _F] | None = None
+        self: By[str | None, _G], key: _Text, fold: _G, values: Mapping[str | None, _G] | None = None
     ) -> None: ...
     @overload
     def __init__(
-        self: By[datetime, _F], key: _Time, fold: _F, values: Mapping[datetime, _F] | None = None
+        self: By[datetime, _G], key: _Time, fold: _G, values: Mapping[datetime, _G] | None = None
     ) -> None: ...
     @overload
     def __init__(
         self, key: Callable[[RunEvent], _K], fold: _F, values: Mapping[_K, _F] | None = None
     ) -> None: ...
 
-    def __init__(self, key: Any, fold: _F, values: Mapping[Any, _F] | None = None) -> None:
+    def __init__(self, key: Any, fold: Any, values: Mapping[Any, Any] | None = None) -> None:
         find_key = key if callable(key) else _NAMED.get(key) if isinstance(key, str) else None
         if find_key is None:
             raise must_be("key", f"a function or one of {', '.join(map(repr, _NAMED))}", key)
@@ -124,7 +125,7 @@ class By(Mapping[_K, _F], Generic[_K, _F]):
         return f"By({self._start.key!r}, {dict(self._values)!r})"
 
     def _with(self, values: Growing[_K, _F]) -> By[_K, _F]:
-        found: By[_K, _F] = By.__new__(By)
+        found = cast("By[_K, _F]", By.__new__(By))
         found._start, found._values = self._start, values
         return found
 

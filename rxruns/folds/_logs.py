@@ -8,11 +8,11 @@ from typing import TypeVar
 
 from rxruns._arguments import OnInvalid, check_callback, check_whole_number
 from rxruns._fold import Fold
-from rxruns._logs._engine import LogFold, fold_parts, planned
+from rxruns._logs._engine import FoldedLogs, LogFold, fold_parts, planned
 from rxruns._logs._parts import Path
 from rxruns._logs._pool import Pool, check_importable
 
-__all__ = ["fold_logs"]
+__all__ = ["fold_files", "fold_logs"]
 
 _F = TypeVar("_F", bound=Fold)
 
@@ -72,6 +72,19 @@ def fold_logs(
     >>> fold_logs(log.parent / "*.ndjson", CostTotals()).requests
     1
     """
+    logs, folded = fold_files(paths, fold, processes, every_line, on_invalid, on_progress)
+    return logs.finish(folded)
+
+
+def fold_files(
+    paths: Path | Iterable[Path],
+    fold: _F,
+    processes: int | None,
+    every_line: bool,
+    on_invalid: OnInvalid,
+    on_progress: Callable[[int, int], object] | None,
+) -> tuple[LogFold[_F], FoldedLogs[_F]]:
+    """Do what :func:`fold_logs` does, but report nothing, and return which file has which runs."""
     if processes is not None:
         check_whole_number("processes", processes, at_least=1)
     check_callback("on_progress", on_progress)
@@ -80,7 +93,7 @@ def fold_logs(
     if count > 1:
         check_importable(fold)
     with Pool(count - 1, _Progress(logs.size, on_progress)) as pool:
-        return logs.finish(fold_parts(pool, logs.parts(count) if count > 1 else logs.files, logs.work))
+        return logs, fold_parts(pool, logs.parts(count) if count > 1 else logs.files, logs.work)
 
 
 class _Progress:

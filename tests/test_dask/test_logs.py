@@ -147,7 +147,7 @@ def test_folds_of_whole_runs_get_whole_files(cluster: Any, logs: list[Path], fol
 
 
 def test_a_run_in_two_files_can_not_be_folded_whole(cluster: Any, logs: list[Path]) -> None:
-    with pytest.raises(InvalidArgumentError, match="has to be in one file"):
+    with pytest.raises(InvalidArgumentError, match="keep the log of a run in one file"):
         fold_logs(logs, RunStates())
 
 
