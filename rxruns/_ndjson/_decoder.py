@@ -72,6 +72,8 @@ class EventDecoder:
         self.number += len(lines)
         if self._splitter.has_overlong:
             return [self._decode(line, number) for number, line in enumerate(lines, first)]
+        if len(lines) == 1:
+            return [_decode_line(lines[0], first)]
         if len(lines) <= _FEW:
             return [_decode_line(line, number) for number, line in enumerate(lines, first)]
         return decode_lines(lines, first)

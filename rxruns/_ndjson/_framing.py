@@ -47,6 +47,8 @@ class LineSplitter:
         self.has_overlong = False
         if self._skipping or self._size + len(data) > self._max:
             return self._feed_bounded(data)
+        if data.find(b"\n") + 1 == len(data) > 0:  # one line and its end, as live events come
+            return [self._finish(data)]
         lines = BytesIO(data).readlines()  # twice as fast as `bytes.split`
         rest = lines.pop() if data and not data.endswith(b"\n") else b""
         if lines and self._pieces:
@@ -87,7 +89,9 @@ class LineSplitter:
         return lines
 
     def _finish(self, end: bytes) -> bytes:
-        line = b"".join((*self._pieces, end)) if self._pieces else end
+        if not self._pieces:
+            return end
+        line = b"".join((*self._pieces, end))
         self._pieces, self._size = [], 0
         return line
 

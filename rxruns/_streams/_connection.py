@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from msgspec import Struct
 
@@ -82,6 +82,7 @@ class Connection:
         self._sink = sink
         self._page = page
         self._decoder = EventDecoder(max_line_bytes)
+        self._run = position.run_id.int
         self._opened_at = opened_at
         self.has_progressed = False
         self._has_idled = False  # a blank line or a keep-alive was received
@@ -101,9 +102,9 @@ class Connection:
             Cancelled: the subscription was disposed.
         """
         for data in self._stream.chunks():
-            if self._take(data):
+            if self._take(self._decoder.feed(data)):
                 return True
-        return self._take_tail() or self._at_end()
+        return self._take(self._tail()) or self._at_end()
 
     def was_quiet(self, cause: RunsError) -> bool:
         """Return whether a connection that broke had nothing to send, as while a run waits."""
@@ -115,33 +116,32 @@ class Connection:
 
     # ---- lines ----
 
-    def _take(self, data: bytes) -> bool:
-        """Emit the events of these bytes. A function of its own, so that a stream that waits keeps none."""
-        return any(map(self._take_batch, self._decoder.feed(data)))
+    def _take(self, batches: Iterable[Batch]) -> bool:
+        """Emit what is due. True: the last event of the run, or of the limit, was among them."""
+        for batch in batches:
+            if batch.events:
+                if self._emit(batch):
+                    return True
+            elif batch.error is not None:
+                self._refuse(batch.error, batch, 0)
+            else:
+                self._has_idled = True
+                self._sink.waiting.look(self._position.run_id)
+        return False
 
-    def _take_tail(self) -> bool:
+    def _tail(self) -> Iterator[Batch]:
         """A last line without a newline counts if it is a whole record; else it is requested again."""
         for batch in self._decoder.flush():
             if batch.error is not None and not batch.error.is_record:
                 cause = self._position.interrupted("the stream ended in the middle of a line")
                 raise Fault(cause, silent=self.was_quiet(cause)) from batch.error
-            return self._take_batch(batch)
-        return False
-
-    def _take_batch(self, batch: Batch) -> bool:
-        if batch.events:
-            return self._emit(batch)
-        if batch.error is not None:
-            self._refuse(batch.error, batch, 0)
-        else:
-            self._has_idled = True
-            self._sink.waiting.look(self._position.run_id)
-        return False
+            yield batch
 
     def _emit(self, batch: Batch) -> bool:
         """Emit the events that are due. True: the last one of the run, or of the limit, was among them."""
-        position, sink = self._position, self._sink
-        run, is_limited, due = position.run_id.int, position.remaining is not None, self._due
+        position, record, on_next = self._position, self._sink.record, self._sink.on_next
+        run, cancellation, due = self._run, self._sink.cancellation, self._due
+        is_limited = position.remaining is not None
         for index, event in enumerate(batch.events):
             seq, is_rare = event.seq, type(event) in _INSPECTED
             if (is_rare and not self._is_wanted(event, batch, index)) or (
@@ -149,12 +149,12 @@ class Connection:
             ):
                 due = self._due
                 continue
-            if sink.cancellation.cancelled:
+            if cancellation.cancelled:
                 raise Cancelled
-            if sink.record is not None:
-                self._record(sink.record, batch.lines[index])
+            if record is not None:
+                self._record(record, batch.lines[index])
             try:
-                sink.on_next(event)
+                on_next(event)
             except Cancelled:  # disposed, maybe while it waited among merged runs
                 raise
             except BaseException as error:

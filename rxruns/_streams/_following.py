@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
@@ -54,7 +55,8 @@ class FollowOptions(Struct, frozen=True, kw_only=True):
             check_log_path("record", self.record)
 
 
-class Position(Struct):
+@dataclass(slots=True)
+class Position:
     """A followed run and the place in it that was reached.
 
     Attributes:
