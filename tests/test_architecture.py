@@ -47,6 +47,7 @@ _threading
 _streams
 operators
 aio dask page charts
+_loopback
 devserver
 testing
 __init__

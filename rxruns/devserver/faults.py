@@ -21,8 +21,7 @@ from typing import TypeAlias, get_args
 import msgspec
 
 from rxruns._arguments import check_kind, check_seconds, check_timeout, check_whole_number
-from rxruns.devserver._refusal import Refusal
-from rxruns.devserver._wire import Answered, Cut, Ending, Wire
+from rxruns._loopback import Answered, Cut, Ending, Refusal, Wire
 from rxruns.errors import InvalidArgumentError
 
 __all__ = [

@@ -23,8 +23,9 @@ from uuid import UUID, uuid4
 import pytest
 from jsonschema import Draft202012Validator
 
-from rxruns.devserver import DevServer, _http, _server, _service
-from rxruns.devserver._connections import Limits
+from rxruns._loopback import _handler
+from rxruns._loopback._connections import Limits
+from rxruns.devserver import DevServer, _server, _service
 from rxruns.devserver._service import Bound
 from rxruns.errors import InvalidArgumentError
 from tests.conftest import HANG
@@ -280,7 +281,7 @@ def test_a_head_that_is_not_finished_in_time_is_given_up(
 
 
 def test_a_body_that_is_not_finished_in_time_is_given_up(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_http, "BODY_SECONDS", 0.01)
+    monkeypatch.setattr(_handler, "BODY_SECONDS", 0.01)
     answer = exchange(api, head(api, "Content-Length: 9", first=POST) + b"{}")
     assert (408, "REQUEST_TIMEOUT") == (answer.status, answer.body["code"])
 
@@ -521,5 +522,5 @@ def test_the_url_leads_to_the_service_wherever_it_listens(serve: Serve, host: st
 
 
 def test_a_host_that_is_not_there_is_named() -> None:
-    with pytest.raises(OSError, match=r"can not listen on nowhere\.invalid:80: "):
+    with pytest.raises(OSError, match=r"can't listen on nowhere\.invalid:80: "):
         DevServer("nowhere.invalid", 80).start()
