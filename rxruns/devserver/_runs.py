@@ -12,7 +12,8 @@ import msgspec
 
 from rxruns._display._files import owner_only
 from rxruns._loopback import Refusal
-from rxruns.devserver._engine import Execution, Settings
+from rxruns.devserver._active import Settings
+from rxruns.devserver._engine import Execution
 from rxruns.devserver._json import is_array, is_object
 from rxruns.devserver._lint import lint
 from rxruns.devserver._log import EventLog

@@ -15,8 +15,8 @@ from rxruns._loopback import Listener
 from rxruns._loopback._connections import LIMITS
 from rxruns._ndjson._decoding import encode_event
 from rxruns.client import RunsClient
+from rxruns.devserver._active import Settings
 from rxruns.devserver._admission import check_hosts, is_address
-from rxruns.devserver._engine import Settings
 from rxruns.devserver._http import BASE_PATH, Api
 from rxruns.devserver._request import Request
 from rxruns.devserver._runs import Run, Runs
