@@ -57,11 +57,7 @@ class Handler(ABC):
         """Read the body of an admitted request and answer it."""
         sock = connection.sock
         wire = Wire(
-            sock,
-            closing,
-            chunked=head.chunks,
-            keep_open=head.keep_open,
-            bodiless=head.method == "HEAD",
+            sock, closing, chunked=head.chunks, keep_open=head.keep_open, bodiless=head.method == "HEAD"
         )
         try:
             if head.expects_continue and len(connection.received) < head.length:

@@ -16,17 +16,7 @@ from rxruns.testing import events
 from rxruns.testing._asked import Asked
 from rxruns.testing._fake import QUICK, FakeRuns
 from rxruns.testing._marbles import Played, drawn, play, subscription_times
-from rxruns.testing._steps import (
-    Step,
-    drops,
-    ends,
-    hangs,
-    refuses,
-    replies,
-    resets,
-    sends,
-    waits_for,
-)
+from rxruns.testing._steps import Step, drops, ends, hangs, refuses, replies, resets, sends, waits_for
 from rxruns.testing.events import RunLog
 
 __all__ = [

@@ -170,15 +170,3 @@ def llm(name: str, user: str = "", **fields: Any) -> dict[str, Any]:
 def workflow(*nodes: dict[str, Any], out: str | None = None, **fields: Any) -> dict[str, Any]:
     outputs = [{"name": "out", "from": out or nodes[-1]["id"]}]
     return {"kind": "workflow", "nodes": list(nodes), "outputs": outputs, **fields}
-
-
-@pytest.fixture
-def build() -> Any:
-    """Builders of specs: ``build.llm(id, user, **fields)`` and ``build.workflow(*nodes, **fields)``."""
-
-    class Build:
-        pass
-
-    Build.llm = staticmethod(llm)  # type: ignore[attr-defined]
-    Build.workflow = staticmethod(workflow)  # type: ignore[attr-defined]
-    return Build

@@ -28,6 +28,7 @@ from rxruns.devserver.faults import (
     WrongContentType,
 )
 from rxruns.errors import InvalidArgumentError
+from tests.test_devserver.conftest import llm, workflow
 
 DELTA = {
     "type": "node_output_delta",
@@ -153,11 +154,9 @@ def test_a_redirect_names_its_target(faulty):
 def test_a_wrong_content_type_comes_with_the_body(faulty):
     api, run_id = faulty(WrongContentType(), WrongContentType(""))
     answers = [api.get(f"/runs/{run_id}/events") for _ in range(3)]
-    assert [
-        "text/html; charset=utf-8",
-        "",
-        "application/x-ndjson",
-    ] == [answer.headers["Content-Type"] for answer in answers]
+    assert ["text/html; charset=utf-8", "", "application/x-ndjson"] == [
+        answer.headers["Content-Type"] for answer in answers
+    ]
 
 
 def test_an_unchunked_body_ends_with_the_connection(faulty):
@@ -266,9 +265,9 @@ def test_an_invalid_line_does_not_disturb_the_gaps(faulty):
     assert (9 + 1, b"\xff") == (len(lines), lines[1])
 
 
-def test_a_lost_response_comes_after_the_deed(serve, build):
+def test_a_lost_response_comes_after_the_deed(serve):
     api = serve(faults=Faults([LoseResponse()], rest=[LoseResponse()]))
-    spec = build.workflow(build.llm("a", "x"))
+    spec = workflow(llm("a", "x"))
     body = {"spec": spec, "options": {"idempotency_key": "k"}}
     with pytest.raises((ConnectionResetError, http.client.RemoteDisconnected)):
         api.post("/runs", body)

@@ -9,6 +9,7 @@ import pytest
 
 from rxruns.devserver import DevServer
 from rxruns.errors import APIError, InvalidArgumentError
+from tests.test_devserver.conftest import llm, workflow
 
 STARTED = {"type": "run_started", "plan_hash": "0" * 64}
 DELTA = {
@@ -110,8 +111,8 @@ def test_a_bad_query_is_refused_by_name(api, run_id, query, field):
     assert (400, [field]) == (answer.status, list(answer.fields))
 
 
-def test_refused_fields_reach_the_user_of_a_client(api, build):
-    spec = build.workflow(build.llm("a", "x"), inputs=[{"name": "need", "required": True}])
+def test_refused_fields_reach_the_user_of_a_client(api):
+    spec = workflow(llm("a", "x"), inputs=[{"name": "need", "required": True}])
     with api.server.client() as client, pytest.raises(APIError) as caught:
         client.create(spec)
     assert ["input.need"] == [refused.field for refused in caught.value.fields]

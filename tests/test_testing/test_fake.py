@@ -9,12 +9,7 @@ from typing import Any
 import pytest
 
 from rxruns import ResumePolicy, block_on, ops, run_events, start_run, workflow
-from rxruns.errors import (
-    APIError,
-    InvalidArgumentError,
-    StreamInterruptedError,
-    StreamProtocolError,
-)
+from rxruns.errors import APIError, InvalidArgumentError, StreamInterruptedError, StreamProtocolError
 from rxruns.events import RunEvent
 from rxruns.models import RunsToolCall, RunsToolResultItem, RunsToolResultsRequest
 from rxruns.testing import (
