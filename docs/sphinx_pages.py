@@ -144,7 +144,7 @@ def listing(path: Path) -> str:
 
 
 def public_modules() -> list[ModuleType]:
-    """The package, its public modules, and the modules in their ``__all__``; the command line has its own page."""
+    """The package, its public modules and the modules in their ``__all__``, without the command line."""
     modules = [rxruns]
     for found in pkgutil.iter_modules(rxruns.__path__, "rxruns."):
         if not re.search(r"\._", found.name) and found.name != "rxruns.cli":
@@ -187,7 +187,7 @@ def module_page(module: ModuleType, modules: list[ModuleType]) -> str:
 
 
 def home(module: ModuleType, name: str, modules: list[ModuleType]) -> ModuleType:
-    """The module that documents a name: the one that defines it, else one that exports it, the package last."""
+    """The module that documents a name: its own, else one that exports it, the package last."""
     value = getattr(module, name)
     if isinstance(value, ModuleType):
         return value
