@@ -12,7 +12,7 @@ import pytest
 import reactivex
 from reactivex import Subject
 
-from rxruns import _log_writer
+from rxruns._logs import _writer
 from rxruns import operators as ops
 from rxruns._ndjson._decoding import decode_event, encode_event
 from rxruns.errors import InvalidArgumentError, StoreError
@@ -212,14 +212,14 @@ class TestTheFileIsClosed:
         self, path: Path, source: Subject[RunEvent], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         writing, disposed = threading.Event(), threading.Event()
-        write = _log_writer._write
+        write = _writer._write
 
         def write_slowly(*args: Any) -> None:
             writing.set()
             assert disposed.wait(HANG)
             write(*args)
 
-        monkeypatch.setattr(_log_writer, "_write", write_slowly)
+        monkeypatch.setattr(_writer, "_write", write_slowly)
         subscription = source.pipe(ops.record(path)).subscribe()
         thread = threading.Thread(target=source.on_next, args=(EVENTS[0],))
         thread.start()
@@ -233,7 +233,7 @@ class TestTheFileIsClosed:
 
 KILLED = """
 import itertools, sys, reactivex
-from rxruns import _log_writer
+from rxruns._logs import _writer
 from rxruns import operators as ops
 from tests.making import delta
 events = (delta("x" * 100, seq=seq) for seq in itertools.count(1))
