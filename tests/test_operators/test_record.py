@@ -12,8 +12,8 @@ import pytest
 import reactivex
 from reactivex import Subject
 
-from rxruns._logs import _writer
 from rxruns import operators as ops
+from rxruns._logs import _writer
 from rxruns._ndjson._decoding import decode_event, encode_event
 from rxruns.errors import InvalidArgumentError, StoreError
 from rxruns.events import RunEvent
