@@ -63,9 +63,7 @@ def test_spending_exactly_the_limit_is_allowed() -> None:
 
 @pytest.mark.parametrize("limit", [-1, "much", float("nan"), True, None])
 def test_a_limit_that_is_not_a_number_of_dollars_is_refused(limit: Any) -> None:
-    with pytest.raises(
-        InvalidArgumentError, match="^limit_usd must be a number of US dollars, 0 or more, got "
-    ) as refused:
+    with pytest.raises(InvalidArgumentError, match="^limit_usd must be a number of US") as refused:
         ops.budget(limit, PRICES)
     assert "limit_usd" == refused.value.field
 

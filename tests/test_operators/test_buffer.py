@@ -56,12 +56,7 @@ class TestUntilComplete:
         assert [(0, 2)] == subscription_times(operator, [a1, A, b1, B])
 
 
-n1, n2, N, u = (
-    node_started("draft"),
-    delta(node_id="draft"),
-    node_succeeded("draft"),
-    unknown(node_id="draft"),
-)
+n1, n2, N, u = node_started(), delta(), node_succeeded(), unknown(node_id="draft")
 m1, m2, M = node_started("check"), delta(node_id="check"), node_failed("check")
 o1 = node_started("draft", run_id=OTHER_RUN)
 VALUES = {
@@ -72,19 +67,8 @@ VALUES = {
     "w": NodeEvents(RUN, "check", (m1,)),
     "k": NodeEvents(RUN, "draft", (n1, u, N)),
 }
-NODES = {
-    "r": a1,
-    "n": n1,
-    "p": n2,
-    "N": N,
-    "m": m1,
-    "q": m2,
-    "M": M,
-    "A": A,
-    "o": o1,
-    "B": B,
-    "u": u,
-} | VALUES
+NODES = VALUES | {"r": a1, "n": n1, "p": n2, "N": N, "m": m1, "q": m2, "M": M, "A": A}
+NODES |= {"o": o1, "B": B, "u": u}
 
 
 class TestNodes:
