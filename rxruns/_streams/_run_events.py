@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 from uuid import UUID
 
 from reactivex import Observable, abc
@@ -35,6 +35,7 @@ from rxruns.models import RunsModelOverrides
 __all__ = ["block_on", "follow", "run_events", "start_run"]
 
 T = TypeVar("T")
+D = TypeVar("D")
 
 
 def run_events(
@@ -167,24 +168,34 @@ def start_run(
     return follow(find_run, options, ClientLease(client))
 
 
-def block_on(source: Observable[T]) -> T | None:
-    """Subscribe, wait for the end, and return the last value, or None if there was none.
+@overload
+def block_on(source: Observable[T]) -> T | None: ...
+@overload
+def block_on(source: Observable[T], *, default: D) -> T | D: ...
+def block_on(source: Observable[Any], *, default: Any = None) -> Any:
+    """Subscribe, wait for the end, and return the last value.
 
     Ctrl-C disposes the subscription and is raised.
 
+    Args:
+        source: any Observable.
+        default: the result if the source completes without a value.
+
     Raises:
-        InvalidArgumentError: for what is no Observable.
-        Exception: what ``on_error`` got.
+        InvalidArgumentError: ``source`` isn't an Observable.
+        Exception: the error that ``on_error`` received.
 
     >>> import reactivex
     >>> block_on(reactivex.of(1, 2, 3))
     3
+    >>> block_on(reactivex.empty(), default=0)
+    0
     """
     check_source(source)
     ends: SimpleQueue[Exception | None] = SimpleQueue()
-    last: T | None = None
+    last = default
 
-    def keep(value: T) -> None:
+    def keep(value: Any) -> None:
         nonlocal last
         last = value
 
