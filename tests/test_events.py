@@ -28,7 +28,10 @@ from rxruns.events import (
     PayloadArtifact,
     PayloadInfo,
     PlanEvent,
+    RunCanceled,
+    RunCompleted,
     RunEvent,
+    RunFailed,
     SchedulerEvent,
     SchedulerMessageReceived,
     TerminalEvent,
@@ -85,6 +88,15 @@ def test_categories() -> None:
     )
     assert every == of(RunEvent)
     assert isinstance(UNKNOWN, RunEvent) and not isinstance(UNKNOWN, NodeEvent | PlanEvent)
+
+
+def test_the_old_set_of_terminal_events_works_for_one_release_and_warns_with_its_replacement() -> None:
+    remedy = r"isinstance\(event, \(RunCompleted, RunFailed, RunCanceled\)\)"
+    with pytest.warns(DeprecationWarning, match=remedy):
+        terminal = events.TERMINAL_EVENTS
+    assert {RunCompleted, RunFailed, RunCanceled} == terminal
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        events.nothing  # noqa: B018
 
 
 def test_every_class_that_can_be_used_alone_has_a_docstring() -> None:

@@ -45,7 +45,7 @@ from rxruns.errors import (
     StreamTimeoutError,
     TransportError,
 )
-from rxruns.events import NIL, TERMINAL_EVENTS, RunEvent
+from rxruns.events import NIL, RunCanceled, RunCompleted, RunEvent, RunFailed, TerminalEvent
 from rxruns.lifecycle import Closed, Connected, LifecycleEvent, Reconnecting, Resumed
 from rxruns.models import RunStatus
 
@@ -59,7 +59,7 @@ T = TypeVar("T")
 
 _ALIVE = (RunStatus.RUNNING, RunStatus.WAITING)
 _ENDED = (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELED)
-_LOOKED_INTO: frozenset[type] = WITH_OUTPUT | TERMINAL_EVENTS | WAITING_EVENTS
+_LOOKED_INTO = WITH_OUTPUT | {RunCompleted, RunFailed, RunCanceled} | WAITING_EVENTS
 
 _SILENT_AFTER = 0.5
 """Seconds without an event after which a cut is a proxy's that cuts quiet responses, and not an outage."""
@@ -307,7 +307,7 @@ class EventReader:
                     raise _SubscriberError(error) from None
                 self._cursor = seq
                 due = seq + 1
-                if (is_rare and type(event) in TERMINAL_EVENTS) or (is_limited and self._is_enough()):
+                if (is_rare and isinstance(event, TerminalEvent)) or (is_limited and self._is_enough()):
                     return True
         return self._end_of_body(page)
 

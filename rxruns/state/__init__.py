@@ -27,7 +27,6 @@ from rxruns._display._text import clipped, duration, html_table, money, status_l
 from rxruns.costs import CostTotals
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import (
-    TERMINAL_EVENTS,
     NodeError,
     PayloadArtifact,
     PlanEvent,
@@ -35,6 +34,7 @@ from rxruns.events import (
     RunEvent,
     RunFailed,
     RunStarted,
+    TerminalEvent,
 )
 from rxruns.models import NodeStatus, RunStatus
 from rxruns.state._nodes import Nodes, NodeState, PendingTool, Question
@@ -186,7 +186,7 @@ class RunState(Struct, frozen=True, kw_only=True):
         state = replace(self, run_id=event.run_id, plan_hash=event.plan_hash, last_seq=event.seq)
         if type(event) is RunStarted:
             return replace(state, started_at=event.ts)
-        if type(event) not in TERMINAL_EVENTS:
+        if not isinstance(event, TerminalEvent):
             return state
         nodes = {id: node.at_run_end(event.ts) for id, node in self.nodes.items()}
         state = replace(state, nodes=Nodes(nodes), ended_at=event.ts)
