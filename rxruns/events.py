@@ -26,7 +26,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, field
 
-from rxruns._errors import InvalidArgumentError
+from rxruns._errors import must_be
 
 # fmt: off
 __all__ = [
@@ -111,7 +111,7 @@ class StepPayload(Payload):
 
     def __post_init__(self) -> None:
         if not self.request_id.int:  # to compare two UUIDs takes four times as long
-            raise InvalidArgumentError("must not be the nil UUID", field="request_id")
+            raise must_be("request_id", "a UUID other than the nil UUID", self.request_id)
 
 
 class LLMCall(StepPayload):
@@ -198,7 +198,7 @@ class PayloadArtifact(Payload):
 
     def __post_init__(self) -> None:
         if self.info.included and self.content is UNSET:
-            raise InvalidArgumentError("is missing although info.included is true", field="content")
+            raise must_be("content", "present if info.included is true", UNSET)
 
 
 class ExcludedArtifact(PayloadArtifact):
@@ -206,7 +206,7 @@ class ExcludedArtifact(PayloadArtifact):
 
     def __post_init__(self) -> None:
         if self.info.included:
-            raise InvalidArgumentError("must have included = false", field="info")
+            raise must_be("info", "one with included=False", self.info)
 
 
 class SchedulerParticipant(Payload):

@@ -260,9 +260,9 @@ def test_an_environment_without_credentials_is_an_error(monkeypatch: pytest.Monk
     monkeypatch.delenv("MODELRELAY_ACCESS_TOKEN", raising=False)
     monkeypatch.delenv("MODELRELAY_API_BASE_URL", raising=False)
 
-    with pytest.raises(InvalidArgumentError, match="set MODELRELAY_API_KEY or .*, or give client=RunsClient"):
+    with pytest.raises(InvalidArgumentError, match="set MODELRELAY_API_KEY or .*, or pass client=RunsClient"):
         RunsClient.from_env()
-    with pytest.raises(InvalidArgumentError, match=r"give api_key .*, or .* RunsClient.from_env\(\)"):
+    with pytest.raises(InvalidArgumentError, match=r"pass api_key .*, or .* RunsClient.from_env\(\)"):
         RunsClient()
     monkeypatch.setenv("MODELRELAY_ACCESS_TOKEN", "token")
     assert rxruns.DEFAULT_BASE_URL == RunsClient.from_env().base_url
@@ -350,7 +350,7 @@ def test_an_input_that_a_checked_spec_does_not_have_is_refused(playing: Playing)
     spec = workflow.chain(draft, model="gpt-5", inputs=["topic", "tone"])
     service, client = playing(replies(CREATED), replies(CREATED), replies(CREATED))
 
-    refused = r"^input: the spec has no input 'topc'; it has topic, tone$"
+    refused = r"^input must be declared by the spec \(topic, tone\), got 'topc'$"
     with pytest.raises(InvalidArgumentError, match=refused) as error:
         client.create(spec, input={"topic": "tides", "topc": "tides"})
     assert "input" == error.value.field
@@ -423,7 +423,7 @@ def test_fields_of_a_mapping_that_are_not_known_here_are_sent() -> None:
         new={"x": None},
     )
 
-    assert spec == msgspec.json.decode(create_body(spec, {}))["spec"]
+    assert spec == msgspec.json.decode(create_body(spec))["spec"]
     assert spec == msgspec.json.decode(compile_body(spec))
 
 
@@ -436,7 +436,7 @@ def test_the_model_of_a_mapping_is_written_into_nodes_that_have_none() -> None:
         "subnode": {"id": "one", "type": "llm"},
     }
     spec = spec_of(bare, each, {**DRAFT, "id": "own"}, model="general")
-    sent = msgspec.json.decode(create_body(spec, {}))["spec"]["nodes"]
+    sent = msgspec.json.decode(create_body(spec))["spec"]["nodes"]
 
     assert ["general", "general", "gpt-5"] == [
         sent[0]["model"],
@@ -461,7 +461,7 @@ def test_a_mapping_may_use_a_given_input_that_it_does_not_declare(
     client.create(spec_of(node), input={"topic": ["tides"]})
     with pytest.raises(InvalidArgumentError, match="topic"):
         client.create(spec_of(node))
-    with pytest.raises(InvalidArgumentError, match="no input 'topc'; it has topic"):
+    with pytest.raises(InvalidArgumentError, match="input must be declared by the spec"):
         client.create(spec_of(node), input={"topic": [], "topc": 1})
 
     (asked,) = service.requests
@@ -470,7 +470,7 @@ def test_a_mapping_may_use_a_given_input_that_it_does_not_declare(
 
 def test_a_builder_is_no_spec_yet(playing: Playing) -> None:
     service, client = playing()
-    with pytest.raises(InvalidArgumentError, match=r"spec is a builder: call its \.build\(\)"):
+    with pytest.raises(InvalidArgumentError, match=r"call \.build\(\)"):
         client.create(workflow.workflow().llm("draft", user="Hi"))  # type: ignore[arg-type]
     assert [] == service.requests
 
@@ -577,7 +577,7 @@ def test_a_start_can_be_cancelled(playing: Playing) -> None:
 
     def start() -> None:
         try:
-            client.start(b"{}", cancellation=cancellation)
+            client._calls.start(b"{}", cancellation=cancellation)
         except Cancelled as error:
             ended_by.append(error)
 
@@ -608,9 +608,9 @@ def test_a_run_is_asked_for(playing: Playing) -> None:
 
 def test_one_attempt_is_one_attempt(playing: Playing) -> None:
     service, client = playing(replies(GOT), replies(status=503))
-    assert isinstance(client.get_once(UUID(RUN), cancellation=Cancellation()), RunsGetResponse)
+    assert isinstance(client._calls.get_once(UUID(RUN), cancellation=Cancellation()), RunsGetResponse)
     with pytest.raises(APIError):
-        client.get_once(UUID(RUN), cancellation=Cancellation())
+        client._calls.get_once(UUID(RUN), cancellation=Cancellation())
 
     assert 2 == len(service.requests)
 
@@ -690,7 +690,7 @@ def test_a_spec_that_the_service_refuses_names_its_issues(status: int, playing: 
 
 @pytest.mark.parametrize("call", ["get", "pending_tools", "steps", "tasks", "stream_events", "list_events"])
 @pytest.mark.parametrize(
-    ("run_id", "says"), [(NIL, "is required"), ("x", "'x'"), (5, "is 5"), (None, "None"), ("", "''")]
+    ("run_id", "says"), [(NIL, "not the nil UUID"), ("x", "'x'"), (5, "got 5"), (None, "None"), ("", "''")]
 )
 def test_a_run_id_that_is_none_is_refused(call: str, run_id: Any, says: str, playing: Playing) -> None:
     service, client = playing()
@@ -703,7 +703,7 @@ def test_a_run_id_that_is_none_is_refused(call: str, run_id: Any, says: str, pla
 @pytest.mark.parametrize("include", [("stepz",), "tools", (5,), ("steps", "")])
 def test_an_unknown_include_is_refused(include: Any, playing: Playing) -> None:
     service, client = playing()
-    with pytest.raises(InvalidArgumentError, match="'steps' and 'tool_calls'") as caught:
+    with pytest.raises(InvalidArgumentError, match="'steps', 'tool_calls'") as caught:
         client.get(RUN, include=include)
 
     assert ("include", 0) == (caught.value.field, service.connections)
@@ -712,10 +712,10 @@ def test_an_unknown_include_is_refused(include: Any, playing: Playing) -> None:
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        (b"<html>", "it is no JSON"),
-        (b"", "it is no JSON"),
-        (b"\xff", "it is no JSON"),
-        (b"[" * 100_000, "it is no JSON"),
+        (b"<html>", "invalid JSON"),
+        (b"", "invalid JSON"),
+        (b"\xff", "invalid JSON"),
+        (b"[" * 100_000, "invalid JSON"),
         (b"[]", "Invalid input type"),
         (json.dumps({**GOT, "status": 5}).encode(), "status: Not a valid string"),
         (json.dumps({**GOT, "cost_summary": {}}).encode(), "cost_summary.total_usd_cents: Missing"),
@@ -725,7 +725,7 @@ def test_an_answer_that_is_not_what_was_expected_is_an_api_error(
     body: bytes, says: str, playing: Playing
 ) -> None:
     service, client = playing(replies(body, headers={"X-Request-Id": "req_1"}))
-    with pytest.raises(APIError, match="no valid RunsGetResponse: ") as caught:
+    with pytest.raises(APIError, match="not a valid RunsGetResponse: ") as caught:
         client.get(RUN)
 
     error = caught.value
@@ -837,7 +837,7 @@ def test_an_answer_about_another_run_is_a_transport_error(name: str, playing: Pl
     service, client = playing(
         replies({**answer, "run_id": OTHER}), replies({**answer, "run_id": RUN.upper()})
     )
-    with pytest.raises(TransportError, match=f"another run: {RUN} was asked for, got {OTHER}") as caught:
+    with pytest.raises(TransportError, match=f"another run: requested {RUN}, got {OTHER}") as caught:
         call(client)
     call(client)
 
@@ -984,7 +984,7 @@ def test_an_option_of_a_stream_that_is_wrong_is_named(
 
 def test_a_stream_above_the_limit_names_what_takes_more(playing: Playing) -> None:
     _, client = playing()
-    with pytest.raises(InvalidArgumentError, match="list_events and run_events take more"):
+    with pytest.raises(InvalidArgumentError, match="list_events and run_events accept more"):
         client.stream_events(RUN, limit=20_000)
 
 
@@ -1033,7 +1033,7 @@ def test_no_events_are_no_events(playing: Playing) -> None:
 
 def test_a_service_that_repeats_a_page_is_an_error(playing: Playing) -> None:
     service, client = playing(sends(page(1, 10_000)), sends(page(1, 10_000)))
-    with pytest.raises(StreamProtocolError, match="seq 10000 where those after 10000"):
+    with pytest.raises(StreamProtocolError, match="after seq 10000 ended with seq 10000"):
         client.list_events(RUN)
 
     assert 2 == len(service.requests)
@@ -1042,7 +1042,7 @@ def test_a_service_that_repeats_a_page_is_an_error(playing: Playing) -> None:
 @pytest.mark.parametrize("limit", [0, "5", True])
 def test_a_limit_of_a_list_that_is_wrong_is_named(limit: Any, playing: Playing) -> None:
     _, client = playing()
-    with pytest.raises(InvalidArgumentError, match="^limit is "):
+    with pytest.raises(InvalidArgumentError, match="^limit must be "):
         client.list_events(RUN, limit=limit)
 
 

@@ -196,14 +196,14 @@ def test_the_wire_field_from_is_from_() -> None:
     [events.LLMCall, events.StepPayload],
 )
 def test_a_nil_request_id_is_refused(payload: type[events.StepPayload]) -> None:
-    with pytest.raises(InvalidArgumentError, match="must not be the nil UUID") as caught:
+    with pytest.raises(InvalidArgumentError, match="must be a UUID other than the nil UUID") as caught:
         payload(step=0, request_id=NIL)
     assert "request_id" == caught.value.field
 
 
 def test_included_content_has_to_be_there_and_null_is_content() -> None:
     included = PayloadInfo(bytes=4, sha256=HASH, included=True)
-    with pytest.raises(InvalidArgumentError, match="is missing although") as caught:
+    with pytest.raises(InvalidArgumentError, match="must be present if") as caught:
         PayloadArtifact(artifact_key="a", info=included)
     assert "content" == caught.value.field
     assert PayloadArtifact(artifact_key="a", info=included, content=None).content is None

@@ -240,7 +240,7 @@ class _Acting:
     def _ask_service(self, run: WaitingRun) -> None:
         if run.ended or (run.asked and not run.unanswered()):
             return
-        open_ = self._client.pending_tools(run.run_id, cancellation=self._cancellation).pending
+        open_ = self._client._calls.pending_tools(run.run_id, cancellation=self._cancellation).pending
         with self._lock:
             if run.ended or self._stopped:
                 return

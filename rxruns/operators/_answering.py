@@ -241,7 +241,7 @@ class Answering:
 
     def _submit_each(self, outputs: dict[int, str], refused: APIError) -> None:
         """Send each result that is still wanted. One that is refused alone becomes an error of ours."""
-        pending = self._client.pending_tools(self._run_id, cancellation=self._cancellation).pending
+        pending = self._client._calls.pending_tools(self._run_id, cancellation=self._cancellation).pending
         wanted = {item.tool_call.id for node in pending if self._is_ours(node) for item in node.tool_calls}
         failure: APIError | None = None
         for place, output in sorted(outputs.items()):
@@ -287,4 +287,4 @@ class Answering:
         )
         node = self._node
         request = RunsToolResultsRequest(node.node_id, node.step, node.request_id, results)
-        self._client.submit_tool_results(self._run_id, request, cancellation=self._cancellation)
+        self._client._calls.submit_tool_results(self._run_id, request, cancellation=self._cancellation)

@@ -75,7 +75,7 @@ def run_state(initial: RunState | None = None) -> Callable[[Observable[RunEvent]
     succeeded 2
     """
     if initial is not None:
-        check_kind("initial", initial, RunState, "give a RunState, or None")
+        check_kind("initial", initial, RunState, "a RunState or None")
     return changes(RunState() if initial is None else initial)
 
 

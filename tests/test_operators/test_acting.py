@@ -39,6 +39,7 @@ class Service(RunsClient):
     """A client that answers by itself: what is pending, and what becomes of a submission."""
 
     def __init__(self, *pending: Any) -> None:
+        self._calls: Any = self
         self.pending = list(pending)
         self.asked: SimpleQueue[UUID] = SimpleQueue()
         self.submitted: SimpleQueue[RunsToolResultsRequest] = SimpleQueue()
