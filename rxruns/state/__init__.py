@@ -61,18 +61,17 @@ class NodeText(Struct, frozen=True):
         run_id: the run.
         node_id: the node that says it.
         piece: what is new: wire ``text_delta``.
-        so_far: all that the node has said since its last start; ``str()`` joins it.
     """
 
     run_id: UUID
     node_id: str
     piece: str
-    so_far: Rope
+    _so_far: Rope
 
     @property
     def text(self) -> str:
         """All that the node has said since its last start, also after its end. Joined at each call."""
-        return str(self.so_far)
+        return str(self._so_far)
 
 
 class NodeSpan(Struct, frozen=True, kw_only=True):

@@ -18,9 +18,8 @@ unknown placeholders are an :class:`~rxruns.errors.InvalidArgumentError` when it
 fields that are not known here are sent for the service to judge; :meth:`WorkflowSpec.from_dict` refuses them.
 """
 
-from rxruns.workflow._tools import ToolDefinitions
-from rxruns.workflow.builder import WorkflowBuilder, llm, workflow
-from rxruns.workflow.nodes import (
+from rxruns.workflow._builder import WorkflowBuilder, llm, workflow
+from rxruns.workflow._nodes import (
     AnyNode,
     Input,
     JoinAllNode,
@@ -37,8 +36,9 @@ from rxruns.workflow.nodes import (
     ToolExecution,
     TransformJSONNode,
 )
-from rxruns.workflow.shapes import chain, parallel
-from rxruns.workflow.spec import WorkflowSpec
+from rxruns.workflow._shapes import chain, parallel
+from rxruns.workflow._spec import WorkflowSpec
+from rxruns.workflow._tools import ToolDefinitions
 
 __all__ = [
     "AnyNode",

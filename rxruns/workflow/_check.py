@@ -11,8 +11,7 @@ import msgspec
 
 from rxruns._errors import InvalidArgumentError
 from rxruns.workflow._edges import waits_for
-from rxruns.workflow._tools import tool_problem
-from rxruns.workflow.nodes import (
+from rxruns.workflow._nodes import (
     AnyNode,
     Input,
     JoinAllNode,
@@ -26,6 +25,7 @@ from rxruns.workflow.nodes import (
     placeholders,
     sources,
 )
+from rxruns.workflow._tools import tool_problem
 
 _ID = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _POINTER = re.compile(r"(/([^~/]|~[01])*)*")

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import structs
 
-from rxruns.workflow.nodes import AnyNode, reads
+from rxruns.workflow._nodes import AnyNode, reads
 
 
 def waits_for(node: AnyNode, ids: Collection[str]) -> list[str]:

@@ -9,8 +9,8 @@ from typing import Any, cast
 from msgspec import inspect as mi
 
 from rxruns.workflow._check import typed
-from rxruns.workflow.nodes import PLACEHOLDER
-from rxruns.workflow.spec import WorkflowSpec
+from rxruns.workflow._nodes import PLACEHOLDER
+from rxruns.workflow._spec import WorkflowSpec
 
 
 def checked(record: Mapping[str, Any], given: Iterable[str] = ()) -> tuple[WorkflowSpec, dict[str, Any]]:

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from rxruns._errors import InvalidArgumentError
 from rxruns.workflow._check import check_nodes, check_outputs, typed
-from rxruns.workflow.nodes import AnyNode, Filled, Input, LLMNode, MapFanoutNode, Output, Part, Positive
+from rxruns.workflow._nodes import AnyNode, Filled, Input, LLMNode, MapFanoutNode, Output, Part, Positive
 
 
 class WorkflowSpec(Part, frozen=True, kw_only=True, tag_field="kind", tag="workflow"):

@@ -8,10 +8,10 @@ from typing import Literal
 
 from msgspec import structs
 
+from rxruns.workflow._builder import WorkflowBuilder, workflow
 from rxruns.workflow._check import refuse, typed
-from rxruns.workflow.builder import WorkflowBuilder, workflow
-from rxruns.workflow.nodes import AnyNode, Input, JoinAllNode, JoinAnyNode, JoinCollectNode
-from rxruns.workflow.spec import WorkflowSpec
+from rxruns.workflow._nodes import AnyNode, Input, JoinAllNode, JoinAnyNode, JoinCollectNode
+from rxruns.workflow._spec import WorkflowSpec
 
 Join = Literal["join_all", "join_any", "join_collect"]
 _JOINS: dict[str, type[JoinAllNode | JoinAnyNode | JoinCollectNode]] = {

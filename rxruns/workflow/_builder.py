@@ -9,8 +9,7 @@ from msgspec import UNSET, structs
 
 from rxruns.workflow._check import refuse, typed
 from rxruns.workflow._edges import with_implied_edges
-from rxruns.workflow._tools import ToolDefinitions
-from rxruns.workflow.nodes import (
+from rxruns.workflow._nodes import (
     AnyNode,
     Input,
     JoinAllNode,
@@ -26,7 +25,8 @@ from rxruns.workflow.nodes import (
     ToolExecution,
     TransformJSONNode,
 )
-from rxruns.workflow.spec import WorkflowSpec
+from rxruns.workflow._spec import WorkflowSpec
+from rxruns.workflow._tools import ToolDefinitions
 
 T = TypeVar("T")
 Tool = str | Mapping[str, Any] | ToolDefinitions
