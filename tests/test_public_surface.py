@@ -29,7 +29,7 @@ def surface() -> dict[str, list[str]]:
     """Find the names of each public module, and the attributes of their classes."""
     names = {module.__name__: sorted(module.__all__) for module in public_modules()}
     classes: dict[type[Any], str] = {}
-    for owner, name in [(owner, name) for owner in names for name in names[owner]]:
+    for owner, name in [(module, name) for module in names for name in names[module]]:
         value = getattr(sys.modules[owner], name)
         if inspect.isclass(value) and value.__module__.startswith("rxruns") and not issubclass(value, VALUES):
             classes.setdefault(value, f"{owner}.{name}")
