@@ -483,7 +483,7 @@ def test_start_takes_inputs_that_a_spec_uses_and_does_not_declare(
             "line 6, column 5: outputs[0].from: output 'text' refers to 'b'",
         ),
         ("trip.yaml", "kind: workflow\nnodes: []\n", "line 2, column 1: nodes: a workflow needs"),
-        ("trip.json", '{"nodes":\n []}', "line 1, column 1: kind: expected 'workflow'"),
+        ("trip.json", '{"nodes":\n []}', "line 1, column 1: kind must be 'workflow'"),
     ],
 )
 def test_an_error_in_a_spec_names_the_line_of_the_field(
