@@ -232,7 +232,7 @@ class _Acting:
     def _list_pending(self, run: WaitingRun) -> None:
         if run.ended or (run.listed and not run.has_unanswered()):
             return
-        pending = self._client.pending_tools(run.run_id, cancellation=self._cancellation).pending
+        pending = self._client._calls.pending_tools(run.run_id, cancellation=self._cancellation).pending
         with self._lock:
             if run.ended or self._stopped:
                 return

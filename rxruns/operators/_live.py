@@ -10,11 +10,11 @@ from reactivex import operators as rx
 
 from rxruns._errors import must_be
 from rxruns.events import (
-    TERMINAL_EVENTS,
     NodeEvent,
     NodeOutputDelta,
     NodeStarted,
     RunEvent,
+    TerminalEvent,
 )
 from rxruns.operators._fold import changes
 from rxruns.operators._select import check_node_ids
@@ -137,7 +137,7 @@ def text(*node_ids: str) -> Callable[[Observable[RunEvent]], Observable[NodeText
                     nodes = runs.get(event.run_id.int, {})
                     if event.node_id in nodes:
                         nodes[event.node_id] = said_after(nodes[event.node_id], event)
-                elif type(event) in TERMINAL_EVENTS:
+                elif isinstance(event, TerminalEvent):
                     runs.pop(event.run_id.int, None)
 
             return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
@@ -190,7 +190,7 @@ def node_spans(open_spans: bool = False) -> Callable[[Observable[RunEvent]], Obs
                     for span in spans.step(event):
                         if open_spans or span.ended_at is not None:
                             observer.on_next(span)
-                elif type(event) in TERMINAL_EVENTS and run in runs:
+                elif isinstance(event, TerminalEvent) and run in runs:
                     for span in runs.pop(run).end(event.ts):
                         observer.on_next(span)
 
