@@ -66,12 +66,12 @@ def find_files(paths: Path | Iterable[Path]) -> list[LogPart]:
     Raises:
         InvalidArgumentError: no file matches, or one can't be read.
     """
-    check_kind("paths", paths, os.PathLike | Iterable, "give a path or a URL, or several of them")
+    check_kind("paths", paths, os.PathLike | Iterable, "a path or a URL, or several of them")
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     if not given:
-        raise InvalidArgumentError("paths is empty: name at least one log", field="paths")
+        raise must_be("paths", "at least one path", paths)
     for place, path in enumerate(given):
-        check_kind(f"paths[{place}]", path, str | os.PathLike, "give a path or a URL")
+        check_kind(f"paths[{place}]", path, str | os.PathLike, "a path or a URL")
     return [file for path in given for file in _matches(os.fspath(path))]
 
 
@@ -116,7 +116,7 @@ def _recognized_here(file: LogPart) -> LogPart:
 def _matches(path: str) -> list[LogPart]:
     found = _matches_of_url(path) if _is_url(path) else _local_matches(path)
     if not found:
-        raise InvalidArgumentError(f"paths: {path} is no file, and no file matches it", field="paths")
+        raise InvalidArgumentError(f"paths: no file matches {path}", field="paths")
     return found
 
 

@@ -13,7 +13,8 @@ from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposable, SingleAssignmentDisposable
 from reactivex.scheduler import CurrentThreadScheduler, TimeoutScheduler
 
-from rxruns._arguments import OnInvalid, check_on_invalid, check_path
+from rxruns._arguments import check_path
+from rxruns._streams._following import OnInvalid, check_on_invalid
 from rxruns._streams._observable import SourceObservable
 from rxruns._streams._recorded_log import RecordedLog
 from rxruns.errors import InvalidArgumentError

@@ -17,6 +17,7 @@ import click
 
 from rxruns._display._visible import one_line
 from rxruns._errors import must_be
+from rxruns._streams._reader import GAVE_UP
 from rxruns._version import __version__
 from rxruns.cli._output import OutputError, close_quietly
 from rxruns.cli._panel import Exit
@@ -127,7 +128,7 @@ class _Warnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.is_incomplete |= getattr(record, "is_incomplete", False)
-        if not getattr(record, "is_raised", False):
+        if record.name != GAVE_UP.name:
             # Not `click.echo`, which bypasses the stream by which rich keeps a table and lines apart.
             sys.stderr.write(f"rxruns: {one_line(record.getMessage())}\n")
 
