@@ -38,6 +38,7 @@ from rxruns._fold import Fold, checked_fold, known_types, needs_whole_runs
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import NodeEvent, RunEvent, TerminalEvent
 from rxruns.folds._by import By
+from rxruns.folds._folded import Folded
 from rxruns.folds._logs import fold_logs
 from rxruns.folds._together import Together
 from rxruns.state import NodeSpan, RunState
@@ -47,6 +48,7 @@ from rxruns.state._spans import SpanTracker
 __all__ = [
     "By",
     "Fold",
+    "Folded",
     "NodeSpans",
     "RunStates",
     "Together",

@@ -8,7 +8,7 @@ a lambda in a ``pipe`` passes mypy.
 ========================  =============================================================
 choose                    :func:`for_node`, :func:`of_type`
 gather                    :func:`buffer_until_complete`, :func:`buffer_nodes`
-fold                      :func:`cost_totals`, :func:`run_state`
+fold                      :func:`fold`, :func:`cost_totals`, :func:`run_state`
 follow                    :func:`text`, :func:`node_spans`, :func:`event_time`
 end with an error         :func:`raise_on_failure`, :func:`budget`
 keep                      :func:`checkpoint`, :func:`record`
@@ -25,6 +25,7 @@ from rxruns.operators._budget import budget
 from rxruns.operators._buffer import NodeEvents, buffer_nodes, buffer_until_complete
 from rxruns.operators._flow import handoff
 from rxruns.operators._fold import cost_totals
+from rxruns.operators._folding import fold
 from rxruns.operators._guard import raise_on_failure
 from rxruns.operators._live import event_time, node_spans, run_state, text
 from rxruns.operators._record import record
@@ -45,6 +46,7 @@ __all__ = [
     "execute_tools",
     "filter",
     "first",
+    "fold",
     "for_node",
     "handoff",
     "last",
