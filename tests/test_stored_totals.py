@@ -31,7 +31,7 @@ def blocks() -> list[dict[str, Any]]:
         exec(compile(code, "recipe", "exec", dont_inherit=True), defined)
         found.append(defined)
     database = found[0]
-    database["run_events"] = lambda run_id, client, after_seq: emitting(run_id, after_seq)
+    database["merge_runs"] = lambda run_ids, after_seq, **options: emitting(run_ids[0], after_seq(run_ids[0]))
     database["RunsClient"] = type("Offline", (), {"from_env": staticmethod(nullcontext)})
     return found
 

@@ -13,6 +13,7 @@ follow                    :func:`text`, :func:`node_spans`, :func:`event_time`
 end with an error         :func:`raise_on_failure`, :func:`budget`
 keep                      :func:`checkpoint`, :func:`record`
 act                       :func:`execute_tools`
+one run at a time         :func:`each_run`
 change threads            :func:`handoff`
 ========================  =============================================================
 """
@@ -23,6 +24,7 @@ from rxruns.operators import _rxpy
 from rxruns.operators._acting import execute_tools
 from rxruns.operators._budget import budget
 from rxruns.operators._buffer import NodeEvents, buffer_nodes, buffer_until_complete
+from rxruns.operators._each_run import each_run
 from rxruns.operators._flow import handoff
 from rxruns.operators._fold import cost_totals
 from rxruns.operators._folding import fold
@@ -42,6 +44,7 @@ __all__ = [
     "checkpoint",
     "cost_totals",
     "do_action",
+    "each_run",
     "event_time",
     "execute_tools",
     "filter",
