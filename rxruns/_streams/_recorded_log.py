@@ -130,7 +130,7 @@ class RecordedLog:
         return is_in_order
 
     def _count_if_late(self, run: int, seq: int) -> None:
-        """Count an event that was missing when a later one of its run came. The others are duplicates."""
+        """Count an event that follows a later one of its run. The others are duplicates."""
         gaps = (self._gaps or {}).get(run, ())
         self._late += bisect_right(gaps, seq) % 2  # each gap is its first `seq` and the first behind it
 
@@ -153,10 +153,10 @@ class RecordedLog:
         for data in self._chunks(plain):
             yield from self._events(self._decoder.feed(data))
         if not self.closed:
-            yield from self._events(self._tail())
+            yield from self._tail()
         if self._late:
             self._warn(
-                f"{self._late} events came after later ones of their runs and were dropped: "
+                f"{self._late} events followed later ones of their runs and were dropped: "
                 "a pipe can't be put in order, a file can"
             )
 
@@ -191,14 +191,14 @@ class RecordedLog:
             raise self._failed(error) from error
 
     def _tail(self) -> Iterator[Batch]:
-        """The bytes that no newline ends, unless they were cut."""
-        whole, is_cut = self._decoder.number, self._unpacker.is_cut
-        tail = [batch for batch in self._decoder.flush() if not self._is_left_out(batch, whole)]
-        yield from (batch for batch in tail if batch.error is not None)
-        if is_cut:
-            whole += len(tail)
+        """The event of bytes that no newline ends, unless they were cut."""
+        whole = self._decoder.number
+        for batch in self._decoder.flush():
+            if not self._is_left_out(batch, whole):
+                yield from self._events([batch])
+            whole += batch.error is None
+        if self._unpacker.is_cut:
             self._warn(f"the compressed file is cut after {whole} whole lines; what followed is lost")
-        yield from (batch for batch in tail if batch.error is None)
 
     def _is_left_out(self, batch: Batch, whole: int) -> bool:
         error, line = batch.error, batch.lines[0]
@@ -227,9 +227,9 @@ class RecordedLog:
         message = str(error)
         prefix = b"" if error.is_record else prefix_of(line)
         if prefix:
+            text = prefix[:EXCERPT].decode("utf-8", "replace")
             message += (
-                f"; it is an event behind {prefix[:EXCERPT].decode('utf-8', 'replace')!r}: strip what stands "
-                "before the brace, for example with `sed 's/^[^{]*//'`"
+                f"; it is an event behind {text!r}: strip the prefix, for example with `sed 's/^[^{{]*//'`"
             )
         refused = protocol_error(error, line, number, message=message)
         if self._on_invalid == "raise":

@@ -18,13 +18,13 @@ __all__ = ["RunEventStream"]
 class RunEventStream(Iterator[RunEvent]):
     """Iterate the events of one connection, each checked; close it at the end of a ``with`` block.
 
-    For what follows a run through faults, see :func:`rxruns.run_events`. One thread iterates; any thread may
+    To follow a run through faults, see :func:`rxruns.run_events`. One thread iterates; any thread may
     call :meth:`cancel` or :meth:`close`.
 
-    Raises (while iterating, after the events that came before):
-        StreamProtocolError: a line that is no valid event, or an event of another run.
+    Raises (while iterating, after the events before):
+        StreamProtocolError: a line that is not a valid event, or an event of another run.
         StreamInterruptedError: the body ended in the middle of a line.
-        TransportError: the body broke, or no byte came for the client's timeout.
+        TransportError: the body broke, or no byte was received for the client's timeout.
 
     >>> from rxruns.devserver import DevServer
     >>> from rxruns.testing import events
@@ -82,7 +82,7 @@ class RunEventStream(Iterator[RunEvent]):
         self.close()
 
     def cancel(self) -> None:
-        """Stop at once: the iteration just ends, also one that waits. From any thread; never waits."""
+        """Stop at once: the iteration ends, also while it waits. From any thread; never waits."""
         self._cancellation.cancel()
 
     def close(self) -> None:
@@ -90,7 +90,7 @@ class RunEventStream(Iterator[RunEvent]):
         self.cancel()
         try:
             self._events.close()
-        except ValueError:  # another thread is in it
+        except ValueError:  # another thread iterates
             return
         self._stream.close()
 
