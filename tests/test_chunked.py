@@ -66,7 +66,7 @@ def test_a_size_that_is_none_is_an_error(size: bytes) -> None:
 
 
 def test_a_chunk_that_goes_on_is_an_error() -> None:
-    with pytest.raises(http.client.HTTPException, match="longer than it says"):
+    with pytest.raises(http.client.HTTPException, match="longer than its size"):
         Chunks().feed(b"4\r\nhello\r\n")
 
 

@@ -279,6 +279,6 @@ def test_an_answer_of_status_304_is_described_as_one() -> None:
     with (
         FakeRuns(raw(b"HTTP/1.1 304 Not Modified\r\n\r\n")) as service,
         RunsClient(api_key=KEY, base_url=service.url, retry=ONCE) as client,
-        pytest.raises(APIError, match="^304: an unexpected status: Not Modified$"),
+        pytest.raises(APIError, match="^304: unexpected status: Not Modified$"),
     ):
         client.get(UUID(int=1))
