@@ -26,13 +26,26 @@ def fan_out(**items: Any) -> Record:
     return {"id": "each", "type": "map.fanout", "subnode": llm("answer", "[[say: re {{item}}]]"), **items}
 
 
-def predicate(op: str, **fields: Any) -> Record:
-    return {"source": "node_output", "op": op, **fields}
-
-
 TWO = (llm("first", '[[say: {"n": 1, "a": "x"}]]'), llm("second", '[[say: {"n": 2}]]'))
-BOTH = {"depends_on": ["first", "second"]}
-ASKING = llm("ask", f"[[say: {QUESTIONS}]]")
+IDS = ["first", "second"]
+TOPIC = {"inputs": [{"name": "topic", "type": "string"}]}
+PREDICATE = {"source": "node_output", "op": "equals", "path": "$.n", "value": 2}
+BUILT_IN = [
+    {"type": "web", "web": {"intent": "auto"}},
+    {"type": "x_search", "x_search": {}},
+    {"type": "code_execution", "code_execution": {}},
+    {"type": "image_generation", "image_generation": {"model": "gemini-2.5-flash-image"}},
+]
+
+
+def joined(kind: str, **fields: Any) -> Record:
+    return workflow(*TWO, {"id": "j", "type": f"join.{kind}", "depends_on": IDS, **fields})
+
+
+def transformed(**fields: Any) -> Record:
+    return workflow(*TWO, {"id": "t", "type": "transform.json", **fields})
+
+
 SCHEMA = {
     "type": "object",
     "properties": {"questions": {"type": "array", "items": {"type": "string"}}},
@@ -55,80 +68,38 @@ EVERY_LLM_FIELD = {
 SPECS: dict[str, tuple[Record, Any]] = {
     "an llm node": (workflow(llm("a", "[[say: hi]]")), "hi"),
     "every field of an llm node": (
-        workflow(
-            llm("a", "[[say: {{topic}}]]", **EVERY_LLM_FIELD), inputs=[{"name": "topic", "type": "string"}]
-        ),
+        workflow(llm("a", "[[say: {{topic}}]]", **EVERY_LLM_FIELD), **TOPIC),
         None,
     ),
-    "built-in tools": (
-        workflow(
-            llm(
-                "a",
-                "[[say: hi]]",
-                tools=[
-                    {"type": "web", "web": {"intent": "auto"}},
-                    {"type": "x_search", "x_search": {}},
-                    {"type": "code_execution", "code_execution": {}},
-                    {"type": "image_generation", "image_generation": {"model": "gemini-2.5-flash-image"}},
-                ],
-            )
-        ),
-        "hi",
-    ),
+    "built-in tools": (workflow(llm("a", "[[say: hi]]", tools=BUILT_IN)), "hi"),
     "a model for all": (workflow({"id": "a", "type": "llm", "user": "[[say: hi]]"}, model=MODEL), "hi"),
     "an undeclared input": (workflow(llm("a", "[[say: {{topic}}]]")), "tides"),
-    "a chain": (workflow(*TWO, llm("c", "[[say: {{first}}{{second}}]]", **BOTH)), None),
-    "join.all": (
-        workflow(*TWO, {"id": "j", "type": "join.all", **BOTH}),
-        {"first": '{"n": 1, "a": "x"}', "second": '{"n": 2}'},
-    ),
+    "a chain": (workflow(*TWO, llm("c", "[[say: {{first}}{{second}}]]", depends_on=IDS)), None),
+    "join.all": (joined("all"), {"first": '{"n": 1, "a": "x"}', "second": '{"n": 2}'}),
     "join.any": (workflow(TWO[1], {"id": "j", "type": "join.any", "depends_on": ["second"]}), None),
-    "join.collect": (workflow(*TWO, {"id": "j", "type": "join.collect", **BOTH, "limit": 2}), None),
+    "join.collect": (joined("collect", limit=2), None),
     "join.collect with a predicate": (
-        workflow(
-            *TWO,
-            {
-                "id": "j",
-                "type": "join.collect",
-                **BOTH,
-                "timeout_ms": 600_000,
-                "predicate": predicate("equals", path="$.n", value=2),
-            },
-        ),
+        joined("collect", timeout_ms=600_000, predicate=PREDICATE),
         {"second": '{"n": 2}'},
     ),
-    "transform.json object": (
-        workflow(
-            *TWO, {"id": "t", "type": "transform.json", "object": {"a": {"from": "first", "pointer": "/a"}}}
-        ),
-        {"a": "x"},
-    ),
-    "transform.json merge": (
-        workflow(
-            *TWO, {"id": "t", "type": "transform.json", "merge": [{"from": "first"}, {"from": "second"}]}
-        ),
-        {"n": 2, "a": "x"},
-    ),
+    "transform.json object": (transformed(object={"a": {"from": "first", "pointer": "/a"}}), {"a": "x"}),
+    "transform.json merge": (transformed(merge=[{"from": name} for name in IDS]), {"n": 2, "a": "x"}),
     "map.fanout over a path": (
-        workflow(ASKING, fan_out(items_from="ask", items_path="/questions")),
+        workflow(llm("ask", f"[[say: {QUESTIONS}]]"), fan_out(items_from="ask", items_path="/questions")),
         ["re Why?", "re How?"],
     ),
     "map.fanout over an input": (
-        workflow(
-            fan_out(items_from_input="topics", max_parallelism=2),
-            inputs=[{"name": "topics", "type": "array"}],
-        ),
+        workflow(fan_out(items_from_input="topics", max_parallelism=2), inputs=[{"name": "topics"}]),
         ["re a", "re b", "re c"],
     ),
     "map.fanout over JSON that fits a schema": (
-        workflow(
-            llm("ask", "Ask me", output_format=JSON_FORM), fan_out(items_from="ask", items_path="/questions")
-        ),
+        workflow(llm("ask", output_format=JSON_FORM), fan_out(items_from="ask", items_path="/questions")),
         None,
     ),
     "outputs at pointers": (
-        workflow(*TWO)
-        | {"outputs": [{"name": "out", "from": "first", "pointer": "/n"}, {"name": "n", "from": "second"}]},
+        workflow(
+            *TWO, outputs=[{"name": "out", "from": "first", "pointer": "/n"}, {"name": "n", "from": "second"}]
+        ),
         1,
     ),
 }
