@@ -18,7 +18,7 @@ from rxruns.devserver._event_schema import event_schema
 from rxruns.devserver._json import is_object
 from rxruns.devserver._request import Request, request_of
 from rxruns.devserver._service import Service
-from rxruns.devserver._stream import parse_ask, stream
+from rxruns.devserver._stream import parse_query, stream
 from rxruns.devserver.faults import Fault
 from rxruns.errors import InvalidArgumentError
 
@@ -105,9 +105,9 @@ class Api(Handler):
         if path[0] != "runs" or request.method != "GET":
             raise _no_route(request, path)
         service = self._service
-        run, ask = service.runs.get(_run_id(path[1])), parse_ask(request.query)
+        run, query = service.runs.get(_run_id(path[1])), parse_query(request.query)
         with service.streaming():
-            stream(run.log, ask, wire, faults, dice, service.watch, service.keepalive)
+            stream(run.log, query, wire, faults, dice, service.watch, service.keepalive)
 
     def _route(self, request: Request, path: Sequence[str]) -> dict[str, Any]:
         runs = self._service.runs
@@ -169,10 +169,10 @@ def _run_id(text: str) -> UUID:
 
 
 def _include(request: Request) -> frozenset[str]:
-    asked = frozenset(name.strip() for name in request.query.get("include", "").split(",") if name.strip())
-    if asked - _INCLUDES:
+    names = frozenset(name.strip() for name in request.query.get("include", "").split(",") if name.strip())
+    if names - _INCLUDES:
         raise Refusal(400, "INVALID_INPUT", "invalid query", {"include": "expected steps, tool_calls"})
-    return asked
+    return names
 
 
 def _object(request: Request) -> dict[str, Any]:
