@@ -81,11 +81,11 @@ class DevServer:
         for name, value, least in (("delay", delay, 0.0), ("keepalive", keepalive, 0.001)):
             if not isinstance(value, int | float) or not least <= value < 1e9:
                 raise must_be(name, f"seconds, {least:g} or more", value)
-        check_kind("host", host, str, "give a name or an address")
+        check_kind("host", host, str, "a host name or an address")
         if not isinstance(port, int) or not 0 <= port <= 65535:
             raise must_be("port", "an int from 0 to 65535", port, "0 takes a free one")
         if faults is not None:
-            check_kind("faults", faults, Faults, "give Faults([...]), or None")
+            check_kind("faults", faults, Faults, "Faults([...]) or None")
         self._host, self._port = host, port
         own_name = [host] if host and not is_address(host) else []
         self._hosts = check_hosts(allow_hosts).union(name.lower() for name in own_name)
@@ -264,7 +264,7 @@ class DevServer:
 def _as_line(part: bytes | RunEvent) -> bytes:
     if isinstance(part, RunEvent):
         return encode_event(part)
-    check_kind("log", part, bytes, "give a path, or bytes, or events")
+    check_kind("log", part, bytes, "a path, bytes or events")
     return part
 
 
