@@ -99,14 +99,6 @@ def test_a_connection_lasts_when_it_was_open_for_half_a_second() -> None:
     assert 0.5 == _connection._SILENT_AFTER
 
 
-def test_an_idle_timeout_of_an_accepted_connection_spares_the_budget() -> None:
-    quick = ResumePolicy(max_reconnects=1, base_backoff=0.001, max_backoff=0.002, idle_timeout=0.1)
-    seen = follow(sends(LOG[:2]), hangs(), *[sends(), hangs()] * 3, sends(LOG[2:]), resume=quick)
-
-    assert list(LOG) == seen.events
-    assert 3 == seen.statuses  # the first round brought events
-
-
 @pytest.mark.usefixtures("no_cut_is_late")
 @pytest.mark.parametrize(
     "cut",

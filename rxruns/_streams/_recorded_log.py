@@ -153,7 +153,7 @@ class RecordedLog:
         for data in self._chunks(plain):
             yield from self._events(self._decoder.feed(data))
         if not self.closed:
-            yield from self._events(self._tail())
+            yield from self._tail()
         if self._late:
             self._warn(
                 f"{self._late} events came after later ones of their runs and were dropped: "
@@ -191,14 +191,14 @@ class RecordedLog:
             raise self._failed(error) from error
 
     def _tail(self) -> Iterator[Batch]:
-        """The bytes that no newline ends, unless they were cut."""
-        whole, is_cut = self._decoder.number, self._unpacker.is_cut
-        tail = [batch for batch in self._decoder.flush() if not self._is_left_out(batch, whole)]
-        yield from (batch for batch in tail if batch.error is not None)
-        if is_cut:
-            whole += len(tail)
+        """The event of bytes that no newline ends, unless they were cut."""
+        whole = self._decoder.number
+        for batch in self._decoder.flush():
+            if not self._is_left_out(batch, whole):
+                yield from self._events([batch])
+            whole += batch.error is None
+        if self._unpacker.is_cut:
             self._warn(f"the compressed file is cut after {whole} whole lines; what followed is lost")
-        yield from (batch for batch in tail if batch.error is None)
 
     def _is_left_out(self, batch: Batch, whole: int) -> bool:
         error, line = batch.error, batch.lines[0]

@@ -276,9 +276,7 @@ class _Checker:
         pointer = node.get(name, "")
         if not isinstance(pointer, str) or (pointer and not pointer.startswith("/")):
             self.add(
-                "INVALID_POINTER",
-                f"{path}.{name}",
-                f"{pointer!r} is not a JSON Pointer with a leading /",
+                "INVALID_POINTER", f"{path}.{name}", f"{pointer!r} is not a JSON Pointer with a leading /"
             )
 
     def _whole(self, node: Mapping[str, Any], name: str, path: str, *, least: int) -> None:
