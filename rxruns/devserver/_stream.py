@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rxruns._loopback import Refusal, Wire
 from rxruns.devserver._log import KEEPALIVE, EventLog
 from rxruns.devserver._watch import Watch
-from rxruns.devserver.faults import Fault
+from rxruns.devserver.faults._script import Fault, through
 
 __all__ = ["StreamQuery", "parse_query", "stream"]
 
@@ -117,9 +117,7 @@ def _faulty(
     content: Iterator[bytes] = (line for batch in batches for line in batch)
     for fault in faults:
         content = fault.lines(content, dice, wire)
-    for fault in faults:
-        content = fault.pieces(content, dice, wire)
-    return content
+    return through(faults, content, dice, wire)
 
 
 def _number(

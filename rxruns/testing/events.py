@@ -104,8 +104,8 @@ class RunLog(Sequence[RunEvent]):
     """The events of one run so far, valid and in order: an immutable sequence of events.
 
     Envelopes are filled in: ``run_id``, ``seq`` from 1 without gaps, ``ts``, ``plan_hash``. So are the ids of
-    model calls and tool calls, which follow from the run, the node and the step. A step that doesn't fit, such
-    as text without a node or an event after the end, is an :class:`~rxruns.errors.InvalidArgumentError`.
+    model calls and tool calls, which follow from the run, the node and the step. A step that doesn't
+    fit (text without a node, an event after the end) is an :class:`~rxruns.errors.InvalidArgumentError`.
 
     Attributes:
         run_id: the run's id.

@@ -6,7 +6,6 @@ each event, its OpenAPI description each answer.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -203,61 +202,6 @@ def test_each_option_of_a_run_is_taken(
     assert ("options" in OPTIONS[name]) is same_run
     models = {line["model"] for line in state["cost_summary"]["line_items"]}
     assert ({OTHER} if "model_over" in name or name == "all" else {MODEL}) == models
-
-
-FUNCTION = {
-    "type": "function",
-    "function": {
-        "name": "get_weather",
-        "description": "Weather of a city",
-        "parameters": {
-            "type": "object",
-            "properties": {"city": {"type": "string"}},
-            "required": ["city"],
-            "additionalProperties": False,
-        },
-    },
-}
-
-
-def answer(api: Api, run_id: str, output: Callable[[Record], str]) -> list[Record]:
-    """Answer all pending calls, as the SDKs do, and return them."""
-    (node,) = api.get(f"/runs/{run_id}/pending-tools").body["pending"]
-    calls = [item["tool_call"] for item in node["tool_calls"]]
-    body = {name: node[name] for name in ("node_id", "step", "request_id")} | {
-        "results": [
-            {"tool_call": {"id": call["id"], "name": call["name"]}, "output": output(call)} for call in calls
-        ]
-    }
-    accepted = api.post(f"/runs/{run_id}/tool-results", body)
-    assert (200, len(calls)) == (accepted.status, accepted.body["accepted"])
-    return calls
-
-
-def test_a_client_runs_tools_with_what_pending_tools_names(
-    api: Api, judged: Callable[[str], Record], check_answer: Callable[[str, Any], None]
-) -> None:
-    tools = {"tools": [FUNCTION, "clock"], "tool_execution": {"mode": "client"}}
-    run_id = api.start(workflow(llm("a", "Weather?", **tools)))
-    api.until(run_id, "node_waiting")
-    check_answer("RunsPendingToolsResponse", api.get(f"/runs/{run_id}/pending-tools").body)
-    first, second = answer(api, run_id, lambda call: f"{call['name']} is fine")
-    state = judged(run_id)
-    found = api.get(f"/runs/{run_id}/steps/0/tool-calls/{first['id']}").body
-    check_answer("RunToolCallDetail", found)
-
-    assert (["get_weather", "clock"], ["city"]) == (
-        [first["name"], second["name"]],
-        list(json.loads(first["arguments"])),
-    )
-    assert ("a", first, "get_weather is fine") == (
-        found["node_id"],
-        found["tool_call"],
-        found["tool_result"]["output"],
-    )
-    assert "get_weather is fine" in state["outputs"]["out"]
-    for step, tool_id in (("0", "nobody"), ("7", first["id"]), ("x", first["id"])):
-        assert 404 == api.get(f"/runs/{run_id}/steps/{step}/tool-calls/{tool_id}").status
 
 
 def test_the_task_list_that_a_model_writes_is_served(api: Api, judged: Callable[[str], Record]) -> None:
