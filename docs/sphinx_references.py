@@ -20,7 +20,7 @@ from sphinx.util.nodes import make_refnode
 
 from rxruns.events import Payload, RunEvent
 from rxruns.models import Model
-from rxruns.workflow.nodes import Part
+from rxruns.workflow._nodes import Part
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

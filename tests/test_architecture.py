@@ -71,6 +71,7 @@ BUILTIN_ERRORS = {
     "costs": {"AttributeError", "KeyError"},
     "dask": {"ImportError"},
     "devserver": {"LookupError", "TypeError"},
+    "events": {"AttributeError"},  # like a module's own
     "state": {"KeyError"},  # like a mapping's own
     "structschema": {"TypeError", "ValueError"},  # the latter like marshmallow's own
     "testing": {"AssertionError"},

@@ -45,7 +45,7 @@ from rxruns.errors import (
     StreamTimeoutError,
     TransportError,
 )
-from rxruns.events import NIL, TERMINAL_EVENTS, RunEvent
+from rxruns.events import NIL, RunCanceled, RunCompleted, RunEvent, RunFailed, TerminalEvent
 from rxruns.lifecycle import Closed, Connected, LifecycleEvent, Reconnecting, Resumed
 from rxruns.models import RunStatus
 
@@ -59,7 +59,7 @@ T = TypeVar("T")
 
 _ALIVE = (RunStatus.RUNNING, RunStatus.WAITING)
 _ENDED = (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELED)
-_LOOKED_INTO: frozenset[type] = WITH_OUTPUT | TERMINAL_EVENTS | WAITING_EVENTS
+_LOOKED_INTO = WITH_OUTPUT | {RunCompleted, RunFailed, RunCanceled} | WAITING_EVENTS
 
 _SILENT_AFTER = 0.5
 """Seconds without an event after which a cut is a proxy's that cuts quiet responses, and not an outage."""
@@ -129,7 +129,7 @@ class FollowOptions(Struct, frozen=True, kw_only=True):
         check_flag("wait", self.wait)
         check_flag("include_output", self.include_output)
         if self.resume is not None:
-            check_kind("resume", self.resume, ResumePolicy, "give a ResumePolicy, or None for one connection")
+            check_kind("resume", self.resume, ResumePolicy, "a ResumePolicy, or None for one connection")
         check_on_invalid(self.on_invalid)
         check_callback("on_lifecycle", self.on_lifecycle)
         if self.record is not None:
@@ -266,15 +266,15 @@ class EventReader:
         self._opened_at = time.monotonic()
         self._progressed = False
         try:
-            stream = self._client.open_events(
+            stream = self._client._calls.open_events(
                 self._run_id,
                 after_seq=self._cursor,
                 limit=page,
                 wait=self._options.wait,
                 include_output=self._options.include_output,
                 cancellation=self._cancellation,
-                read_timeout=self._idle_timeout,
-                retrying=self._options.resume is None,
+                options={"timeout": self._idle_timeout},
+                once=self._options.resume is not None,
             )
         except (APIError, TransportError) as error:
             if self._options.resume is None or not _may_pass(error):
@@ -307,7 +307,7 @@ class EventReader:
                     raise _SubscriberError(error) from None
                 self._cursor = seq
                 due = seq + 1
-                if (is_rare and type(event) in TERMINAL_EVENTS) or (is_limited and self._is_enough()):
+                if (is_rare and isinstance(event, TerminalEvent)) or (is_limited and self._is_enough()):
                     return True
         return self._end_of_body(page)
 
@@ -473,7 +473,7 @@ class EventReader:
     def _ask_status(self) -> str:
         """The run's status at the service, or ``""`` where it does not say."""
         try:
-            return self._client.get_once(self._run_id, cancellation=self._cancellation).status
+            return self._client._calls.get_once(self._run_id, cancellation=self._cancellation).status
         except RunsError as error:
             logger.debug("run %s: its status is unknown: %s", self._run_id, error)
             return ""

@@ -138,14 +138,7 @@ def start_run(
     Raises:
         InvalidArgumentError: at once, for an argument that can not be sent.
     """
-    create: CreateOptions = {
-        "session_id": session_id,
-        "input": input,
-        "model_override": model_override,
-        "model_overrides": model_overrides,
-        "stream": stream,
-        "idempotency_key": idempotency_key,
-    }
+    create = CreateOptions(session_id, input, model_override, model_overrides, stream, idempotency_key)
     body = create_body(spec_or_plan_hash, create)  # with the key that all subscriptions share
     options = FollowOptions(
         after_seq=after_seq,
@@ -161,7 +154,7 @@ def start_run(
 
     def find_run(client: RunsClient, cancellation: Cancellation) -> UUID:
         if not started:
-            started.append(client.start(body, cancellation=cancellation).run_id)
+            started.append(client._calls.start(body, cancellation=cancellation).run_id)
         return started[0]
 
     return follow(find_run, options, ClientLease(client))

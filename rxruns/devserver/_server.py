@@ -80,11 +80,11 @@ class DevServer:
         for name, value, least in (("delay", delay, 0.0), ("keepalive", keepalive, 0.001)):
             if not isinstance(value, int | float) or not least <= value < 1e9:
                 raise InvalidArgumentError(f"{name} is a number of seconds, not {value!r}", field=name)
-        check_kind("host", host, str, "give a name or an address")
+        check_kind("host", host, str, "a host name or an address")
         if not isinstance(port, int) or not 0 <= port <= 65535:
             raise InvalidArgumentError(f"port is {port!r}: give 0 to 65535; 0 takes a free one", field="port")
         if faults is not None:
-            check_kind("faults", faults, Faults, "give Faults([...]), or None")
+            check_kind("faults", faults, Faults, "Faults([...]) or None")
         self._host, self._port = host, port
         own_name = [host] if host and not is_address(host) else []
         self._hosts = check_hosts(allow_hosts).union(name.lower() for name in own_name)
@@ -263,7 +263,7 @@ class DevServer:
 def _as_line(part: bytes | RunEvent) -> bytes:
     if isinstance(part, RunEvent):
         return encode_event(part)
-    check_kind("log", part, bytes, "give a path, or bytes, or events")
+    check_kind("log", part, bytes, "a path, bytes or events")
     return part
 
 

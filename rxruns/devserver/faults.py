@@ -95,7 +95,7 @@ class Faults:
 
     def __post_init__(self) -> None:
         for name in ("script", "rest"):
-            check_kind(name, getattr(self, name), Sequence, "give a list, one entry for each connection")
+            check_kind(name, getattr(self, name), Sequence, "a list with one entry for each connection")
             entries = tuple(_checked(entry, name) for entry in getattr(self, name))
             object.__setattr__(self, name, entries)
         object.__setattr__(self, "otherwise", _checked(self.otherwise, "otherwise"))

@@ -235,7 +235,7 @@ class Answering:
 
     def _submit_each(self, outputs: dict[int, str], refused: APIError) -> None:
         """Send each result that is still pending. One that is refused alone is replaced by an error."""
-        pending = self._client.pending_tools(self._run_id, cancellation=self._cancellation).pending
+        pending = self._client._calls.pending_tools(self._run_id, cancellation=self._cancellation).pending
         ours = [item for node in pending if _wait_of(node) == self._wait for item in node.tool_calls]
         wanted = {item.tool_call.id for item in ours}
         failure: APIError | None = None
@@ -260,7 +260,7 @@ class Answering:
         )
         request = RunsToolResultsRequest(*self._wait, results)
         try:
-            self._client.submit_tool_results(self._run_id, request, cancellation=self._cancellation)
+            self._client._calls.submit_tool_results(self._run_id, request, cancellation=self._cancellation)
         except APIError as error:
             if error.status not in _REFUSED:
                 raise

@@ -9,7 +9,7 @@ from uuid import UUID
 from msgspec import Struct
 from reactivex import Observable, abc
 
-from rxruns.events import TERMINAL_EVENTS, NodeFailed, NodeSucceeded, RunEvent
+from rxruns.events import NodeFailed, NodeSucceeded, RunEvent, TerminalEvent
 
 __all__ = ["NodeEvents", "buffer_nodes", "buffer_until_complete"]
 
@@ -69,7 +69,7 @@ def buffer_until_complete() -> Callable[[Observable[_E]], Observable[list[_E]]]:
                 if events is None:
                     events = open_runs[run] = []
                 events.append(event)
-                if type(event) in TERMINAL_EVENTS:
+                if isinstance(event, TerminalEvent):
                     observer.on_next(open_runs.pop(run))
 
             def on_completed() -> None:
@@ -123,7 +123,7 @@ def buffer_nodes() -> Callable[[Observable[RunEvent]], Observable[NodeEvents]]:
             def on_next(event: RunEvent) -> None:
                 node_id: str | None = getattr(event, "node_id", None)
                 if node_id is None:
-                    if type(event) in TERMINAL_EVENTS:
+                    if isinstance(event, TerminalEvent):
                         end_run(event.run_id.int)
                     return
                 nodes = open_runs.get(event.run_id.int)

@@ -8,14 +8,8 @@ from typing import TypeVar
 from reactivex import Observable, abc
 from reactivex import operators as rx
 
-from rxruns._errors import must_be
-from rxruns.events import (
-    TERMINAL_EVENTS,
-    NodeEvent,
-    NodeOutputDelta,
-    NodeStarted,
-    RunEvent,
-)
+from rxruns._arguments import check_kind
+from rxruns.events import NodeEvent, NodeOutputDelta, NodeStarted, RunEvent, TerminalEvent
 from rxruns.operators._fold import changes
 from rxruns.operators._select import check_node_ids
 from rxruns.state import NodeSpan, NodeText, RunState, Timed
@@ -80,8 +74,8 @@ def run_state(initial: RunState | None = None) -> Callable[[Observable[RunEvent]
     >>> print(state.nodes["draft"].status, state.last_seq)
     succeeded 2
     """
-    if not isinstance(initial, RunState | None):
-        raise must_be("initial", "a RunState or None", initial)
+    if initial is not None:
+        check_kind("initial", initial, RunState, "a RunState or None")
     return changes(RunState() if initial is None else initial)
 
 
@@ -137,7 +131,7 @@ def text(*node_ids: str) -> Callable[[Observable[RunEvent]], Observable[NodeText
                     nodes = runs.get(event.run_id.int, {})
                     if event.node_id in nodes:
                         nodes[event.node_id] = said_after(nodes[event.node_id], event)
-                elif type(event) in TERMINAL_EVENTS:
+                elif isinstance(event, TerminalEvent):
                     runs.pop(event.run_id.int, None)
 
             return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
@@ -190,7 +184,7 @@ def node_spans(open_spans: bool = False) -> Callable[[Observable[RunEvent]], Obs
                     for span in spans.step(event):
                         if open_spans or span.ended_at is not None:
                             observer.on_next(span)
-                elif type(event) in TERMINAL_EVENTS and run in runs:
+                elif isinstance(event, TerminalEvent) and run in runs:
                     for span in runs.pop(run).end(event.ts):
                         observer.on_next(span)
 

@@ -41,6 +41,7 @@ class Service(RunsClient):
     """A client that answers without a network: the lists of pending calls, and a status for submissions."""
 
     def __init__(self, *pending: Any) -> None:
+        self._calls: Any = self
         self.pending = list(pending)
         self.listings: SimpleQueue[UUID] = SimpleQueue()
         self.submitted: SimpleQueue[RunsToolResultsRequest] = SimpleQueue()
