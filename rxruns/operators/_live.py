@@ -107,8 +107,8 @@ def text(*node_ids: str) -> Callable[[Observable[RunEvent]], Observable[NodeText
     >>> node = {"run_id": UUID(int=1), "ts": datetime(2026, 1, 31, tzinfo=timezone.utc), "node_id": "draft"}
     >>> def delta(seq, piece):
     ...     return NodeOutputDelta(**node, seq=seq, delta=OutputDelta(kind="message_delta", text_delta=piece))
-    >>> said = reactivex.of(delta(1, "Hel"), delta(2, "lo")).pipe(text()).run()
-    >>> said.piece, said.text
+    >>> last = reactivex.of(delta(1, "Hel"), delta(2, "lo")).pipe(text()).run()
+    >>> last.piece, last.text
     ('lo', 'Hello')
     """
 
@@ -123,8 +123,8 @@ def text(*node_ids: str) -> Callable[[Observable[RunEvent]], Observable[NodeText
                 piece, node_id = event.delta.text_delta, event.node_id
                 if piece and (not wanted or node_id in wanted):
                     nodes = runs.setdefault(event.run_id.int, {})
-                    said = nodes[node_id] = said_after(nodes.get(node_id, nothing), event)
-                    observer.on_next(NodeText(event.run_id, node_id, piece, said))
+                    rope = nodes[node_id] = said_after(nodes.get(node_id, nothing), event)
+                    observer.on_next(NodeText(event.run_id, node_id, piece, rope))
             elif type(event) is NodeStarted:
                 nodes = runs.get(event.run_id.int, {})
                 if event.node_id in nodes:
