@@ -17,7 +17,7 @@ import yaml
 from reactivex import Observable
 
 from rxruns import RunsClient, block_on, ops, recorded_events, run_events
-from rxruns._streams._reader import OnInvalid
+from rxruns._streams._following import OnInvalid
 from rxruns.cli import run
 from rxruns.cli._lines import line
 from rxruns.cli._panel import Panel

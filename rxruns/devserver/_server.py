@@ -11,13 +11,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from rxruns._arguments import check_kind, check_path, check_run_id
+from rxruns._loopback import Listener
+from rxruns._loopback._connections import LIMITS
 from rxruns._ndjson._decoding import encode_event
 from rxruns.client import RunsClient
+from rxruns.devserver._active import Settings
 from rxruns.devserver._admission import check_hosts, is_address
-from rxruns.devserver._connections import LIMITS
-from rxruns.devserver._engine import Settings
 from rxruns.devserver._http import BASE_PATH, Api
-from rxruns.devserver._listener import Listener
 from rxruns.devserver._request import Request
 from rxruns.devserver._runs import Run, Runs
 from rxruns.devserver._service import Service
@@ -111,7 +111,7 @@ class DevServer:
             service = Service(runs, *self._options)
             self._started = (listener, service)
             self._closed.clear()
-            listener.start(Api(service, self._hosts, listener.closing))
+            listener.start(Api(service, self._hosts))
         return self
 
     def close(self) -> None:
