@@ -76,7 +76,7 @@ def test_each_python_block_of_a_page_runs(
     assert "" == capsys.readouterr().err
 
 
-def test_the_first_example_prints_the_events_of_its_run(
+def test_what_the_readme_prints_is_what_it_says(
     service: DevServer, run_id: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (code,) = (block.code for block in BLOCKS if (block.page, block.title) == ("README.md", "Filter"))
