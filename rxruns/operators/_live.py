@@ -119,13 +119,13 @@ def text(*node_ids: str) -> Callable[[Observable[RunEvent]], Observable[NodeText
         nothing = Rope()
 
         def on_next(event: RunEvent) -> None:
-            if type(event) is NodeOutputDelta:
+            if isinstance(event, NodeOutputDelta):
                 piece, node_id = event.delta.text_delta, event.node_id
                 if piece and (not wanted or node_id in wanted):
                     nodes = runs.setdefault(event.run_id.int, {})
                     rope = nodes[node_id] = said_after(nodes.get(node_id, nothing), event)
                     observer.on_next(NodeText(event.run_id, node_id, piece, rope))
-            elif type(event) is NodeStarted:
+            elif isinstance(event, NodeStarted):
                 nodes = runs.get(event.run_id.int, {})
                 if event.node_id in nodes:
                     nodes[event.node_id] = said_after(nodes[event.node_id], event)
