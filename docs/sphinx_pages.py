@@ -177,7 +177,7 @@ def module_page(module: ModuleType, modules: list[ModuleType]) -> str:
     own = [name for name, owner in homes.items() if owner is module]
     lines = [*heading(module.__name__), f".. automodule:: {module.__name__}"]
     if module is rxruns:
-        lines += ["", "All of its names:", "", *table(shown(homes))]
+        lines += ["", "All of its names:", "", *table(exported(homes))]
         lines += [f"\n.. autoclass:: rxruns.{name}\n   :members:" for name in own if name[0] != "_"]
     else:
         lines.append(f"   :members: {', '.join(own)}")
@@ -196,7 +196,7 @@ def home(module: ModuleType, name: str, modules: list[ModuleType]) -> ModuleType
     return (defining or showing[1:] or showing)[0]
 
 
-def shown(homes: dict[str, ModuleType]) -> dict[str, str]:
+def exported(homes: dict[str, ModuleType]) -> dict[str, str]:
     """A reference and a first sentence for each name of the package."""
     rows = {}
     for name, owner in homes.items():

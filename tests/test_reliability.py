@@ -1,4 +1,4 @@
-"""The table of reliability and the tests that it stands for name each other."""
+"""The table of reliability and its tests name each other."""
 
 from __future__ import annotations
 
