@@ -58,12 +58,8 @@ def run(command: list[str], pages: dict[str, str]) -> int:
     """Run a checker, and print what it finds with the names of the pages."""
     environment = os.environ | {"MYPYPATH": str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    print(
-        re.sub(
-            r"\S*?(\w+\.py)(?=:\d)", lambda found: pages.get(found[1], found[0]), done.stdout + done.stderr
-        ),
-        end="",
-    )
+    printed = done.stdout + done.stderr
+    print(re.sub(r"\S*?(\w+\.py)(?=:\d)", lambda found: pages.get(found[1], found[0]), printed), end="")
     return done.returncode
 
 
