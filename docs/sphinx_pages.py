@@ -1,7 +1,7 @@
 """Pages for the site that are no files of this folder, and links that lead to them.
 
 The pages here are written to be read on a code host: links lead to files, and ``index.md`` is the one list of
-pages. On the site, the headings and tables of ``index.md`` are the navigation, each public module has a page,
+pages. On the site, the headings and lists of ``index.md`` are the navigation, each public module has a page,
 and the sources of the examples stand below their table.
 """
 
@@ -131,10 +131,10 @@ def on_site(file: PurePosixPath) -> str | None:
 
 
 def navigation(index: str) -> str:
-    """A hidden list of pages for each heading of the index, from the first cells of its tables."""
+    """A hidden list of pages for each heading of the index, from the links that its items start with."""
     trees = []
     for section in index.split("\n## ")[1:]:
-        pages = re.findall(r"^\| \[[^]]+\]\(([^)#]+)\)", section, re.MULTILINE)
+        pages = re.findall(r"^- \[[^]]+\]\(([^)#]+)\)", section, re.MULTILINE)
         caption = section.partition("\n")[0]
         trees.append("\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *pages, "```\n"]))
     return "\n" + "\n".join(trees)
