@@ -51,9 +51,9 @@ DELIBERATE = (
     "blank reasons, questions, answers, tool call ids and names are invalid",
     "a nil request_id is invalid",
     "included artifacts need their content",
-    "1.0 is no whole number",
+    "1.0 isn't a whole number",
     "integers that need more than 63 bits are invalid",
-    "a trailing newline is no part of a hash",
+    "a trailing newline isn't part of a hash",
     "times outside of the years 1 to 9999 are invalid",
 )
 """What we judge otherwise than the contract's schema, on purpose."""
