@@ -18,7 +18,7 @@ from reactivex.disposable import SingleAssignmentDisposable
 
 from rxruns._arguments import check_source
 from rxruns._policies import ResumePolicy
-from rxruns._streams._reader import OnInvalid, OnLifecycle
+from rxruns._streams._following import OnInvalid, OnLifecycle
 from rxruns._streams._run_events import run_events
 from rxruns._threading._pulling import Pulling
 from rxruns._threading._subscribing import subscribe_on_thread

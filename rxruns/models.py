@@ -14,7 +14,7 @@ from uuid import UUID
 
 from msgspec import Struct, field, structs
 
-from rxruns._errors import InvalidArgumentError
+from rxruns._errors import must_be
 from rxruns.events import NIL, Count, Filled, Sha256, Text, Timestamp
 
 # fmt: off
@@ -107,9 +107,7 @@ class RunsCreateBody(Model):
 
     def __post_init__(self) -> None:
         if self.session_id == NIL:
-            raise InvalidArgumentError(
-                "session_id is required: it must not be the nil UUID", field="session_id"
-            )
+            raise must_be("session_id", "a UUID other than the nil UUID", self.session_id)
 
 
 class RunsCreateRequest(RunsCreateBody, kw_only=True):
@@ -160,9 +158,7 @@ class RunsToolResultsRequest(Model):
 
     def __post_init__(self) -> None:
         if self.request_id == NIL:
-            raise InvalidArgumentError(
-                "request_id is required: it must not be the nil UUID", field="request_id"
-            )
+            raise must_be("request_id", "a UUID other than the nil UUID", self.request_id)
 
 
 # ---- responses ----

@@ -13,7 +13,7 @@ import requests
 from urllib3.util import connection
 
 from rxruns._policies import RetryPolicy
-from rxruns._transport import Ask, Cancellation, Cancelled, Credentials, Transport
+from rxruns._transport import Cancellation, Cancelled, Credentials, Request, Transport
 from tests.conftest import HANG
 from tests.wire import (
     KEY,
@@ -66,12 +66,12 @@ class Reading(threading.Thread):
         self.pieces: list[bytes] = []
         self.ended_by: BaseException | None = None
         self._transport = transport
-        self._ask = Ask("GET", "/runs", None, retry=retry, cancellation=self.cancellation)
+        self._request = Request("GET", "/runs", None, retry=retry, cancellation=self.cancellation)
         self.start()
 
     def run(self) -> None:
         try:
-            for piece in self._transport.open_stream(self._ask).chunks():
+            for piece in self._transport.open_stream(self._request).chunks():
                 self.pieces.append(piece)
                 self.came.set()
         except Exception as error:
@@ -125,7 +125,7 @@ def test_the_wait_for_headers_on_a_kept_connection_ends(
 ) -> None:
     with FakeRuns(replies(b"{}"), silent, tls=authority if tls else None) as service:
         transport = transport_to(service.url)
-        transport.request(Ask("GET", "/runs", 20.0))
+        transport.request(Request("GET", "/runs", 20.0))
         reading = Reading(transport)
         assert 0 == service.wait_requests(2)[1].connection
 
@@ -172,7 +172,7 @@ def test_a_body_that_is_not_being_read_is_cancelled_at_the_next_read(
     with FakeRuns(sends(HALF, HALF)) as service:
         chunks = (
             transport_to(service.url)
-            .open_stream(Ask("GET", "/runs", None, cancellation=cancellation))
+            .open_stream(Request("GET", "/runs", None, cancellation=cancellation))
             .chunks()
         )
         next(chunks)
@@ -187,7 +187,7 @@ def test_nothing_is_asked_under_a_cancelled_one(transport_to: Callable[..., Tran
     cancellation.cancel()
     with FakeRuns() as service:
         with pytest.raises(Cancelled):
-            transport_to(service.url).request(Ask("GET", "/runs", None, cancellation=cancellation))
+            transport_to(service.url).request(Request("GET", "/runs", None, cancellation=cancellation))
 
         assert 0 == service.connections
 
@@ -208,7 +208,7 @@ def test_nothing_is_sent_where_it_was_cancelled_while_connecting(
     with FakeRuns() as service:
         url = service.url.replace("http:", f"{scheme}:")
         with pytest.raises(Cancelled):
-            transport_to(url).request(Ask("GET", "/runs", None, cancellation=cancellation))
+            transport_to(url).request(Request("GET", "/runs", None, cancellation=cancellation))
 
         assert service.gone.wait(HANG)
         assert [] == service.requests
@@ -226,7 +226,7 @@ def test_no_connection_is_made_where_the_credentials_cancel(transport_to: Callab
             base_url=service.url, credentials=Credentials(key, None), headers={}, connect_timeout=20.0
         )
         with pytest.raises(Cancelled):
-            transport.request(Ask("GET", "/runs", None, cancellation=cancellation))
+            transport.request(Request("GET", "/runs", None, cancellation=cancellation))
         transport.close()
 
         assert 0 == service.connections
@@ -246,9 +246,9 @@ def test_nothing_is_sent_on_a_kept_connection_where_the_credentials_cancel() -> 
         transport = Transport(
             base_url=service.url, credentials=Credentials(key, None), headers={}, connect_timeout=20.0
         )
-        transport.request(Ask("GET", "/runs", None))
+        transport.request(Request("GET", "/runs", None))
         with pytest.raises(Cancelled):
-            transport.request(Ask("GET", "/runs", None, cancellation=cancellation))
+            transport.request(Request("GET", "/runs", None, cancellation=cancellation))
         transport.close()
 
         assert 1 == len(service.requests)
@@ -260,9 +260,9 @@ def test_one_cancellation_serves_many_requests_and_ends_the_last(
     cancellation = Cancellation()
     with FakeRuns(replies(b"{}"), sends(HALF), sends(HALF, then=hangs)) as service:
         transport = transport_to(service.url)
-        transport.request(Ask("GET", "/runs", None, cancellation=cancellation))
-        list(transport.open_stream(Ask("GET", "/runs", None, cancellation=cancellation)).chunks())
-        chunks = transport.open_stream(Ask("GET", "/runs", None, cancellation=cancellation)).chunks()
+        transport.request(Request("GET", "/runs", None, cancellation=cancellation))
+        list(transport.open_stream(Request("GET", "/runs", None, cancellation=cancellation)).chunks())
+        chunks = transport.open_stream(Request("GET", "/runs", None, cancellation=cancellation)).chunks()
         next(chunks)
         cancellation.cancel()
         with pytest.raises(Cancelled):
@@ -277,14 +277,14 @@ def test_cancelling_what_is_done_does_not_touch_who_uses_its_connection_now(
     cancellation, go_on = Cancellation(), threading.Event()
     with FakeRuns(sends(HALF), until(go_on, then=replies(b"{}"))) as service:
         transport = transport_to(service.url)
-        stream = transport.open_stream(Ask("GET", "/runs", None, cancellation=cancellation))
+        stream = transport.open_stream(Request("GET", "/runs", None, cancellation=cancellation))
         chunks = stream.chunks()
         next(chunks)
         with pytest.raises(StopIteration):
             next(chunks)
         answers: list[int] = []
         other = threading.Thread(
-            target=lambda: answers.append(transport.request(Ask("GET", "/runs", 20.0)).status)
+            target=lambda: answers.append(transport.request(Request("GET", "/runs", 20.0)).status)
         )
         other.start()
         assert 0 == service.wait_requests(2)[1].connection

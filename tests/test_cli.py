@@ -129,7 +129,7 @@ def test_a_port_that_is_taken_is_said(capsys: pytest.CaptureFixture[str]) -> Non
     with DevServer() as server:
         port = server.url.split(":")[2].split("/")[0]
         assert run(["serve", "--port", port]) == 2
-    said = f"Error: can not listen on 127.0.0.1:{port}: Address already in use; port 0 takes a free one\n"
+    said = f"Error: can't listen on 127.0.0.1:{port}: Address already in use; port 0 takes a free one\n"
     assert capsys.readouterr().err.endswith(said)
 
 

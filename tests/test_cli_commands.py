@@ -17,7 +17,7 @@ import yaml
 from reactivex import Observable
 
 from rxruns import RunsClient, block_on, ops, recorded_events, run_events
-from rxruns._streams._reader import OnInvalid
+from rxruns._streams._following import OnInvalid
 from rxruns.cli import run
 from rxruns.cli._lines import line
 from rxruns.cli._panel import Panel
@@ -461,7 +461,7 @@ def test_start_takes_inputs_that_a_spec_uses_and_does_not_declare(
     assert (0, "") == (code, err)
     assert {"city": "Lisbon", "days": 3, "task": "x"} == service.requests[0].body["input"]
     assert (2, 1) == (unused.code, len(service.requests))
-    assert "no input 'tsak'" in unused.err
+    assert "input must be declared by the spec (city, nights, days, task), got 'tsak'" in unused.err
 
 
 @pytest.mark.parametrize(
@@ -483,7 +483,7 @@ def test_start_takes_inputs_that_a_spec_uses_and_does_not_declare(
             "line 6, column 5: outputs[0].from: output 'text' refers to 'b'",
         ),
         ("trip.yaml", "kind: workflow\nnodes: []\n", "line 2, column 1: nodes: a workflow needs"),
-        ("trip.json", '{"nodes":\n []}', "line 1, column 1: kind: expected 'workflow'"),
+        ("trip.json", '{"nodes":\n []}', "line 1, column 1: kind must be 'workflow'"),
     ],
 )
 def test_an_error_in_a_spec_names_the_line_of_the_field(
@@ -530,7 +530,7 @@ def test_start_watches_on_standard_error(rxruns: Rxruns, service: DevServer, tmp
         (
             json.dumps(yaml.safe_load(SPEC)),
             ["-i", "ctiy=Lisbon"],
-            "the spec has no input 'ctiy'; it has city, days",
+            "input must be declared by the spec (city, days), got 'ctiy'",
         ),
         ('{"kind": "workflow", "nodes": [{"id": "a", "type": "lmm"}], "outputs": []}', [], "nodes[0].type"),
         ("{}", ["-i", "a=1", "-i", "a=2"], "--input a is given twice"),

@@ -299,9 +299,9 @@ def test_what_the_subscribers_code_raises_leaves_the_thread_as_it_is(where: str)
 @pytest.mark.parametrize(
     ("options", "field", "words"),
     [
-        ({"on_invalid": "skip"}, "on_invalid", "on_invalid has to be 'raise' or a function, not 'skip'"),
-        ({"limit": 0}, "limit", "limit is 0"),
-        ({"after_seq": -1}, "after_seq", "after_seq is -1"),
+        ({"on_invalid": "skip"}, "on_invalid", "on_invalid must be 'raise' or a function, got 'skip'"),
+        ({"limit": 0}, "limit", "limit must be"),
+        ({"after_seq": -1}, "after_seq", "after_seq must be"),
     ],
 )
 def test_an_option_that_can_not_be_meant_is_refused_at_once(

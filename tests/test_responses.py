@@ -12,10 +12,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from rxruns import ResumePolicy, RetryPolicy, RunsClient, block_on, ops, run_events
+from rxruns._loopback import Wire
 from rxruns.errors import APIError, RunsError, TransportError
 from rxruns.testing import Asked
 from rxruns.testing._loopback import Loopback
-from rxruns.testing._wire import Wire
 from tests.disposing import END, LINES, RUN
 from tests.observing import PLAN, Seen
 from tests.soak import both_sizes, measured
@@ -181,7 +181,7 @@ def test_R36_a_body_that_can_not_be_unpacked_is_an_error_that_names_the_header(e
     )
     with FakeRuns(act, act) as service, RunsClient(api_key=KEY, base_url=service.url, retry=QUICK) as client:
         for call in (client.get, client.list_events):
-            with pytest.raises(TransportError, match="Content-Encoding must be one that was asked") as caught:
+            with pytest.raises(TransportError, match="Content-Encoding must be one of") as caught:
                 call(RUN)
             assert ("other", 0) == (caught.value.kind, caught.value.retries)
             assert "\x1b" not in str(caught.value)

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from rxruns import ResumePolicy, reader, run_events
+from rxruns import ResumePolicy, run_events
+from rxruns._streams import _connection
 from rxruns.devserver import DevServer, Faults
 from rxruns.devserver.faults import (
     CloseAfter,
@@ -50,7 +51,7 @@ IDLE = ResumePolicy(base_backoff=0.001, max_backoff=0.01, idle_timeout=0.2)
 @pytest.fixture(autouse=True)
 def no_cut_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy the machine is, a cut at once is one."""
-    monkeypatch.setattr(reader, "_SILENT_AFTER", HANG)
+    monkeypatch.setattr(_connection, "_SILENT_AFTER", HANG)
 
 
 @pytest.fixture

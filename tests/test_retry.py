@@ -69,7 +69,7 @@ def test_a_wrong_value_is_named(policy: Any, field: str, value: object) -> None:
         policy(**{field: value})
 
     assert field == caught.value.field
-    assert f"{field} is {value!r}: give " in str(caught.value)
+    assert f"{field} must be " in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -375,7 +375,7 @@ def test_R27_a_secret_from_the_environment_is_not_shown(
 def test_R27_a_client_is_not_pickled(shown: Shown) -> None:
     with (
         RunsClient(api_key=KEY) as client,
-        pytest.raises(TypeError, match="make one where it is needed") as no,
+        pytest.raises(TypeError, match="make one in the other process") as no,
     ):
         pickle.dumps(client)
     shown.add(no.value)

@@ -16,7 +16,7 @@ import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
 
 from rxruns._policies import RetryPolicy
-from rxruns._transport import Ask, Cancellation, Credentials, RequestMetrics, Transport
+from rxruns._transport import Cancellation, Credentials, Request, RequestMetrics, Transport
 from rxruns.errors import APIError, InvalidArgumentError, TransportError
 from tests.wire import (
     KEY,
@@ -56,8 +56,8 @@ def connected(service: FakeRuns | str, **options: Any) -> Iterator[Transport]:
         transport.close()
 
 
-def get(path: str = "/runs", *, read_timeout: float | None = 20.0, **options: Any) -> Ask:
-    return Ask("GET", path, read_timeout, **options)
+def get(path: str = "/runs", *, read_timeout: float | None = 20.0, **options: Any) -> Request:
+    return Request("GET", path, read_timeout, **options)
 
 
 def body_of(transport: Transport, **options: Any) -> bytes:
@@ -158,7 +158,7 @@ def test_an_answer_is_read_whole() -> None:
 def test_an_answer_that_unpacks_to_more_than_64_mib_is_refused() -> None:
     act = replies(gzip.compress(bytes(64 * 2**20 + 1)), headers={"Content-Encoding": "gzip"})
     with FakeRuns(act) as service, connected(service) as transport:
-        with pytest.raises(TransportError, match="larger than 67,108,864 bytes") as caught:
+        with pytest.raises(TransportError, match="response above 67,108,864 bytes") as caught:
             transport.request(get(retry=QUICK))
 
     assert (caught.value.kind, caught.value.retries) == ("other", 0)
@@ -440,7 +440,7 @@ def test_a_post_is_repeated_only_while_that_is_allowed(retry_post: bool, attempt
     policy = RetryPolicy(3, 0.001, 0.002, retry_post)
     with FakeRuns(*[replies(status=503)] * 3) as service, connected(service) as transport:
         with pytest.raises(APIError):
-            transport.request(Ask("POST", "/runs", 20.0, body=b"{}", retry=policy))
+            transport.request(Request("POST", "/runs", 20.0, body=b"{}", retry=policy))
 
     assert [b"{}"] * attempts == [asked.body for asked in service.requests]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from operator import length_hint
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -13,8 +12,9 @@ from rxruns._logs import DamagedError, Unpacker, UnsupportedError, name_of
 from rxruns._logs._blocks import BLOCK, Block, blocks, line_boundary
 from rxruns._logs._parts import UNPACKED, LogPart, open_part, recognized
 from rxruns._logs._search import Search, all_lines, candidates
-from rxruns._ndjson._decoding import RecordError, decode_event, excerpt
-from rxruns._ndjson._framing import MAX_LINE_BYTES, may_be_cut, without_newline
+from rxruns._ndjson._decoder import decode_lines
+from rxruns._ndjson._decoding import RecordError, decode_event, protocol_error
+from rxruns._ndjson._framing import MAX_LINE_BYTES, may_be_cut
 from rxruns.errors import InvalidArgumentError, StreamProtocolError
 from rxruns.events import RunEvent
 from rxruns.folds import Fold, known_types
@@ -177,14 +177,10 @@ class _PartEvents:
 
     def _decoded(self, block: Block) -> Iterator[RunEvent]:
         found = self._search(block.data, block.end)
-        rest = iter(found.lines)
-        while True:
-            try:
-                yield from filter(None, map(decode_event, rest))
-                return
-            except RecordError as error:
-                index = len(found.lines) - length_hint(rest) - 1
-                self._refuse(error, without_newline(found.lines[index]), block.offset + found.start(index))
+        for batch in decode_lines(found.lines, 0):
+            if batch.error is not None:
+                self._refuse(batch.error, batch.lines[0], block.offset + found.start(batch.number))
+            yield from batch.events
 
     def _last_event(self, block: Block) -> Iterator[RunEvent]:
         """That of bytes which no newline ends, unless they were cut."""
@@ -202,7 +198,7 @@ class _PartEvents:
 
     def _refuse(self, error: RecordError, line: bytes, offset: int) -> None:
         message = f"{self._part.path}, byte {offset}: {error}"
-        refused = StreamProtocolError(message, raw_data=excerpt(line))
+        refused = protocol_error(error, line, message=message)
         if not self._tolerant:
             raise refused from error
         if len(self.invalid) < MAX_TOLD:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from itertools import chain, groupby
+from itertools import groupby
 from typing import Annotated, BinaryIO
 from uuid import UUID
 
 import msgspec
 
-from rxruns._ndjson._framing import BOM, MAX_LINE_BYTES, Lines
+from rxruns._ndjson._framing import BOM, MAX_LINE_BYTES, LineSplitter
 
 __all__ = ["LinesBySeq", "is_ordered"]
 
@@ -49,11 +49,9 @@ def is_ordered(chunks: Iterable[bytes]) -> bool:
     >>> is_ordered([line % 7, line % 9]), is_ordered([line % 9, line % 7])
     (True, False)
     """
-    lines = Lines(chunks)
-    tail = (lines.tail for _ in "1")  # which is known when all the lines were read
     text, run, last = "", 0, 0
     lasts: dict[int, int] = {}
-    for line in chain(lines, tail):
+    for line in _lines(chunks):
         try:
             place = _decode(line)
         except _REFUSALS:
@@ -66,6 +64,13 @@ def is_ordered(chunks: Iterable[bytes]) -> bool:
             return False
         last = place.seq
     return True
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    splitter = LineSplitter()
+    for data in chunks:
+        yield from splitter.feed(data)
+    yield splitter.flush()
 
 
 def _place(line: bytes) -> tuple[int, int] | None:

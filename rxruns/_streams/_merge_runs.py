@@ -18,10 +18,10 @@ from reactivex.disposable import Disposable
 from rxruns._arguments import check_id, check_run_ids, check_whole_number
 from rxruns._logs._writer import LogWriter
 from rxruns._policies import ResumePolicy
+from rxruns._streams._following import FollowOptions, OnInvalid, OnLifecycle
 from rxruns._streams._lease import ClientLease
 from rxruns._streams._merging import Merging, RunNotFollowed
 from rxruns._streams._observable import SourceObservable
-from rxruns._streams._reader import FollowOptions, OnInvalid, OnLifecycle
 from rxruns._streams._run_events import follow
 from rxruns.client import RunsClient
 from rxruns.errors import InvalidArgumentError

@@ -14,8 +14,8 @@ from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposab
 from reactivex.scheduler import CurrentThreadScheduler, TimeoutScheduler
 
 from rxruns._arguments import check_path
+from rxruns._streams._following import OnInvalid, check_on_invalid
 from rxruns._streams._observable import SourceObservable
-from rxruns._streams._reader import OnInvalid, check_on_invalid
 from rxruns._streams._recorded_log import RecordedLog
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import RunEvent

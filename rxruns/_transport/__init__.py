@@ -14,13 +14,13 @@ from rxruns._transport._answers import Answer, RequestMetrics
 from rxruns._transport._bodies import OpenStream
 from rxruns._transport._cancellation import Cancellation, Cancelled
 from rxruns._transport._credentials import Credentials, Secret
-from rxruns._transport._exchange import Ask
+from rxruns._transport._exchange import Request
 from rxruns._transport._redaction import Redactor
 from rxruns._transport._send import Session, Transport
 
 __all__ = [
     "Answer",
-    "Ask",
+    "Request",
     "Cancellation",
     "Cancelled",
     "Credentials",

@@ -39,7 +39,7 @@ class OpenStream:
             TransportError: ``"timeout"`` if none came for the read timeout, ``"request"`` if the body broke.
             Cancelled: its cancellation was cancelled.
         """
-        cancellation = self._exchange.ask.cancellation
+        cancellation = self._exchange.request.cancellation
         try:
             for piece in _pieces(self._response):
                 cancellation.check()
@@ -54,7 +54,7 @@ class OpenStream:
 
     def close(self) -> None:
         """Let go of the connection: kept for the next request if the body was read to its end, or closed."""
-        with closing(self._response, self._exchange.ask.cancellation):
+        with closing(self._response, self._exchange.request.cancellation):
             pass
 
 

@@ -71,7 +71,7 @@ class NotingConnection(HTTPConnection):
         exchange = _current.get()
         if exchange is None:
             return super()._new_conn()
-        exchange.ask.cancellation.check()
+        exchange.request.cancellation.check()
         sock = self.connect_socket()
         try:
             self.note_connected(sock)
@@ -89,7 +89,7 @@ class NotingConnection(HTTPConnection):
         """Note a socket as soon as TCP is connected."""
         _probe_when_silent(sock)
         if (exchange := _current.get()) is not None:
-            self.note_new(sock, exchange.ask.cancellation)
+            self.note_new(sock, exchange.request.cancellation)
 
     def note_new(self, sock: socket.socket, cancellation: Cancellation) -> None:
         """Note a socket that was not used yet."""
@@ -99,7 +99,7 @@ class NotingConnection(HTTPConnection):
         """Note the socket of a connection that is there already, then send."""
         exchange = _current.get()
         if exchange is not None:
-            self.cancellation = exchange.ask.cancellation
+            self.cancellation = exchange.request.cancellation
             if isinstance(self.sock, socket.socket):
                 _note(self.cancellation, self.sock)
             self.cancellation.check()

@@ -15,6 +15,7 @@ from importlib import import_module
 
 import click
 
+from rxruns._streams._reader import GAVE_UP
 from rxruns._version import __version__
 from rxruns.cli._output import OutputError, close_quietly
 from rxruns.cli._panel import Exit
@@ -127,7 +128,7 @@ class _Told(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lacks_events |= getattr(record, "is_incomplete", False)
-        if not getattr(record, "is_raised", False):
+        if record.name != GAVE_UP.name:
             # Not `click.echo`, which writes past what rich puts there to keep a table and lines apart.
             sys.stderr.write(f"rxruns: {printable(record.getMessage())}\n")
 

@@ -17,7 +17,7 @@ from msgspec import Struct
 from reactivex import Observable
 
 from rxruns import operators as ops
-from rxruns._streams._reader import OnLifecycle
+from rxruns._streams._following import OnLifecycle
 from rxruns.cli._sources import Service, Source
 from rxruns.events import KNOWN_EVENTS, PlanEvent, RunEvent, TerminalEvent
 

@@ -18,7 +18,7 @@ from click.shell_completion import CompletionItem
 from reactivex import Observable
 
 from rxruns import operators as ops
-from rxruns._streams._reader import OnInvalid, OnLifecycle
+from rxruns._streams._following import OnInvalid, OnLifecycle
 from rxruns._streams._recorded import recorded_events
 from rxruns._streams._run_events import run_events
 from rxruns.cli._files import read

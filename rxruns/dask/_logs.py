@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from rxruns._arguments import check_whole_number
 from rxruns._logs._fold_part import FoldedPart, Interval, fold_part
 from rxruns._logs._parts import LogPart, Path, find_files, split
-from rxruns._streams._reader import OnInvalid, check_on_invalid
+from rxruns._streams._following import OnInvalid, check_on_invalid
 from rxruns.dask._cluster import Cluster
 from rxruns.folds import Fold, checked_fold, needs_whole_runs
 

@@ -8,8 +8,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from rxruns._display._text import visible
-from rxruns.devserver._refusal import Refusal
-from rxruns.devserver._request import Head
+from rxruns._loopback import Head, Refusal
 from rxruns.errors import InvalidArgumentError
 
 __all__ = ["check_hosts", "is_address", "refuse_foreign", "refuse_unauthorized"]

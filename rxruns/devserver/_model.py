@@ -45,12 +45,7 @@ PRICES: Prices = {
 Any other model name works as well and costs nothing.
 """
 
-_PROVIDERS = (
-    ("claude", "anthropic"),
-    ("gpt", "openai"),
-    ("grok", "xai"),
-    ("gemini", "google-ai-studio"),
-)
+_PROVIDERS = (("claude", "anthropic"), ("gpt", "openai"), ("grok", "xai"), ("gemini", "google-ai-studio"))
 _TEXT = (
     "the answer depends on what each part of it costs and on who has to wait so a short plan with two clear "
     "steps beats long advice keep notes of every change then look again at numbers you trust because small "

@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
+from rxruns._loopback import Refusal
 from rxruns.devserver._json import is_array, is_object
 from rxruns.devserver._log import EventLog
 from rxruns.devserver._model import USER_ASK
 from rxruns.devserver._record import NodeRecord, RunRecord
-from rxruns.devserver._refusal import Refusal
 
 __all__ = ["take_results"]
 

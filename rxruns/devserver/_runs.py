@@ -11,14 +11,15 @@ from uuid import UUID, uuid4
 import msgspec
 
 from rxruns._display._files import owner_only
-from rxruns.devserver._engine import Execution, Settings
+from rxruns._loopback import Refusal
+from rxruns.devserver._active import Settings
+from rxruns.devserver._engine import Execution
 from rxruns.devserver._json import is_array, is_object
 from rxruns.devserver._lint import lint
 from rxruns.devserver._log import EventLog
 from rxruns.devserver._plan import Plan, SpecRefused, compile_spec, missing_inputs
 from rxruns.devserver._record import TASKS_TOOL, RunRecord, flat_steps, tasks_of
 from rxruns.devserver._recorded import record_from_log
-from rxruns.devserver._refusal import Refusal
 from rxruns.devserver._results import take_results
 from rxruns.errors import InvalidArgumentError
 

@@ -11,13 +11,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from rxruns._arguments import check_kind, check_path, check_run_id
+from rxruns._loopback import Listener
+from rxruns._loopback._connections import LIMITS
 from rxruns._ndjson._decoding import encode_event
 from rxruns.client import RunsClient
+from rxruns.devserver._active import Settings
 from rxruns.devserver._admission import check_hosts, is_address
-from rxruns.devserver._connections import LIMITS
-from rxruns.devserver._engine import Settings
 from rxruns.devserver._http import BASE_PATH, Api
-from rxruns.devserver._listener import Listener
 from rxruns.devserver._request import Request
 from rxruns.devserver._runs import Run, Runs
 from rxruns.devserver._service import Service
@@ -80,11 +80,11 @@ class DevServer:
         for name, value, least in (("delay", delay, 0.0), ("keepalive", keepalive, 0.001)):
             if not isinstance(value, int | float) or not least <= value < 1e9:
                 raise InvalidArgumentError(f"{name} is a number of seconds, not {value!r}", field=name)
-        check_kind("host", host, str, "give a name or an address")
+        check_kind("host", host, str, "a host name or an address")
         if not isinstance(port, int) or not 0 <= port <= 65535:
             raise InvalidArgumentError(f"port is {port!r}: give 0 to 65535; 0 takes a free one", field="port")
         if faults is not None:
-            check_kind("faults", faults, Faults, "give Faults([...]), or None")
+            check_kind("faults", faults, Faults, "Faults([...]) or None")
         self._host, self._port = host, port
         own_name = [host] if host and not is_address(host) else []
         self._hosts = check_hosts(allow_hosts).union(name.lower() for name in own_name)
@@ -111,7 +111,7 @@ class DevServer:
             service = Service(runs, *self._options)
             self._started = (listener, service)
             self._closed.clear()
-            listener.start(Api(service, self._hosts, listener.closing))
+            listener.start(Api(service, self._hosts))
         return self
 
     def close(self) -> None:
@@ -263,7 +263,7 @@ class DevServer:
 def _as_line(part: bytes | RunEvent) -> bytes:
     if isinstance(part, RunEvent):
         return encode_event(part)
-    check_kind("log", part, bytes, "give a path, or bytes, or events")
+    check_kind("log", part, bytes, "a path, bytes or events")
     return part
 
 

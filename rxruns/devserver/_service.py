@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from itertools import count
 from operator import itemgetter
 
+from rxruns._loopback import Wire
 from rxruns.devserver._request import Request
 from rxruns.devserver._runs import Runs
-from rxruns.devserver._wire import Watch, Wire
+from rxruns.devserver._watch import Watch
 from rxruns.devserver.faults import Fault, Faults
 
 __all__ = ["ADMITTED", "STRANGERS", "Bound", "Service"]

@@ -6,9 +6,9 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from rxruns._loopback import Refusal, Wire
 from rxruns.devserver._log import KEEPALIVE, EventLog
-from rxruns.devserver._refusal import Refusal
-from rxruns.devserver._wire import Watch, Wire
+from rxruns.devserver._watch import Watch
 from rxruns.devserver.faults import Fault
 
 __all__ = ["Ask", "parse_ask", "stream"]

@@ -1,4 +1,4 @@
-"""Operators that gather the events of a run or of a node."""
+"""Operators that collect the events of a run or of a node."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ from uuid import UUID
 from msgspec import Struct
 from reactivex import Observable, abc
 
-from rxruns.events import TERMINAL_EVENTS, NodeFailed, NodeSucceeded, RunEvent
+from rxruns.events import NodeFailed, NodeSucceeded, RunEvent, TerminalEvent
 
 __all__ = ["NodeEvents", "buffer_nodes", "buffer_until_complete"]
 
 _E = TypeVar("_E", bound=RunEvent)
 
-# Here runs go by the number of their id and ends by their type: to hash a UUID, or to ask whether an event is
-# one of some base, takes longer than all the rest.
+# Runs are keyed by the number of their id: hashing a UUID takes longer than the rest of an event.
 _ENDS_OF_NODES: frozenset[type[RunEvent]] = frozenset((NodeSucceeded, NodeFailed))
 
 
 class NodeEvents(Struct, frozen=True):
-    """All the events of a node, from its first one to its end.
+    """All events of a node, from its first one to its end.
 
     Attributes:
-        run_id: the run that it belongs to.
+        run_id: the node's run.
         node_id: wire ``node_id``.
-        events: in the order in which they came.
+        events: in the order of their arrival.
     """
 
     run_id: UUID
@@ -35,15 +34,15 @@ class NodeEvents(Struct, frozen=True):
 
 
 def buffer_until_complete() -> Callable[[Observable[_E]], Observable[list[_E]]]:
-    """Emit all the events of a run at once, as a list, when its terminal event arrives.
+    """Emit the events of a run as one list when its terminal event arrives.
 
     ::
 
         -a1-b1-a2-B-A-|     A and B end the runs a and b
         ----------b-a-|     b = [b1, B], a = [a1, a2, A]
 
-    Merged runs stay apart. What is still open when the source completes is emitted then, in the order in
-    which the runs began; an error is passed on and what is open is dropped.
+    Merged runs stay apart. When the source completes, runs that haven't ended are emitted in the order of
+    their first events; on an error they are dropped.
 
     >>> from datetime import datetime, timezone
     >>> from uuid import UUID
@@ -70,7 +69,7 @@ def buffer_until_complete() -> Callable[[Observable[_E]], Observable[list[_E]]]:
                 if events is None:
                     events = open_runs[run] = []
                 events.append(event)
-                if type(event) in TERMINAL_EVENTS:
+                if isinstance(event, TerminalEvent):
                     observer.on_next(open_runs.pop(run))
 
             def on_completed() -> None:
@@ -86,17 +85,16 @@ def buffer_until_complete() -> Callable[[Observable[_E]], Observable[list[_E]]]:
 
 
 def buffer_nodes() -> Callable[[Observable[RunEvent]], Observable[NodeEvents]]:
-    """Emit all the events of a node at once when it ends: at ``node_succeeded`` or ``node_failed``.
+    """Emit the events of a node as one value when it ends: at ``node_succeeded`` or ``node_failed``.
 
     ::
 
         -a1-b1-a2-b2-A------B-|     A and B end the nodes a and b
         -------------a------b-|     NodeEvents: a = (a1, a2, A), b = (b1, b2, B)
 
-    A node that is still open when its run ends, or when the source completes, is emitted then, in the order
-    in which the nodes began; an error is passed on and what is open is dropped. Events that come after a
-    node's end (another attempt, say) make another value. Merged runs stay apart; events without a node are
-    left out.
+    When a run ends or the source completes, its nodes that haven't ended are emitted in the order of their
+    first events; on an error they are dropped. Events after a node's end, such as those of another attempt,
+    make another value. Merged runs stay apart; events without a node are skipped.
 
     >>> from datetime import datetime, timezone
     >>> from uuid import UUID
@@ -125,7 +123,7 @@ def buffer_nodes() -> Callable[[Observable[RunEvent]], Observable[NodeEvents]]:
             def on_next(event: RunEvent) -> None:
                 node_id: str | None = getattr(event, "node_id", None)
                 if node_id is None:
-                    if type(event) in TERMINAL_EVENTS:
+                    if isinstance(event, TerminalEvent):
                         end_run(event.run_id.int)
                     return
                 nodes = open_runs.get(event.run_id.int)

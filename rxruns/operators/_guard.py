@@ -16,17 +16,17 @@ _E = TypeVar("_E", bound=RunEvent)
 
 
 def raise_on_failure() -> Callable[[Observable[_E]], Observable[_E]]:
-    """Make a run that failed or was canceled an error, after its terminal event was passed on.
+    """End with an error after the terminal event of a run that failed or was canceled.
 
     ::
 
         -started-failed-|
         -started-failed-#     RunFailedError
 
-    Of merged runs the first one that fails ends them all; put it on each run before they are merged, with
-    ``ops.catch`` behind it, to follow the others on.
+    The first merged run that fails ends them all. To continue with the others, put this on each run before
+    they are merged, followed by ``ops.catch``.
 
-    The error, to ``on_error``, is :class:`~rxruns.errors.RunFailedError`, with the event as ``.event``.
+    ``on_error`` receives a :class:`~rxruns.errors.RunFailedError`, with the event as ``.event``.
 
     >>> from datetime import datetime, timezone
     >>> from uuid import UUID

@@ -1,4 +1,4 @@
-"""Operators that show a run while it goes on: its text, its state, the time that its nodes take."""
+"""Operators for a run in progress: its text, its state and the times of its nodes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TypeVar
 from reactivex import Observable, abc
 from reactivex import operators as rx
 
-from rxruns._arguments import check_kind
+from rxruns._errors import must_be
 from rxruns.events import (
-    TERMINAL_EVENTS,
     NodeEvent,
     NodeOutputDelta,
     NodeStarted,
     RunEvent,
+    TerminalEvent,
 )
 from rxruns.operators._fold import changes
 from rxruns.operators._select import check_node_ids
@@ -36,7 +36,7 @@ def event_time() -> Callable[[Observable[_E]], Observable[Timed[_E]]]:
         -a--------b--|
         -(a,ts)---(b,ts)--|
 
-    ``ops.timestamp`` pairs with the time of arrival, which after a reconnect says nothing about the run.
+    ``ops.timestamp`` pairs with the time of arrival, which is later after a reconnect.
 
     >>> from datetime import datetime, timezone
     >>> from uuid import UUID
@@ -54,21 +54,21 @@ def event_time() -> Callable[[Observable[_E]], Observable[Timed[_E]]]:
 
 
 def run_state(initial: RunState | None = None) -> Callable[[Observable[RunEvent]], Observable[RunState]]:
-    """Emit what is known of the run after each event; ``ops.last()`` gives the state at its end.
+    """Emit the state of the run after each event; with ``ops.last()``, the state at its end.
 
     ::
 
         -started-delta-succeeded-completed-|
         -s1------s2----s3--------s4--------|
 
-    Events that the state has seen, by ``seq``, change nothing and emit nothing, so that a fold which is
-    resumed from a stored state equals the fold from the beginning, also where an event comes twice.
+    Events that the state already includes, by ``seq``, are skipped. So a fold that continues from a stored
+    state equals the fold from the beginning, even if an event arrives twice.
 
     Args:
-        initial: the state to go on from; ``RunState(costs=CostTotals(prices))`` begins with prices.
+        initial: the state to continue from; ``RunState(costs=CostTotals(prices))`` starts with prices.
 
-    An event of a second run ends it with :class:`~rxruns.errors.InvalidArgumentError`; merged runs want
-    ``ops.group_by(lambda event: event.run_id)`` first.
+    An event of a second run ends the stream with an :class:`~rxruns.errors.InvalidArgumentError`; put
+    ``ops.group_by(lambda event: event.run_id)`` before this operator for merged runs.
 
     >>> from datetime import datetime, timezone
     >>> from uuid import UUID
@@ -80,30 +80,30 @@ def run_state(initial: RunState | None = None) -> Callable[[Observable[RunEvent]
     >>> print(state.nodes["draft"].status, state.last_seq)
     succeeded 2
     """
-    if initial is not None:
-        check_kind("initial", initial, RunState, "give a RunState, or None")
+    if not isinstance(initial, RunState | None):
+        raise must_be("initial", "a RunState or None", initial)
     return changes(RunState() if initial is None else initial)
 
 
 def text(*node_ids: str) -> Callable[[Observable[RunEvent]], Observable[NodeText]]:
-    """Emit each piece of a node's text with all that the node has said since its last start.
+    """Emit each piece of a node's text together with its text since its last start.
 
     ::
 
         -a:Hel-b:Oh-a:lo---|
         -a1----b1---a2-----|     a2.piece == "lo", a2.text == "Hello"
 
-    Deltas without text, such as starts and stops, are left out. ``.text`` is joined when it is asked for, so
-    whoever prints pieces pays for the pieces alone. Nodes and merged runs stay apart.
+    Deltas without text, such as starts and stops, are skipped. ``.text`` is joined when it is read, so
+    printing pieces costs only the pieces. Nodes and merged runs stay apart.
 
-    A node that starts again begins anew; text that comes after its end belongs to the attempt that ended, as
-    in ``ops.run_state``. The text of a run is dropped when the run ends.
+    A node that starts again starts with empty text; text that arrives after its end belongs to the attempt
+    that ended, as in ``ops.run_state``. The text of a run is dropped when the run ends.
 
     Args:
-        node_ids: the nodes to emit text of, as in ``ops.for_node``. None: all nodes.
+        node_ids: the nodes to follow, as in ``ops.for_node``; all nodes by default.
 
     Raises:
-        InvalidArgumentError: for an id that is empty or not text.
+        InvalidArgumentError: an id isn't text, or is empty.
 
     >>> from datetime import datetime, timezone
     >>> from uuid import UUID
@@ -137,7 +137,7 @@ def text(*node_ids: str) -> Callable[[Observable[RunEvent]], Observable[NodeText
                     nodes = runs.get(event.run_id.int, {})
                     if event.node_id in nodes:
                         nodes[event.node_id] = said_after(nodes[event.node_id], event)
-                elif type(event) in TERMINAL_EVENTS:
+                elif isinstance(event, TerminalEvent):
                     runs.pop(event.run_id.int, None)
 
             return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
@@ -148,19 +148,19 @@ def text(*node_ids: str) -> Callable[[Observable[RunEvent]], Observable[NodeText
 
 
 def node_spans(open_spans: bool = False) -> Callable[[Observable[RunEvent]], Observable[NodeSpan]]:
-    """Emit from when to when a node worked, once it ends: a :class:`~rxruns.state.NodeSpan`.
+    """Emit the start, end and status of each node when it ends: a :class:`~rxruns.state.NodeSpan`.
 
     ::
 
         -a(start)-b(start)-a(end)-----b(end)-|
         -------------------a----------b------|
 
-    A node that is open when its run ends is canceled then, as the service has it. What is open when the
-    source completes is emitted without an end; on an error it is dropped. A node that starts again makes
-    another span, with the next ``attempt``. Nodes and merged runs stay apart.
+    The end of a run cancels its open nodes, as at the service. When the source completes, open spans are
+    emitted without an end; on an error they are dropped. A node that starts again makes another span, with
+    the next ``attempt``. Nodes and merged runs stay apart.
 
     Args:
-        open_spans: emit a span also when it begins, without an end: for a display that goes on.
+        open_spans: also emit a span when it begins, without an end, for a live display.
 
     >>> from datetime import datetime, timedelta, timezone
     >>> from uuid import UUID
@@ -190,7 +190,7 @@ def node_spans(open_spans: bool = False) -> Callable[[Observable[RunEvent]], Obs
                     for span in spans.step(event):
                         if open_spans or span.ended_at is not None:
                             observer.on_next(span)
-                elif type(event) in TERMINAL_EVENTS and run in runs:
+                elif isinstance(event, TerminalEvent) and run in runs:
                     for span in runs.pop(run).end(event.ts):
                         observer.on_next(span)
 

@@ -27,7 +27,6 @@ from rxruns._display._text import clipped, duration, html_table, money, status_l
 from rxruns.costs import CostTotals
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import (
-    TERMINAL_EVENTS,
     NodeError,
     PayloadArtifact,
     PlanEvent,
@@ -35,6 +34,7 @@ from rxruns.events import (
     RunEvent,
     RunFailed,
     RunStarted,
+    TerminalEvent,
 )
 from rxruns.models import NodeStatus, RunStatus
 from rxruns.state._nodes import Nodes, NodeState, PendingTool, Question
@@ -61,18 +61,17 @@ class NodeText(Struct, frozen=True):
         run_id: the run.
         node_id: the node that says it.
         piece: what is new: wire ``text_delta``.
-        so_far: all that the node has said since its last start; ``str()`` joins it.
     """
 
     run_id: UUID
     node_id: str
     piece: str
-    so_far: Rope
+    _so_far: Rope
 
     @property
     def text(self) -> str:
         """All that the node has said since its last start, also after its end. Joined at each call."""
-        return str(self.so_far)
+        return str(self._so_far)
 
 
 class NodeSpan(Struct, frozen=True, kw_only=True):
@@ -186,7 +185,7 @@ class RunState(Struct, frozen=True, kw_only=True):
         state = replace(self, run_id=event.run_id, plan_hash=event.plan_hash, last_seq=event.seq)
         if type(event) is RunStarted:
             return replace(state, started_at=event.ts)
-        if type(event) not in TERMINAL_EVENTS:
+        if not isinstance(event, TerminalEvent):
             return state
         nodes = {id: node.at_run_end(event.ts) for id, node in self.nodes.items()}
         state = replace(state, nodes=Nodes(nodes), ended_at=event.ts)

@@ -475,9 +475,8 @@ class StructSchema(ma.Schema, Generic[T], metaclass=_StructSchemaMeta):
         try:
             self.struct(**self._arguments(values))
         except (TypeError, ValueError) as error:  # the two that msgspec takes for a verdict
-            raise ma.ValidationError(
-                str(error), getattr(error, "field", None) or exceptions.SCHEMA
-            ) from error
+            field = getattr(error, "field", None) or exceptions.SCHEMA
+            raise ma.ValidationError(str(error).removeprefix(f"{field} "), field) from error
 
     @ma.post_load
     def _make(self, values: dict[str, Any], **options: Any) -> T | dict[str, Any]:

@@ -111,9 +111,7 @@ def drawn(
             )
     source: Observable[Any] = reactivex.from_marbles(diagram, timespan=1.0, lookup=cast)
     observed = TestScheduler().start(
-        lambda: source.pipe(*operators),
-        subscribed=_SUBSCRIBED,
-        disposed=_SUBSCRIBED + len(diagram) + _HOUR,
+        lambda: source.pipe(*operators), subscribed=_SUBSCRIBED, disposed=_SUBSCRIBED + len(diagram) + _HOUR
     )
     ticks: dict[int, list[str]] = {}
     for message in observed.messages:

@@ -17,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxruns import CostTotals, Price
+from rxruns._logs import _blocks, _fold_part
 from rxruns._logs._fold_part import fold_part
 from rxruns._logs._parts import LogPart, find_files, split
-from rxruns.dask import _blocks, _log, fold_logs
+from rxruns.dask import fold_logs
 from rxruns.dask._logs import fold_each
 from rxruns.errors import InvalidArgumentError, StreamProtocolError
 from rxruns.events import RunEvent
@@ -301,7 +302,7 @@ def test_what_is_no_event_at_all_is_told_too(tmp_path: Path) -> None:
 def test_thousands_of_bad_lines_are_counted_and_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_log, "MAX_TOLD", 2)
+    monkeypatch.setattr(_fold_part, "MAX_TOLD", 2)
     folded = folded_alone(write_log(tmp_path / "run.ndjson", [b"?"] * 50), Seen(), tolerant=True)
 
     assert 3 == len(folded.invalid)

@@ -109,8 +109,7 @@ def test_an_override_of_a_node_is_no_override_of_a_subnode_of_that_name() -> Non
 
 
 @pytest.mark.parametrize(
-    ("parent", "subnode", "model"),
-    [("f", "a", "named"), ("g", "a", "m"), ("f", "b", "m"), (None, "a", "m")],
+    ("parent", "subnode", "model"), [("f", "a", "named"), ("g", "a", "m"), ("f", "b", "m"), (None, "a", "m")]
 )
 def test_an_override_of_a_subnode_is_for_that_one(parent: str | None, subnode: str, model: str) -> None:
     plan = compile_spec(spec())

@@ -9,12 +9,7 @@ from typing import Any
 import pytest
 
 from rxruns import ResumePolicy, block_on, ops, run_events, start_run, workflow
-from rxruns.errors import (
-    APIError,
-    InvalidArgumentError,
-    StreamInterruptedError,
-    StreamProtocolError,
-)
+from rxruns.errors import APIError, InvalidArgumentError, StreamInterruptedError, StreamProtocolError
 from rxruns.events import RunEvent
 from rxruns.models import RunsToolCall, RunsToolResultItem, RunsToolResultsRequest
 from rxruns.testing import (
@@ -254,7 +249,7 @@ def test_a_step_that_can_not_be_played_is_refused(tell: Callable[[], Step]) -> N
 
 
 def test_a_text_is_refused_whole() -> None:
-    with pytest.raises(InvalidArgumentError, match="parts has 'abc': give events, logs or bytes"):
+    with pytest.raises(InvalidArgumentError, match="parts must be events, logs or bytes, got 'abc'"):
         sends("abc")  # type: ignore[arg-type]
 
 
@@ -265,7 +260,7 @@ def test_a_service_that_was_not_started_says_so() -> None:
 
 @pytest.mark.parametrize("step", [drops, [drops()], LOG])
 def test_what_is_no_step_is_refused(step: Any) -> None:
-    with pytest.raises(InvalidArgumentError, match=r"give steps one by one, each called") as refused:
+    with pytest.raises(InvalidArgumentError, match=r"story must be steps, each called") as refused:
         FakeRuns(sends(LOG), step)
     assert "story" == refused.value.field
 
