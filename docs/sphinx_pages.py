@@ -1,8 +1,8 @@
 """Pages of the site that aren't files of this folder, and links to them.
 
 The pages here are written to be read on a code host: links lead to files, and ``index.md`` is the one list of
-pages. On the site, the headings and tables of ``index.md`` become the navigation, each public module has a
-page, and the source of each example follows their table.
+pages. On the site, the headings and lists of ``index.md`` become the navigation, each public module has a
+page, and the source of each example follows their list.
 """
 
 from __future__ import annotations
@@ -129,10 +129,10 @@ def on_site(file: PurePosixPath) -> str | None:
 
 
 def navigation(index: str) -> str:
-    """A hidden list of pages for each heading of the index, from the first cells of its tables."""
+    """A hidden list of pages for each heading of the index, from the links that its items start with."""
     trees = []
     for section in index.split("\n## ")[1:]:
-        pages = re.findall(r"^\| \[[^]]+\]\(([^)#]+)\)", section, re.MULTILINE)
+        pages = re.findall(r"^- \[[^]]+\]\(([^)#]+)\)", section, re.MULTILINE)
         caption = section.partition("\n")[0]
         trees.append("\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *pages, "```\n"]))
     return "\n" + "\n".join(trees)
