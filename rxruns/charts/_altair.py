@@ -16,27 +16,6 @@ except ModuleNotFoundError as error:
         f"rxruns.charts needs {error.name}: pip install 'rxruns[charts]'", name=error.name
     ) from error
 
-__all__ = [
-    "BACK",
-    "MUTED",
-    "SERIES",
-    "TAIL",
-    "TEXT",
-    "WIDTH",
-    "Layered",
-    "Stacked",
-    "alt",
-    "amounts_axis",
-    "described",
-    "names_axis",
-    "over",
-    "plain",
-    "png",
-    "status_color",
-    "svg",
-    "time_axis",
-]
-
 WIDTH = 720
 """Of the area that is drawn on, in pixels."""
 

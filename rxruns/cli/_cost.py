@@ -28,8 +28,6 @@ from rxruns.costs import CostLineItem, CostTotals, Prices
 from rxruns.errors import RunsError
 from rxruns.events import RunEvent, TerminalEvent
 
-__all__ = ["cost", "table"]
-
 Costs: TypeAlias = dict[UUID, CostTotals]
 """By run: a log may hold several."""
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from genai_prices.data_snapshot import DataSnapshot
     from genai_prices.types import ModelInfo
 
-__all__ = ["genai_prices"]
-
 _GENAI_IDS = {"anthropic": "anthropic", "openai": "openai", "xai": "x-ai", "google-ai-studio": "google"}
 """Providers as the service calls them, and as genai-prices does."""
 

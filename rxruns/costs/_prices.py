@@ -10,19 +10,6 @@ from typing import Any, TypeAlias, cast
 
 from rxruns._errors import InvalidArgumentError
 
-__all__ = [
-    "EXACT",
-    "LazyPrices",
-    "ModelKey",
-    "Price",
-    "Prices",
-    "TieredPrice",
-    "check_key",
-    "checked",
-    "is_key",
-    "together",
-]
-
 EXACT = Context(prec=200)
 """Wide enough for every price times every token count, so sums are exact in whatever order they are made. The
 caller's own decimal context, which may be narrow, has no say."""
