@@ -219,7 +219,7 @@ def test_a_list_of_prices_comes_with_an_extra() -> None:
         ),
         (
             '{"openai/gpt-5":\n {"output_usd_per_million": 1,\n "input_usd_per_million": -1}}',
-            "line 3, column 2: openai/gpt-5: input_usd_per_million has to be US dollars",
+            "line 3, column 2: openai/gpt-5: input_usd_per_million must be US dollars",
         ),
     ],
 )

@@ -303,7 +303,7 @@ class TestAgainstTheService:
     def test_money_beyond_a_cent_does_not(self) -> None:
         found = self.SPENT.differences(summary(34, (*GPT, 1, 100_000, 20_000, 34), ("", "", 1, 1, 2, 0)))
         assert (CostDifference(*GPT, "usd", Decimal("0.325"), Decimal("0.34")),) == found
-        assert ["openai/gpt-5: usd 0.3250, the service says 0.3400"] == [str(one) for one in found]
+        assert ["openai/gpt-5: usd 0.3250, the service reports 0.3400"] == [str(one) for one in found]
 
     def test_requests_and_tokens_have_to_be_equal(self) -> None:
         found = self.SPENT.differences(summary(33, (*GPT, 2, 100_001, 19_999, 33), ("", "", 1, 1, 2, 0)))
@@ -319,7 +319,7 @@ class TestAgainstTheService:
     def test_the_sum_is_compared_where_it_is_known(self) -> None:
         spent = fold([llm_call(usage=tokens(100_000, 20_000))], PRICES)
         (found,) = spent.differences(summary(40, (*GPT, 1, 100_000, 20_000, 33)))
-        assert "total: usd 0.3250, the service says 0.4000" == str(found)
+        assert "total: usd 0.3250, the service reports 0.4000" == str(found)
 
     def test_a_sum_of_rounded_lines_agrees(self) -> None:
         names_ = [("openai", f"m{number}") for number in range(8)]
