@@ -23,7 +23,9 @@ CONTRACT = ROOT.parent / "shared" / "contract"
 HANG = 30.0
 """Seconds after which a test hangs, also on a busy machine."""
 
-# A shell ignores Ctrl-C for background jobs, and so would the programs that tests start.
+from tests.commands import rxruns, service  # noqa: E402, F401  (their helpers import HANG)
+
+# A shell ignores Ctrl-C for what it runs in the background, and so would the programs that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline, since times on a shared machine vary; in CI the same examples each time.

@@ -16,7 +16,7 @@ from rxruns.operators._stateful import Handlers, stateful
 from rxruns.state import NodeSpan, NodeText, RunState, Timed
 from rxruns.state._nodes import said_after
 from rxruns.state._rope import Rope
-from rxruns.state._spans import OpenSpans
+from rxruns.state._spans import SpanTracker
 
 __all__ = ["event_time", "node_spans", "run_state", "text"]
 
@@ -166,25 +166,25 @@ def node_spans(open_spans: bool = False) -> Callable[[Observable[RunEvent]], Obs
     """
 
     def handlers(observer: abc.ObserverBase[NodeSpan]) -> Handlers[RunEvent]:
-        runs: dict[int, OpenSpans] = {}
+        runs: dict[int, SpanTracker] = {}
 
         def on_next(event: RunEvent) -> None:
             run = event.run_id.int
             if isinstance(event, NodeEvent):
-                spans = runs.get(run)
-                if spans is None:
-                    spans = runs[run] = OpenSpans(event.run_id)
-                for span in spans.step(event):
-                    if open_spans or span.ended_at is not None:
-                        observer.on_next(span)
+                tracker = runs.get(run)
+                if tracker is None:
+                    tracker = runs[run] = SpanTracker(event.run_id)
+                for attempt in tracker.step(event):
+                    if open_spans or attempt.node.ended_at is not None:
+                        observer.on_next(attempt.span)
             elif isinstance(event, TerminalEvent) and run in runs:
-                for span in runs.pop(run).end(event.ts):
-                    observer.on_next(span)
+                for attempt in runs.pop(run).end(event.ts):
+                    observer.on_next(attempt.span)
 
         def on_completed() -> None:
-            for spans in runs.values():
-                for span in spans.end():
-                    observer.on_next(span)
+            for tracker in runs.values():
+                for attempt in tracker.open_attempts():
+                    observer.on_next(attempt.span)
             observer.on_completed()
 
         return on_next, on_completed
