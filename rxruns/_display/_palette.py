@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["DARK", "LIGHT", "custom_properties"]
-
 LIGHT = {
     "back": "#ffffff",
     "panel": "#f6f7f9",

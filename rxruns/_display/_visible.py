@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from unicodedata import category
 
-__all__ = ["one_line", "printable_json", "visible"]
-
 _MARKS = 4
 """Combining marks kept on a character. Accented Hebrew has three; taller stacks cover the lines around."""
 

@@ -158,7 +158,7 @@ def _refuse_password(url: str) -> None:
         return
     if has_password:
         raise InvalidArgumentError(
-            "paths has a URL with a password, which would be sent with each task: put it into the workers' "
-            "environment or into fsspec's configuration (it is not shown here)",
+            "paths must not contain a password, which would be sent with each task; put it into the workers' "
+            "environment or into fsspec's configuration",
             field="paths",
         )

@@ -22,8 +22,6 @@ from rxruns.costs import CostLineItem, CostTotals, Prices
 from rxruns.folds import By
 from rxruns.folds._run_cost import RunCost
 
-__all__ = ["cost", "table"]
-
 Costs: TypeAlias = Mapping[Any, CostTotals]
 """By run, node, day or model."""
 

@@ -10,8 +10,6 @@ from rxruns.cli import _json, _yaml
 from rxruns.cli._files import FileError, read
 from rxruns.cli._values import Locate, Problem, Step
 
-__all__ = ["Document", "load"]
-
 _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
 

@@ -19,8 +19,6 @@ from rxruns.cli._selecting import Selection, with_selection
 from rxruns.cli._sources import Service, Source, naming, source_argument, with_service
 from rxruns.events import NodeEvent, RunEvent, TerminalEvent
 
-__all__ = ["events"]
-
 
 @click.command(
     short_help="Write events to standard output, as NDJSON.",

@@ -14,8 +14,6 @@ from rxruns._display._text import clipped
 from rxruns._display._visible import one_line
 from rxruns.cli._panel import Exit
 
-__all__ = ["MAX_BYTES", "FileError", "read"]
-
 MAX_BYTES = 2 * 2**20
 """The largest spec, price list or key file."""
 

@@ -19,8 +19,6 @@ from rxruns.client import RunsClient
 from rxruns.errors import RunsError
 from rxruns.events import RunEvent
 
-__all__ = ["follow", "report", "settle", "timeout_option"]
-
 timeout_option = click.option(
     "--timeout",
     metavar="SECONDS",

@@ -18,8 +18,6 @@ from rxruns.cli._values import (
     twice,
 )
 
-__all__ = ["load"]
-
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[{}\[\]:,]|-?\w[\w.+-]*')
 
 

@@ -22,8 +22,6 @@ from rxruns.events import (
     TerminalEvent,
 )
 
-__all__ = ["PIECES", "line", "summary"]
-
 PIECES = 1_000
 """Text deltas of a node that are printed when it ends."""
 

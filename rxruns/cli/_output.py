@@ -11,8 +11,6 @@ import os
 import sys
 from typing import Any, TextIO
 
-__all__ = ["Lines", "OutputError", "close_quietly"]
-
 
 class OutputError(Exception):
     """The output could not be written.

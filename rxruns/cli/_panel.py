@@ -19,8 +19,6 @@ from rxruns.models import NodeStatus, RunStatus
 from rxruns.state import NodeState, RunState
 from rxruns.state._nodes import summary
 
-__all__ = ["LONG_WAIT", "NO_EVENT", "Exit", "Panel", "Row", "early_end"]
-
 PIECES = 32
 """Text deltas kept of a node: a line of a wide terminal. More of them don't fit into the processor's nearest
 cache, and cost as much as the rest of the view."""

@@ -12,8 +12,6 @@ from rxruns.cli._documents import Document, load
 from rxruns.costs import Price, Prices, genai_prices
 from rxruns.errors import InvalidArgumentError
 
-__all__ = ["prices", "with_prices"]
-
 _FIELDS = ("input_usd_per_million", "output_usd_per_million")
 _FORM = f'{{"provider/model": {{"{_FIELDS[0]}": 3, "{_FIELDS[1]}": 15}}}}'
 

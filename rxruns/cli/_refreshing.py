@@ -21,8 +21,6 @@ from rxruns.errors import RunsError
 from rxruns.events import RunEvent
 from rxruns.page import RunPage
 
-__all__ = ["Following", "exit_of", "note_of", "summary"]
-
 
 def exit_of(error: RunsError | None) -> Exit:
     """Print the error that ended a run's events early, if there is one, and return the exit code."""

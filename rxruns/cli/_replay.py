@@ -22,8 +22,6 @@ from rxruns.cli._view import RunView
 from rxruns.costs import Prices
 from rxruns.events import RunEvent
 
-__all__ = ["replay", "show"]
-
 
 @click.command(
     epilog="""\b

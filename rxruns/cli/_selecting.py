@@ -21,8 +21,6 @@ from rxruns._streams._following import OnLifecycle
 from rxruns.cli._sources import Service, Source
 from rxruns.events import KNOWN_EVENTS, PlanEvent, RunEvent, TerminalEvent
 
-__all__ = ["Selection", "with_selection"]
-
 R = TypeVar("R")
 
 MOST = 12

@@ -26,20 +26,6 @@ from rxruns.client import RunsClient
 from rxruns.errors import InvalidArgumentError, RunsError, StreamProtocolError
 from rxruns.events import RunEvent
 
-__all__ = [
-    "Service",
-    "Source",
-    "described",
-    "files",
-    "log",
-    "naming",
-    "skip_option",
-    "skipping",
-    "source",
-    "source_argument",
-    "with_service",
-]
-
 Source: TypeAlias = UUID | Path
 """A run's id, or the path of a recorded log."""
 

@@ -25,8 +25,6 @@ from rxruns.errors import InvalidArgumentError
 from rxruns.workflow import WorkflowSpec
 from rxruns.workflow._mappings import with_used_inputs
 
-__all__ = ["start"]
-
 _UNKNOWN = re.compile("unknown field `(.+)`$")
 _SHOWN = 100
 """Characters of an input quoted in an error."""

@@ -21,8 +21,6 @@ from rxruns.cli._panel import Panel, Row
 from rxruns.costs import CostTotals
 from rxruns.models import NodeStatus, RunStatus
 
-__all__ = ["Tables", "totals"]
-
 T = TypeVar("T")
 
 _MARKS = MARKS | {"connecting": "·", "lost": MARKS["failed"]}

@@ -27,8 +27,6 @@ from rxruns.errors import RunsError
 from rxruns.events import RunEvent, TerminalEvent
 from rxruns.page import RunPage
 
-__all__ = ["timeline"]
-
 SUFFIXES = (".html", ".png", ".svg")
 STEP = 1_000
 """Events between two updates of the progress."""

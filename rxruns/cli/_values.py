@@ -8,18 +8,6 @@ from typing import TypeAlias
 
 from rxruns._display._text import clipped
 
-__all__ = [
-    "MAX_DEPTH",
-    "TOO_DEEP",
-    "Locate",
-    "Problem",
-    "Step",
-    "check_length",
-    "check_number",
-    "twice",
-]
-
-
 MAX_DEPTH = 100
 """The deepest nesting of objects and arrays."""
 

@@ -27,8 +27,6 @@ from rxruns.cli._table import Tables
 from rxruns.costs import Prices
 from rxruns.events import RunEvent
 
-__all__ = ["RunView", "pause"]
-
 REDRAWS = 10
 """The most redraws per second."""
 

@@ -24,8 +24,6 @@ from rxruns.errors import RunsError
 from rxruns.events import RunEvent
 from rxruns.lifecycle import Connected, LifecycleEvent
 
-__all__ = ["noting", "watch"]
-
 _LOG = logging.getLogger(__name__)
 
 

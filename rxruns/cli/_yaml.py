@@ -21,8 +21,6 @@ from rxruns.cli._values import (
     twice,
 )
 
-__all__ = ["load"]
-
 MAX_VALUES = 20_000
 """Values in a document; an alias counts as its values each time that it is used."""
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from functools import partial
 from typing import Any
 from urllib.parse import unquote
 from uuid import UUID
@@ -18,8 +17,8 @@ from rxruns.devserver._event_schema import event_schema
 from rxruns.devserver._json import is_object
 from rxruns.devserver._request import Request, request_of
 from rxruns.devserver._service import Service
-from rxruns.devserver._stream import parse_ask, stream
-from rxruns.devserver.faults import Fault
+from rxruns.devserver._stream import parse_query, stream
+from rxruns.devserver.faults._script import Fault, through
 from rxruns.errors import InvalidArgumentError
 
 __all__ = ["BASE_PATH", "Api"]
@@ -65,7 +64,7 @@ class Api(Handler):
                     return
                 for fault in faults:
                     fault.after(wire)
-                _send(wire, *result, partial(_changed, faults, dice, wire))
+                wire.reply(*result, change=lambda pieces: through(faults, pieces, dice, wire))
         except (Answered, Cut, Gone, OSError):
             raise
         except Exception:
@@ -74,25 +73,26 @@ class Api(Handler):
 
     def _result(
         self, request: Request, wire: Wire, faults: Sequence[Fault], dice: random.Random
-    ) -> tuple[int, Any] | None:
-        """Return the status and the body of the response; None after a stream."""
+    ) -> tuple[int, object, Mapping[str, str]] | None:
+        """Return the status, the body and the headers of the response; None after a stream."""
         try:
             path = self._path(request)
             if path[2:] == ["events"]:
                 self._stream(request, path, wire, faults, dice)
                 return None
-            return 200, self._route(request, path)
-        except Refusal as refusal:
-            return refusal.status, refusal
+            return 200, self._route(request, path), {}
+        except Refusal as error:
+            refusal = error
         except InvalidArgumentError as error:
-            return 500, Refusal(500, "INTERNAL", str(error))
+            refusal = Refusal(500, "INTERNAL", str(error))
         except (Answered, Cut, Gone):
             raise
         except Exception as error:
             if wire.status is not None:
                 raise
             _logger.exception("a request failed")
-            return 500, Refusal(500, "INTERNAL", f"the request failed: {type(error).__name__}, see the log")
+            refusal = Refusal(500, "INTERNAL", f"the request failed: {type(error).__name__}, see the log")
+        return refusal.status, refusal.body(wire.request_id), refusal.headers
 
     def _path(self, request: Request) -> list[str]:
         if not request.path.startswith(f"{BASE_PATH}/"):
@@ -105,9 +105,9 @@ class Api(Handler):
         if path[0] != "runs" or request.method != "GET":
             raise _no_route(request, path)
         service = self._service
-        run, ask = service.runs.get(_run_id(path[1])), parse_ask(request.query)
+        run, query = service.runs.get(_run_id(path[1])), parse_query(request.query)
         with service.streaming():
-            stream(run.log, ask, wire, faults, dice, service.watch, service.keepalive)
+            stream(run.log, query, wire, faults, dice, service.watch, service.keepalive)
 
     def _route(self, request: Request, path: Sequence[str]) -> dict[str, Any]:
         runs = self._service.runs
@@ -140,24 +140,6 @@ class Api(Handler):
                 raise _no_route(request, path)
 
 
-def _send(
-    wire: Wire, status: int, body: object, change: Callable[[Iterator[bytes]], Iterator[bytes]]
-) -> None:
-    """Send a whole response: JSON, or the error of a Refusal."""
-    headers: Mapping[str, str] = {}
-    if isinstance(body, Refusal):
-        headers, body = body.headers, body.body(wire.request_id)
-    wire.reply(status, body, headers, change=change)
-
-
-def _changed(
-    faults: Sequence[Fault], dice: random.Random, wire: Wire, pieces: Iterator[bytes]
-) -> Iterator[bytes]:
-    for fault in faults:
-        pieces = fault.pieces(pieces, dice, wire)
-    return pieces
-
-
 def _run_id(text: str) -> UUID:
     try:
         run_id = UUID(text)
@@ -169,10 +151,10 @@ def _run_id(text: str) -> UUID:
 
 
 def _include(request: Request) -> frozenset[str]:
-    asked = frozenset(name.strip() for name in request.query.get("include", "").split(",") if name.strip())
-    if asked - _INCLUDES:
+    names = frozenset(name.strip() for name in request.query.get("include", "").split(",") if name.strip())
+    if names - _INCLUDES:
         raise Refusal(400, "INVALID_INPUT", "invalid query", {"include": "expected steps, tool_calls"})
-    return asked
+    return names
 
 
 def _object(request: Request) -> dict[str, Any]:

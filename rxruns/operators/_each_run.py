@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar, overload
 
-from reactivex import Observable, Subject, abc
+from reactivex import Observable, Subject, abc, compose
 from reactivex import operators as rx
 
 from rxruns._streams._merge_runs import RunNotFollowed
 from rxruns.events import RunEvent, TerminalEvent
+from rxruns.operators._stateful import Handlers, stateful
 
 __all__ = ["each_run"]
 
@@ -71,45 +72,36 @@ def each_run(*operators: Callable[[Observable[Any]], Observable[Any]]) -> Any:
     [(1, 'succeeded'), (2, 'succeeded')]
     """
 
-    def runs(source: Observable[RunEvent]) -> Observable[Observable[Any]]:
-        def subscribe(
-            observer: abc.ObserverBase[Observable[Any]], scheduler: abc.SchedulerBase | None = None
-        ) -> abc.DisposableBase:
-            open_runs: dict[int, Subject[RunEvent]] = {}
+    def handlers(observer: abc.ObserverBase[Observable[Any]]) -> Handlers[RunEvent | RunNotFollowed]:
+        open_runs: dict[int, Subject[RunEvent]] = {}
 
-            def on_next(event: RunEvent | RunNotFollowed) -> None:
-                if isinstance(event, RunNotFollowed):
-                    lost = None if event.run_id is None else open_runs.pop(event.run_id.int, None)
-                    if lost is not None:
-                        lost.on_completed()
-                    alone: Subject[Any] = Subject()
-                    observer.on_next(alone)
-                    alone.on_next(event)
-                    alone.on_completed()
-                    return
-                number = event.run_id.int
-                run = open_runs.get(number)
-                if run is None:
-                    run = open_runs[number] = Subject()
-                    observer.on_next(run.pipe(*operators))
-                if isinstance(event, TerminalEvent):
-                    del open_runs[number]
-                run.on_next(event)
-                if isinstance(event, TerminalEvent):
-                    run.on_completed()
+        def complete(event: RunNotFollowed) -> None:
+            run = None if event.run_id is None else open_runs.pop(event.run_id.int, None)
+            if run is not None:
+                run.on_completed()
+            alone: Subject[RunNotFollowed] = Subject()
+            observer.on_next(alone)
+            alone.on_next(event)
+            alone.on_completed()
 
-            def on_error(error: Exception) -> None:
-                for run in list(open_runs.values()):
-                    run.on_error(error)
-                observer.on_error(error)
+        def on_next(event: RunEvent | RunNotFollowed) -> None:
+            if isinstance(event, RunNotFollowed):
+                complete(event)
+                return
+            number = event.run_id.int
+            run = open_runs.get(number)
+            if run is None:
+                run = open_runs[number] = Subject()
+                observer.on_next(run.pipe(*operators))
+            run.on_next(event)
+            if isinstance(event, TerminalEvent):
+                open_runs.pop(number).on_completed()
 
-            def on_completed() -> None:
-                for run in list(open_runs.values()):
-                    run.on_completed()
-                observer.on_completed()
+        def on_completed() -> None:
+            for run in list(open_runs.values()):
+                run.on_completed()
+            observer.on_completed()
 
-            return source.subscribe(on_next, on_error, on_completed, scheduler=scheduler)
+        return on_next, on_completed
 
-        return Observable(subscribe)
-
-    return lambda source: runs(source).pipe(rx.merge_all())
+    return compose(stateful(handlers), rx.merge_all())

@@ -11,6 +11,7 @@ from rxruns._arguments import check_kind
 from rxruns._fold import Fold, checked_fold
 from rxruns.events import RunEvent, TerminalEvent
 from rxruns.folds import Folded
+from rxruns.operators._stateful import Handlers, stateful
 
 __all__ = ["fold"]
 
@@ -57,33 +58,28 @@ def fold(
         check_kind("initial", initial, Folded, "a Folded, or None")
     start = Folded(fold) if initial is None else initial
 
-    def folded(source: Observable[RunEvent]) -> Observable[Folded[_F]]:
-        def subscribe(
-            observer: abc.ObserverBase[Folded[_F]], scheduler: abc.SchedulerBase | None = None
-        ) -> abc.DisposableBase:
-            current = start
-            emitted: Folded[_F] | None = None
+    def handlers(observer: abc.ObserverBase[Folded[_F]]) -> Handlers[RunEvent]:
+        current = start
+        emitted: Folded[_F] | None = None
 
-            def on_next(event: RunEvent) -> None:
-                nonlocal current, emitted
-                before = current
-                try:
-                    current = before.step(event)
-                except Exception as error:  # a fold may refuse an event
-                    observer.on_error(error)
-                    return
-                is_end = current is not before and isinstance(event, TerminalEvent)
-                if current.value is not before.value or is_end:
-                    emitted = current
-                    observer.on_next(current)
+        def on_next(event: RunEvent) -> None:
+            nonlocal current, emitted
+            before = current
+            try:
+                current = before.step(event)
+            except Exception as error:  # a fold may refuse an event
+                observer.on_error(error)
+                return
+            is_end = current is not before and isinstance(event, TerminalEvent)
+            if current.value is not before.value or is_end:
+                emitted = current
+                observer.on_next(current)
 
-            def on_completed() -> None:
-                if current is not emitted:
-                    observer.on_next(current)
-                observer.on_completed()
+        def on_completed() -> None:
+            if current is not emitted:
+                observer.on_next(current)
+            observer.on_completed()
 
-            return source.subscribe(on_next, observer.on_error, on_completed, scheduler=scheduler)
+        return on_next, on_completed
 
-        return Observable(subscribe)
-
-    return folded
+    return stateful(handlers)

@@ -34,8 +34,6 @@ from rxruns.models import NodeStatus
 from rxruns.state._growing import Growing
 from rxruns.state._rope import Rope
 
-__all__ = ["NodeState", "Nodes", "PendingTool", "Question", "said_after", "summary"]
-
 _OPEN = frozenset({NodeStatus.PENDING, NodeStatus.RUNNING, NodeStatus.WAITING})
 
 

@@ -22,8 +22,6 @@ from rxruns.events import (
 from rxruns.models import NodeStatus
 from rxruns.state import NodeSpan, NodeState, RunState
 
-__all__ = ["Attempt", "RunHistory", "SpanTracker", "Wait"]
-
 Wait: TypeAlias = tuple[datetime, datetime | None]
 """The start and the end of a wait; None while the node waits."""
 

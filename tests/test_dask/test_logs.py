@@ -293,7 +293,7 @@ def test_what_is_no_event_at_all_is_told_too(tmp_path: Path) -> None:
 def test_thousands_of_bad_lines_are_counted_and_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_fold_part, "MAX_TOLD", 2)
+    monkeypatch.setattr(_fold_part, "MAX_REPORTED", 2)
     folded = folded_alone(write_log(tmp_path / "run.ndjson", [b"?"] * 50), Seen(), tolerant=True)
 
     assert 3 == len(folded.invalid)
@@ -379,7 +379,7 @@ def test_windows_line_ends_and_a_byte_order_mark_are_no_matter(tmp_path: Path) -
         ({"fold": CostTotals}, "fold", "CostTotals()"),
         ({"partition_size": 0}, "partition_size", "from 1"),
         ({"on_invalid": "skip"}, "on_invalid", "'raise' or a function"),
-        ({"dask_client": "tcp://127.0.0.1:8786"}, "dask_client", "give a distributed.Client"),
+        ({"dask_client": "tcp://127.0.0.1:8786"}, "dask_client", "must be a distributed.Client, got str"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

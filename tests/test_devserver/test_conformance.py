@@ -6,7 +6,6 @@ each event, its OpenAPI description each answer.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -26,13 +25,26 @@ def fan_out(**items: Any) -> Record:
     return {"id": "each", "type": "map.fanout", "subnode": llm("answer", "[[say: re {{item}}]]"), **items}
 
 
-def predicate(op: str, **fields: Any) -> Record:
-    return {"source": "node_output", "op": op, **fields}
-
-
 TWO = (llm("first", '[[say: {"n": 1, "a": "x"}]]'), llm("second", '[[say: {"n": 2}]]'))
-BOTH = {"depends_on": ["first", "second"]}
-ASKING = llm("ask", f"[[say: {QUESTIONS}]]")
+IDS = ["first", "second"]
+TOPIC = {"inputs": [{"name": "topic", "type": "string"}]}
+PREDICATE = {"source": "node_output", "op": "equals", "path": "$.n", "value": 2}
+BUILT_IN = [
+    {"type": "web", "web": {"intent": "auto"}},
+    {"type": "x_search", "x_search": {}},
+    {"type": "code_execution", "code_execution": {}},
+    {"type": "image_generation", "image_generation": {"model": "gemini-2.5-flash-image"}},
+]
+
+
+def joined(kind: str, **fields: Any) -> Record:
+    return workflow(*TWO, {"id": "j", "type": f"join.{kind}", "depends_on": IDS, **fields})
+
+
+def transformed(**fields: Any) -> Record:
+    return workflow(*TWO, {"id": "t", "type": "transform.json", **fields})
+
+
 SCHEMA = {
     "type": "object",
     "properties": {"questions": {"type": "array", "items": {"type": "string"}}},
@@ -55,80 +67,38 @@ EVERY_LLM_FIELD = {
 SPECS: dict[str, tuple[Record, Any]] = {
     "an llm node": (workflow(llm("a", "[[say: hi]]")), "hi"),
     "every field of an llm node": (
-        workflow(
-            llm("a", "[[say: {{topic}}]]", **EVERY_LLM_FIELD), inputs=[{"name": "topic", "type": "string"}]
-        ),
+        workflow(llm("a", "[[say: {{topic}}]]", **EVERY_LLM_FIELD), **TOPIC),
         None,
     ),
-    "built-in tools": (
-        workflow(
-            llm(
-                "a",
-                "[[say: hi]]",
-                tools=[
-                    {"type": "web", "web": {"intent": "auto"}},
-                    {"type": "x_search", "x_search": {}},
-                    {"type": "code_execution", "code_execution": {}},
-                    {"type": "image_generation", "image_generation": {"model": "gemini-2.5-flash-image"}},
-                ],
-            )
-        ),
-        "hi",
-    ),
+    "built-in tools": (workflow(llm("a", "[[say: hi]]", tools=BUILT_IN)), "hi"),
     "a model for all": (workflow({"id": "a", "type": "llm", "user": "[[say: hi]]"}, model=MODEL), "hi"),
     "an undeclared input": (workflow(llm("a", "[[say: {{topic}}]]")), "tides"),
-    "a chain": (workflow(*TWO, llm("c", "[[say: {{first}}{{second}}]]", **BOTH)), None),
-    "join.all": (
-        workflow(*TWO, {"id": "j", "type": "join.all", **BOTH}),
-        {"first": '{"n": 1, "a": "x"}', "second": '{"n": 2}'},
-    ),
+    "a chain": (workflow(*TWO, llm("c", "[[say: {{first}}{{second}}]]", depends_on=IDS)), None),
+    "join.all": (joined("all"), {"first": '{"n": 1, "a": "x"}', "second": '{"n": 2}'}),
     "join.any": (workflow(TWO[1], {"id": "j", "type": "join.any", "depends_on": ["second"]}), None),
-    "join.collect": (workflow(*TWO, {"id": "j", "type": "join.collect", **BOTH, "limit": 2}), None),
+    "join.collect": (joined("collect", limit=2), None),
     "join.collect with a predicate": (
-        workflow(
-            *TWO,
-            {
-                "id": "j",
-                "type": "join.collect",
-                **BOTH,
-                "timeout_ms": 600_000,
-                "predicate": predicate("equals", path="$.n", value=2),
-            },
-        ),
+        joined("collect", timeout_ms=600_000, predicate=PREDICATE),
         {"second": '{"n": 2}'},
     ),
-    "transform.json object": (
-        workflow(
-            *TWO, {"id": "t", "type": "transform.json", "object": {"a": {"from": "first", "pointer": "/a"}}}
-        ),
-        {"a": "x"},
-    ),
-    "transform.json merge": (
-        workflow(
-            *TWO, {"id": "t", "type": "transform.json", "merge": [{"from": "first"}, {"from": "second"}]}
-        ),
-        {"n": 2, "a": "x"},
-    ),
+    "transform.json object": (transformed(object={"a": {"from": "first", "pointer": "/a"}}), {"a": "x"}),
+    "transform.json merge": (transformed(merge=[{"from": name} for name in IDS]), {"n": 2, "a": "x"}),
     "map.fanout over a path": (
-        workflow(ASKING, fan_out(items_from="ask", items_path="/questions")),
+        workflow(llm("ask", f"[[say: {QUESTIONS}]]"), fan_out(items_from="ask", items_path="/questions")),
         ["re Why?", "re How?"],
     ),
     "map.fanout over an input": (
-        workflow(
-            fan_out(items_from_input="topics", max_parallelism=2),
-            inputs=[{"name": "topics", "type": "array"}],
-        ),
+        workflow(fan_out(items_from_input="topics", max_parallelism=2), inputs=[{"name": "topics"}]),
         ["re a", "re b", "re c"],
     ),
     "map.fanout over JSON that fits a schema": (
-        workflow(
-            llm("ask", "Ask me", output_format=JSON_FORM), fan_out(items_from="ask", items_path="/questions")
-        ),
+        workflow(llm("ask", output_format=JSON_FORM), fan_out(items_from="ask", items_path="/questions")),
         None,
     ),
     "outputs at pointers": (
-        workflow(*TWO)
-        | {"outputs": [{"name": "out", "from": "first", "pointer": "/n"}, {"name": "n", "from": "second"}]},
+        workflow(
+            *TWO, outputs=[{"name": "out", "from": "first", "pointer": "/n"}, {"name": "n", "from": "second"}]
+        ),
         1,
     ),
 }
@@ -232,61 +202,6 @@ def test_each_option_of_a_run_is_taken(
     assert ("options" in OPTIONS[name]) is same_run
     models = {line["model"] for line in state["cost_summary"]["line_items"]}
     assert ({OTHER} if "model_over" in name or name == "all" else {MODEL}) == models
-
-
-FUNCTION = {
-    "type": "function",
-    "function": {
-        "name": "get_weather",
-        "description": "Weather of a city",
-        "parameters": {
-            "type": "object",
-            "properties": {"city": {"type": "string"}},
-            "required": ["city"],
-            "additionalProperties": False,
-        },
-    },
-}
-
-
-def answer(api: Api, run_id: str, output: Callable[[Record], str]) -> list[Record]:
-    """Answer all pending calls, as the SDKs do, and return them."""
-    (node,) = api.get(f"/runs/{run_id}/pending-tools").body["pending"]
-    calls = [item["tool_call"] for item in node["tool_calls"]]
-    body = {name: node[name] for name in ("node_id", "step", "request_id")} | {
-        "results": [
-            {"tool_call": {"id": call["id"], "name": call["name"]}, "output": output(call)} for call in calls
-        ]
-    }
-    accepted = api.post(f"/runs/{run_id}/tool-results", body)
-    assert (200, len(calls)) == (accepted.status, accepted.body["accepted"])
-    return calls
-
-
-def test_a_client_runs_tools_with_what_pending_tools_names(
-    api: Api, judged: Callable[[str], Record], check_answer: Callable[[str, Any], None]
-) -> None:
-    tools = {"tools": [FUNCTION, "clock"], "tool_execution": {"mode": "client"}}
-    run_id = api.start(workflow(llm("a", "Weather?", **tools)))
-    api.until(run_id, "node_waiting")
-    check_answer("RunsPendingToolsResponse", api.get(f"/runs/{run_id}/pending-tools").body)
-    first, second = answer(api, run_id, lambda call: f"{call['name']} is fine")
-    state = judged(run_id)
-    found = api.get(f"/runs/{run_id}/steps/0/tool-calls/{first['id']}").body
-    check_answer("RunToolCallDetail", found)
-
-    assert (["get_weather", "clock"], ["city"]) == (
-        [first["name"], second["name"]],
-        list(json.loads(first["arguments"])),
-    )
-    assert ("a", first, "get_weather is fine") == (
-        found["node_id"],
-        found["tool_call"],
-        found["tool_result"]["output"],
-    )
-    assert "get_weather is fine" in state["outputs"]["out"]
-    for step, tool_id in (("0", "nobody"), ("7", first["id"]), ("x", first["id"])):
-        assert 404 == api.get(f"/runs/{run_id}/steps/{step}/tool-calls/{tool_id}").status
 
 
 def test_the_task_list_that_a_model_writes_is_served(api: Api, judged: Callable[[str], Record]) -> None:

@@ -10,6 +10,8 @@ from rxruns.devserver import PRICES, _llm
 from rxruns.devserver._model import cents, provider_of
 from tests.test_devserver.conftest import llm, workflow
 
+RESPONSE_TEXT = "/output/0/content/0/text"
+
 
 def kinds(events, node=None):
     return [event["type"] for event in events if node is None or event.get("node_id") == node]
@@ -49,9 +51,8 @@ def test_the_deltas_are_the_text_and_usage_counts_them(api):
     deltas = [event["delta"].get("text_delta", "") for event in events if "delta" in event]
     call = next(event["llm_call"] for event in events if "llm_call" in event)
     assert api.state(run_id)["outputs"]["out"] == "".join(deltas)
-    assert {"input_tokens": 6, "output_tokens": len(deltas) - 2, "total_tokens": len(deltas) + 4} == call[
-        "usage"
-    ]
+    count = len(deltas) - 2
+    assert {"input_tokens": 6, "output_tokens": count, "total_tokens": count + 6} == call["usage"]
     assert ("openai", "gpt-4o", "end_turn") == (call["provider"], call["model"], call["stop_reason"])
 
 
@@ -119,11 +120,7 @@ def test_transform_builds_and_merges_objects(api):
         llm("a", '[[say: {"x": {"y/z": [1, 2]}}]]'),
         llm("b", '[[say: {"b": true}]]'),
         {"id": "o", "type": "transform.json", "object": {"k": {"from": "a", "pointer": "/x/y~1z/1"}}},
-        {
-            "id": "t",
-            "type": "transform.json",
-            "object": {"text": {"from": "b", "pointer": "/output/0/content/0/text"}},
-        },
+        {"id": "t", "type": "transform.json", "object": {"text": {"from": "b", "pointer": RESPONSE_TEXT}}},
         {"id": "m", "type": "transform.json", "merge": [{"from": "o"}, {"from": "t"}]},
     ]
     assert {"k": 2, "text": '{"b": true}'} == output(api, workflow(*nodes))
@@ -135,7 +132,8 @@ def fan_out(user="{{item}}", origin="i", **fields):
     return {"id": "e", "type": "map.fanout", "subnode": llm("s", user), **source, **fields}
 
 
-RESPONSE_TEXT = "/output/0/content/0/text"
+def pointing(pointer):
+    return {"type": "transform.json", "object": {"k": {"from": "a", "pointer": pointer}}}
 
 
 @pytest.mark.parametrize(
@@ -213,11 +211,8 @@ def test_a_subnode_that_fails_fails_its_fan_out(api):
 @pytest.mark.parametrize(
     ("node", "code"),
     [
-        ({"type": "transform.json", "object": {"k": {"from": "a", "pointer": "/none"}}}, "POINTER_NOT_FOUND"),
-        (
-            {"type": "transform.json", "object": {"k": {"from": "a", "pointer": "/text/x"}}},
-            "POINTER_NOT_FOUND",
-        ),
+        (pointing("/none"), "POINTER_NOT_FOUND"),
+        (pointing("/text/deep"), "POINTER_NOT_FOUND"),
         ({"type": "transform.json", "merge": [{"from": "a"}]}, "INVALID_ITEMS"),
         (fan_out(origin="a", items_path="/x"), "POINTER_NOT_FOUND"),
         (fan_out(origin="a"), "INVALID_ITEMS"),
@@ -253,48 +248,12 @@ def test_streaming_is_the_default_can_be_off_and_forced(api):
     assert [True, False, True, True] == ["node_output_delta" in kinds(api.events(run)) for run in runs]
 
 
-@pytest.mark.parametrize(
-    ("options", "models"),
-    [
-        ({}, ["own", "sub"]),
-        ({"model_override": " all "}, ["all", "all"]),
-        ({"model_override": " "}, ["own", "sub"]),
-        ({"model_override": "all", "model_overrides": {"nodes": {"a": "named"}}}, ["named", "all"]),
-        (
-            {
-                "model_overrides": {
-                    "fanout_subnodes": [{"parent_id": "e", "subnode_id": "s", "model": "named"}]
-                }
-            },
-            ["own", "named"],
-        ),
-    ],
-)
-def test_model_overrides_win_from_the_special_to_the_general(api, options, models):
-    subnode = {"id": "s", "type": "llm", "model": "sub", "user": "{{item}}"}
-    fanout = {
-        "id": "e",
-        "type": "map.fanout",
-        "items_from_input": "i",
-        "subnode": subnode,
-        "depends_on": ["a"],
-    }
-    spec = workflow(llm("a", "x", model="own"), fanout)
-    events = api.events(api.start(spec, input={"i": [1]}, **options))
-    assert models == [event["llm_call"]["model"] for event in events if "llm_call" in event]
+SUBNODE = {"parent_id": "e", "subnode_id": "s", "model": "all"}
 
 
 @pytest.mark.parametrize(
     "models",
-    [
-        {"model_override": "all"},
-        {
-            "model_overrides": {
-                "nodes": {"a": "all"},
-                "fanout_subnodes": [{"parent_id": "e", "subnode_id": "s", "model": "all"}],
-            }
-        },
-    ],
+    [{"model_override": "all"}, {"model_overrides": {"nodes": {"a": "all"}, "fanout_subnodes": [SUBNODE]}}],
 )
 def test_an_override_alone_stands_for_the_models_of_a_spec(serve, tmp_path, models):
     api = serve(directory=tmp_path)
@@ -361,21 +320,20 @@ def ended(api, spec):
     return text, call["stop_reason"], len(deltas)
 
 
+WORDS = "one two END three"
+
+
 @pytest.mark.parametrize(
     ("fields", "text", "reason"),
     [
-        ({}, "one two END three", "end_turn"),
+        ({}, WORDS, "end_turn"),
         ({"max_output_tokens": 2}, "one two", "max_tokens"),
-        ({"max_output_tokens": 4}, "one two END three", "end_turn"),
+        ({"max_output_tokens": 4}, WORDS, "end_turn"),
         ({"stop": ["three", "END"]}, "one two ", "stop_sequence"),
-        ({"stop": ["nowhere"]}, "one two END three", "end_turn"),
+        ({"stop": ["nowhere"]}, WORDS, "end_turn"),
         ({"stop": ["END"], "max_output_tokens": 1}, "one", "max_tokens"),
-        ({"output_format": {"type": "text"}}, "one two END three", "end_turn"),
-        (
-            {"retry": {"max_attempts": 3, "retryable_errors": ["timeout"], "backoff_ms": 5}},
-            "one two END three",
-            "end_turn",
-        ),
+        ({"output_format": {"type": "text"}}, WORDS, "end_turn"),
+        ({"retry": {"max_attempts": 3, "retryable_errors": ["timeout"], "backoff_ms": 5}}, WORDS, "end_turn"),
     ],
 )
 def test_a_text_ends_where_its_node_wants_it_to(api, fields, text, reason):

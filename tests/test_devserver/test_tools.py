@@ -49,7 +49,7 @@ def submit(api, run_id, body):
     return api.post(f"/runs/{run_id}/tool-results", body)
 
 
-def test_a_run_waits_for_its_tools_and_goes_on_with_their_results(api, spec, check_event, check_answer):
+def test_a_run_waits_for_its_tools_and_resumes_with_their_results(api, spec, check_event, check_answer):
     run_id, body = waiting(api, spec)
     check_answer("RunsPendingToolsResponse", api.get(f"/runs/{run_id}/pending-tools").body)
     check_answer("RunsToolResultsRequest", body)
@@ -79,6 +79,16 @@ def test_a_run_waits_for_its_tools_and_goes_on_with_their_results(api, spec, che
     assert api.state(run_id)["outputs"]["out"].startswith("weather says weather!. clock says clock!. ")
     assert [] == api.get(f"/runs/{run_id}/pending-tools").body["pending"]
     check_answer("RunsGetResponse", api.state(run_id, include="steps,tool_calls"))
+    call = body["results"][0]["tool_call"]
+    detail = api.get(f"/runs/{run_id}/steps/0/tool-calls/{call['id']}").body
+    check_answer("RunToolCallDetail", detail)
+    assert ("a", call, "weather!") == (
+        detail["node_id"],
+        detail["tool_call"],
+        detail["tool_result"]["output"],
+    )
+    for step, tool_id in (("0", "unknown"), ("7", call["id"]), ("x", call["id"])):
+        assert 404 == api.get(f"/runs/{run_id}/steps/{step}/tool-calls/{tool_id}").status
 
 
 def test_arguments_fit_the_parameters_and_follow_from_the_seed(serve, spec):
@@ -90,7 +100,7 @@ def test_arguments_fit_the_parameters_and_follow_from_the_seed(serve, spec):
     assert found[0] == found[1]
 
 
-def test_a_node_goes_on_when_the_last_result_is_in(api, spec):
+def test_a_node_resumes_with_the_last_result(api, spec):
     run_id, body = waiting(api, spec)
     first, second = body["results"]
     assert {"accepted": 1, "status": "waiting"} == submit(api, run_id, body | {"results": [second]}).body
@@ -211,7 +221,7 @@ def test_a_flat_tool_object_is_refused_with_the_form_that_is_meant(api):
 
 
 @pytest.mark.parametrize("kind", ["web", "x_search", "code_execution", "image_generation"])
-def test_built_in_tools_are_the_models_own_and_ask_nobody(api, kind):
+def test_built_in_tools_are_run_by_the_model_without_a_call(api, kind):
     tools = [{"type": kind, kind: {"model": "gemini-2.5-flash-image"}}]
     run_id = api.start(workflow(llm("a", "x", tools=tools, tool_execution=CLIENT)))
     kinds = {event["type"] for event in api.events(run_id)}

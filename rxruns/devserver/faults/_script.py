@@ -11,7 +11,7 @@ from rxruns._arguments import check_kind
 from rxruns._errors import must_be
 from rxruns._loopback import Wire
 
-__all__ = ["Fault", "Faults"]
+__all__ = ["Fault", "Faults", "through"]
 
 
 class Fault:
@@ -82,3 +82,12 @@ def _checked(entry: Entry, name: str) -> tuple[Fault, ...]:
         if not isinstance(fault, Fault):
             raise must_be(name, "faults such as CutAt(500), tuples of them, or None", fault)
     return tuple(faults)
+
+
+def through(
+    faults: Sequence[Fault], pieces: Iterator[bytes], dice: random.Random, wire: Wire
+) -> Iterator[bytes]:
+    """Pass the pieces of a body through all faults."""
+    for fault in faults:
+        pieces = fault.pieces(pieces, dice, wire)
+    return pieces
