@@ -23,7 +23,7 @@ PAGE = ROOT / "docs/howto/totals.md"
 
 
 def blocks() -> list[dict[str, Any]]:
-    """What the code blocks of the page define, with a source in this thread."""
+    """Run the code blocks of the page with a source in this thread; return the names of each."""
     found = []
     for block in PAGE.read_text("utf-8").split("```python\n")[1:]:
         defined: dict[str, Any] = {}

@@ -41,6 +41,7 @@ from rxruns.folds._by import By
 from rxruns.folds._folded import Folded
 from rxruns.folds._logs import fold_logs
 from rxruns.folds._together import Together
+from rxruns.folds._window import Window
 from rxruns.state import NodeSpan, RunState
 from rxruns.state._growing import Growing
 from rxruns.state._spans import SpanTracker
@@ -52,6 +53,7 @@ __all__ = [
     "NodeSpans",
     "RunStates",
     "Together",
+    "Window",
     "checked_fold",
     "fold_logs",
     "known_types",

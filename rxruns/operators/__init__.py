@@ -8,7 +8,7 @@ a lambda in a ``pipe`` passes mypy.
 ========================  =============================================================
 choose                    :func:`for_node`, :func:`of_type`
 gather                    :func:`buffer_until_complete`, :func:`buffer_nodes`
-fold                      :func:`fold`, :func:`cost_totals`, :func:`run_state`
+fold                      :func:`fold`, :func:`fold_windows`, :func:`cost_totals`, :func:`run_state`
 follow                    :func:`text`, :func:`node_spans`, :func:`event_time`
 end with an error         :func:`raise_on_failure`, :func:`budget`
 keep                      :func:`checkpoint`, :func:`record`
@@ -35,6 +35,7 @@ from rxruns.operators._rxpy import *
 from rxruns.operators._select import for_node, of_type
 from rxruns.operators._store import checkpoint
 from rxruns.operators._typed import do_action, filter, first, last, map, take_while, tap
+from rxruns.operators._windows import fold_windows
 
 __all__ = [
     "NodeEvents",
@@ -50,6 +51,7 @@ __all__ = [
     "filter",
     "first",
     "fold",
+    "fold_windows",
     "for_node",
     "handoff",
     "last",

@@ -19,7 +19,7 @@ from rxruns.events import (
     RunEvent,
     RunFailed,
 )
-from rxruns.folds import By, Folded
+from rxruns.folds import By, Folded, Window
 from rxruns.operators import NodeEvents
 from rxruns.ops import cost_totals, for_node, share
 from rxruns.ops import filter as only
@@ -157,3 +157,7 @@ def folded(source: Observable[RunEvent]) -> None:
     assert_type(by_node, Observable[Folded[By[str | None, CostTotals]]])
     assert_type(source.pipe(ops.each_run(ops.run_state(), ops.last())), Observable[RunState])
     assert_type(source.pipe(ops.each_run(ops.text())), Observable[NodeText])
+
+
+def windows(source: Observable[RunEvent]) -> None:
+    assert_type(source.pipe(ops.fold_windows(CostTotals(), 60)), Observable[Window[CostTotals]])
