@@ -13,7 +13,6 @@ import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
-from itertools import chain
 from typing import Any, Union
 from uuid import UUID
 
@@ -23,16 +22,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rxruns._ndjson._bulk import EventLines
+from rxruns._ndjson._decoder import EventDecoder
 from rxruns._ndjson._decoding import (
     MAX_NESTING,
     RecordError,
     decode_event,
     encode_event,
-    excerpt,
+    protocol_error,
     refuse_included,
 )
-from rxruns._ndjson._framing import Lines
 from rxruns.errors import EXCERPT
 from rxruns.events import KNOWN_EVENTS, MAX_INTEGER, NodeOutput, NodeStarted, RunEvent, UnknownEvent
 from rxruns.schemas import EVENT_SCHEMAS, RunEventSchema
@@ -325,11 +323,10 @@ def test_lines_that_came_together_mean_what_each_means_alone(together: list[byte
         else:
             expected += [f"{number} {event!r}"] if event is not None else []
     actual: list[str] = []
-    rows = Lines([b"".join(line + b"\n" for line in together)])
-    events = EventLines(rows, lambda error: actual.append(f"{events.number} {error}"))
-    for event in chain.from_iterable(events):
-        assert events.line == together[events.number - 1]
-        actual.append(f"{events.number} {event!r}")
+    for batch in EventDecoder().feed(b"".join(line + b"\n" for line in together)):
+        assert [line + b"\n" for line in together[batch.number - 1 :]][: len(batch.lines)] == batch.lines
+        actual += [f"{number} {event!r}" for number, event in enumerate(batch.events, batch.number)]
+        actual += [] if batch.error is None else [f"{batch.number} {batch.error}"]
     assert expected == actual
 
 
@@ -647,11 +644,11 @@ def test_a_record_error_pickles() -> None:
 
 @pytest.mark.parametrize("line", ["", "é" * 500, "\x00", "🎈" * 500])
 def test_an_excerpt_is_the_start_of_a_line_as_text(line: str) -> None:
-    assert line[:EXCERPT] == excerpt(line.encode())
+    assert line[:EXCERPT] == protocol_error(RecordError(), line.encode()).raw_data
 
 
 def test_an_excerpt_of_bytes_that_are_no_text_shows_where() -> None:
-    assert "a\ufffdb" == excerpt(b"a\xffb")
+    assert "a\ufffdb" == protocol_error(RecordError(), b"a\xffb\n").raw_data
 
 
 # ---- what is skipped, kept and refused ----
@@ -694,7 +691,7 @@ def test_an_output_that_nobody_asked_for_is_refused(wire_type: str, field: str, 
     record[field] |= {"info": {"bytes": 2, "sha256": HASH, "included": True}, "content": None}
     event = decode(line_of(record))
     assert event is not None
-    with pytest.raises(RecordError, match="although include_output was not asked for") as caught:
+    with pytest.raises(RecordError, match="but include_output was not requested") as caught:
         refuse_included(event)
     assert (7, True) == (caught.value.seq, caught.value.is_record)
 

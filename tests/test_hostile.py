@@ -14,8 +14,9 @@ from uuid import UUID
 import pytest
 
 from rxruns import ResumePolicy, RetryPolicy, run_events
-from rxruns._ndjson._decoding import RecordError, decode_event, excerpt
-from rxruns._ndjson._framing import BOM, Lines
+from rxruns._ndjson._decoder import EventDecoder
+from rxruns._ndjson._decoding import RecordError, decode_event, protocol_error
+from rxruns._ndjson._framing import BOM, LineSplitter
 from rxruns.devserver import DevServer, Faults
 from rxruns.devserver.faults import CutAt, Ending, InvalidLine, SplitBytes, Unchunked
 from rxruns.errors import APIError, StreamProtocolError, TransportError
@@ -94,11 +95,10 @@ def texts_in(events: list[RunEvent]) -> list[str | None]:
 
 
 def decoded(chunks: list[bytes]) -> list[RunEvent]:
-    """The events in these bytes, by the library's own framing and decoding."""
-    decode, lines = decode_event, Lines(chunks)
-    events = [event for event in map(decode, lines) if event is not None]
-    last = decode(lines.tail)
-    return events if last is None else [*events, last]
+    """The events in these bytes, by the library's own decoder."""
+    decoder = EventDecoder()
+    fed = [event for chunk in chunks for batch in decoder.feed(chunk) for event in batch.events]
+    return fed + [event for batch in decoder.flush() for event in batch.events]
 
 
 @pytest.mark.parametrize("name", BODIES)
@@ -178,7 +178,7 @@ LONG: dict[str, list[bytes]] = {
 @both_sizes
 @pytest.mark.parametrize("what", LONG)
 def test_R08_framing_is_linear(what: str, soaking: bool) -> None:
-    taken = min(timed(lambda: sum(map(len, Lines(LONG[what])))) for _ in range(3))
+    taken = min(timed(lambda: [*map(LineSplitter().feed, LONG[what])]) for _ in range(3))
     assert measured("R8", what, taken, 0.3) < 0.3 * patience(soaking)
 
 
@@ -264,7 +264,7 @@ def replaced(value: Any, place: tuple[Any, ...], part: Any) -> Any:
 
 @pytest.mark.parametrize("wire_type", samples())
 def test_no_message_about_a_bad_line_has_a_control_character_of_it(wire_type: str) -> None:
-    told: set[str] = set()
+    messages: set[str] = set()
     sample = samples()[wire_type]
     for place in places(sample):
         for part in (EVIL, {EVIL: EVIL}, [EVIL], {EVIL: {EVIL: 1}}, [{EVIL: [EVIL]}]):
@@ -272,9 +272,9 @@ def test_no_message_about_a_bad_line_has_a_control_character_of_it(wire_type: st
             try:
                 decode_event(line)
             except RecordError as error:
-                told.add(str(StreamProtocolError(str(error), raw_data=excerpt(line), line_number=1)))
-    assert told
-    assert [] == [text for text in told if not text.isprintable()]
+                messages.add(str(protocol_error(error, line, 1)))
+    assert messages
+    assert [] == [text for text in messages if not text.isprintable()]
 
 
 @pytest.mark.parametrize("name", BAD_LINES)

@@ -442,7 +442,7 @@ class Flood:
 
     def __call__(self, wire: Wire) -> bool:
         wire.send(head(200, {"Content-Type": NDJSON, "Connection": "close"}))
-        sock = wire._socket
+        sock = wire.connection
         sock.setblocking(False)
         while self.sent < len(self.CONTENT) and select.select([], [sock], [], 0.3)[1]:
             self.sent += sock.send(self.CONTENT[self.sent : self.sent + 65_536])

@@ -13,6 +13,7 @@ import pytest
 
 from rxruns import ResumePolicy, run_events, start_run
 from rxruns.errors import (
+    APIError,
     InvalidArgumentError,
     RunsError,
     SequenceGapError,
@@ -190,9 +191,11 @@ def test_silence_of_a_run_that_is_alive_spares_the_budget() -> None:
     ],
 )
 def test_an_early_end_is_told_where_nothing_resumes(story: list[Step], words: str) -> None:
-    error = failed(StreamInterruptedError, follow(*story, resume=None))
+    seen = follow(*story, resume=None)
+    error = failed(StreamInterruptedError, seen)
 
     assert words in str(error)
+    assert 1 == len(seen.asked)
     assert (0, 2, LOG.run_id) == (error.reconnects, error.last_seq, error.run_id)
     assert ("broke" in words) == isinstance(error.__cause__, TransportError)
 
@@ -208,6 +211,7 @@ def test_giving_up_tells_how_often_it_was_tried_and_why(caplog: pytest.LogCaptur
     assert "out of ideas" in str(error)
     assert (2, 2, LOG.run_id) == (error.reconnects, error.last_seq, error.run_id)
     assert "out of ideas" in str(error.__cause__)
+    assert Closed(run_id=LOG.run_id, last_seq=2, error=error) == seen.told[-1]
     first, last = (record.getMessage() for record in caplog.records)
     assert first.startswith(f"run {LOG.run_id}: reconnecting in ")
     assert first.endswith("after seq 2: the stream ended before the run did")
@@ -266,7 +270,9 @@ def test_a_service_may_ask_for_two_minutes(retry_after: int, passes: bool) -> No
     with FakeRuns(refuses(503, retry_after=retry_after)) as service, service.client() as client:
         with run_events(LOG.run_id, client=client, on_lifecycle=tell).subscribe(seen):
             assert told.wait(30) if passes else seen.wait_end()
+        assert 1 == len(service.streams)
     assert ([120.0] if passes else []) == delays
+    assert passes or isinstance(seen.error, APIError) and seen.error.retry_after == 121.0
 
 
 # ---- the subscriber's own code ----
@@ -299,7 +305,7 @@ def test_what_the_subscribers_code_raises_leaves_the_thread_as_it_is(where: str)
 @pytest.mark.parametrize(
     ("options", "field", "words"),
     [
-        ({"on_invalid": "skip"}, "on_invalid", "on_invalid has to be 'raise' or a function, not 'skip'"),
+        ({"on_invalid": "skip"}, "on_invalid", "on_invalid must be 'raise' or a function, got 'skip'"),
         ({"limit": 0}, "limit", "limit must be"),
         ({"after_seq": -1}, "after_seq", "after_seq must be"),
     ],

@@ -236,7 +236,7 @@ def test_what_on_invalid_raises_ends_the_stream(log: Path) -> None:
 
 
 def test_an_overlong_line_is_refused_or_told(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rxruns._streams._recorded_log.MAX_LINE_BYTES", 1_000)
+    monkeypatch.setattr("rxruns._ndjson._decoder.MAX_LINE_BYTES", 1_000)
     write(log, A_RUN[0], b"x" * 5_000, *A_RUN[1:])
     refused: list[StreamProtocolError] = []
     assert A_RUN == read(log, on_invalid=refused.append).events

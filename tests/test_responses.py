@@ -13,10 +13,10 @@ from uuid import uuid4
 import pytest
 
 from rxruns import ResumePolicy, RetryPolicy, RunsClient, block_on, ops, run_events
+from rxruns._loopback import Wire
 from rxruns.errors import APIError, RunsError, TransportError
 from rxruns.testing import Asked
 from rxruns.testing._loopback import Loopback
-from rxruns.testing._wire import Wire
 from tests.disposing import END, LINES, RUN
 from tests.observing import PLAN, Seen
 from tests.soak import both_sizes, measured

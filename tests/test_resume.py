@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from rxruns import ResumePolicy, reader, run_events
+from rxruns import ResumePolicy, run_events
+from rxruns._streams import _connection
 from rxruns.devserver import DevServer, Faults
 from rxruns.devserver.faults import (
     CloseAfter,
@@ -36,7 +37,6 @@ from rxruns.errors import (
     StreamInterruptedError,
     StreamProtocolError,
     StreamTimeoutError,
-    TransportError,
 )
 from rxruns.lifecycle import Closed, Connected, LifecycleEvent, Reconnecting, Resumed
 from tests.conftest import HANG
@@ -50,7 +50,7 @@ IDLE = ResumePolicy(base_backoff=0.001, max_backoff=0.01, idle_timeout=0.2)
 @pytest.fixture(autouse=True)
 def no_cut_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy the machine is, a cut at once is one."""
-    monkeypatch.setattr(reader, "_SILENT_AFTER", HANG)
+    monkeypatch.setattr(_connection, "_SILENT_AFTER", HANG)
 
 
 @pytest.fixture
@@ -370,23 +370,6 @@ def test_a_wrong_content_type_is_fatal(server: DevServer) -> None:
     )
 
 
-def test_a_retry_after_above_two_minutes_is_not_waited_for(server: DevServer) -> None:
-    run = server.add_run(events=run_of(1))
-    server.use_faults(Faults(otherwise=Status(503, retry_after=300)))
-    seen = follow(server, run.run_id)
-    assert isinstance(seen.error, APIError)
-    assert (seen.error.retry_after, len(server.requests)) == (300.0, 1)
-
-
-def test_a_retry_after_is_obeyed_above_the_longest_backoff(server: DevServer) -> None:
-    run = server.add_run(events=run_of(1))
-    server.use_faults(Faults([Status(429, retry_after=0.3)]))
-    told: list[LifecycleEvent] = []
-    seen = follow(server, run.run_id, on_lifecycle=told.append)
-    assert [value.delay for value in told if isinstance(value, Reconnecting)] == [0.3]
-    assert seen.completed
-
-
 # ---- gaps ----
 
 
@@ -400,15 +383,6 @@ def test_a_gap_is_looked_at_once_more_at_once(server: DevServer) -> None:
     assert [type(value) for value in told] == [Connected, Reconnecting, Resumed, Closed]
 
 
-def test_the_same_gap_again_is_an_error(server: DevServer) -> None:
-    run = server.add_run(events=run_of(3))
-    server.use_faults(Faults(otherwise=Gap(4, 5)))
-    seen = follow(server, run.run_id)
-    assert isinstance(seen.error, SequenceGapError)
-    assert (seen.error.expected, seen.error.received, seen.error.last_seq) == (4, 6, 3)
-    assert (seen.seqs, len(streams(server))) == ([1, 2, 3], 2)
-
-
 def test_a_look_at_a_gap_that_was_cut_does_not_count(server: DevServer) -> None:
     run = server.add_run(events=run_of(3))
     server.use_faults(Faults([Gap(4), CutAt(0), Refuse(), None]))
@@ -416,41 +390,7 @@ def test_a_look_at_a_gap_that_was_cut_does_not_count(server: DevServer) -> None:
     assert (seen.seqs, seen.completed) == (list(range(1, 8)), True)
 
 
-def test_without_resuming_a_gap_is_an_error_at_once(server: DevServer) -> None:
-    run = server.add_run(events=run_of(3))
-    server.use_faults(Faults([Gap(4)]))
-    seen = follow(server, run.run_id, resume=None)
-    assert isinstance(seen.error, SequenceGapError)
-    assert len(streams(server)) == 1
-
-
-def test_an_event_of_another_run_is_a_protocol_error(server: DevServer) -> None:
-    run = server.script()
-    run.append(run_of(0)[0])
-    run.append(run_of(0)[1] | {"run_id": "7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11"})
-    seen = follow(server, run.run_id)
-    assert isinstance(seen.error, StreamProtocolError)
-    assert (seen.seqs, seen.error.line_number, seen.error.last_seq) == ([1], 2, 1)
-
-
 # ---- one connection ----
-
-
-def test_without_resuming_an_early_end_is_an_interruption(server: DevServer) -> None:
-    run = server.add_run(events=run_of(3))
-    server.use_faults(Faults([CloseAfter(2)]))
-    seen = follow(server, run.run_id, resume=None)
-    assert isinstance(seen.error, StreamInterruptedError)
-    assert (seen.seqs, seen.error.reconnects, seen.error.last_seq) == ([1, 2], 0, 2)
-    assert len(server.requests) == 1
-
-
-def test_without_resuming_a_cut_is_an_interruption_with_its_cause(server: DevServer) -> None:
-    run = server.add_run(events=run_of(3))
-    server.use_faults(Faults([CutAt(500)]))
-    seen = follow(server, run.run_id, resume=None)
-    assert isinstance(seen.error, StreamInterruptedError)
-    assert isinstance(seen.error.__cause__, TransportError)
 
 
 def test_without_resuming_the_clients_timeout_holds_between_bytes(server: DevServer) -> None:
@@ -476,24 +416,6 @@ def test_without_resuming_opening_is_retried_as_other_requests_are(server: DevSe
 # ---- bad lines ----
 
 
-def test_what_came_before_a_bad_line_is_delivered_before_its_error(server: DevServer) -> None:
-    run = server.add_run(events=run_of(3))
-    server.use_faults(Faults([InvalidLine(after_events=2)]))
-    seen = follow(server, run.run_id)
-    assert isinstance(seen.error, StreamProtocolError)
-    assert (seen.seqs, seen.error.line_number, seen.error.last_seq) == ([1, 2], 3, 2)
-    assert len(server.requests) == 1
-
-
-def test_on_invalid_gets_the_error_and_the_stream_goes_on(server: DevServer) -> None:
-    run = server.add_run(events=run_of(3))
-    server.use_faults(Faults([InvalidLine(after_events=2)]))
-    refused: list[StreamProtocolError] = []
-    seen = follow(server, run.run_id, on_invalid=refused.append)
-    assert (seen.seqs, seen.completed) == (list(range(1, 8)), True)
-    assert [(error.line_number, error.last_seq, error.run_id) for error in refused] == [(3, 2, run.run_id)]
-
-
 def test_a_bad_line_with_the_next_seq_moves_the_cursor(server: DevServer) -> None:
     run = server.script()
     run.append(run_of(0)[0])
@@ -505,17 +427,6 @@ def test_a_bad_line_with_the_next_seq_moves_the_cursor(server: DevServer) -> Non
     seen = follow(server, run.run_id, on_invalid=refused.append)
     assert (seen.seqs, len(refused)) == ([1, 3, 4], 1)
     assert streams(server) == [{}, {"after_seq": "2"}]
-
-
-def test_a_bad_line_whose_seq_can_not_be_read_lets_the_next_event_jump_by_one(server: DevServer) -> None:
-    run = server.script()
-    run.append(run_of(0)[0])
-    run.append({"type": "node_started", "node_id": "draft", "seq": "2"})
-    run.append(run_of(0)[2] | {"seq": 3})
-    run.append(run_of(0)[3] | {"seq": 4})
-    refused: list[StreamProtocolError] = []
-    seen = follow(server, run.run_id, on_invalid=refused.append)
-    assert (seen.seqs, len(refused), len(streams(server))) == ([1, 3, 4], 1, 1)
 
 
 def test_only_the_event_after_a_bad_line_may_jump(server: DevServer) -> None:
@@ -574,19 +485,3 @@ def test_R28_lifecycle_values_tell_the_story_of_the_faults(
     assert all(value.request_id for value in told if isinstance(value, Connected | Resumed))
     warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warnings) == 2  # two outages
-
-
-def test_R28_giving_up_is_a_second_warning(server: DevServer, caplog: pytest.LogCaptureFixture) -> None:
-    run = server.add_run(events=run_of(6))
-    server.use_faults(Faults([CloseAfter(2), Refuse(), Refuse(), Refuse()]))
-    told: list[LifecycleEvent] = []
-    with caplog.at_level(logging.DEBUG, "rxruns"):
-        seen = follow(
-            server,
-            run.run_id,
-            resume=ResumePolicy(max_reconnects=3, base_backoff=0.001),
-            on_lifecycle=told.append,
-        )
-    assert told[-1] == Closed(run_id=run.run_id, last_seq=2, error=seen.error)
-    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert ["reconnecting" in warnings[0], "gave up" in warnings[1], len(warnings)] == [True, True, 2]

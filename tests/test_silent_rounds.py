@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from rxruns import ResumePolicy, RunsClient, reader, run_events
+from rxruns import ResumePolicy, RunsClient, run_events
+from rxruns._streams import _connection
 from rxruns.devserver import DevServer
 from rxruns.errors import StreamInterruptedError, StreamTimeoutError, TransportError
 from rxruns.lifecycle import Closed, Connected, LifecycleEvent, Reconnecting, Resumed
@@ -50,13 +51,13 @@ def follow(*story: Step, **options: Any) -> Followed:
 @pytest.fixture
 def no_cut_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy the machine is, a cut at once is one."""
-    monkeypatch.setattr(reader, "_SILENT_AFTER", HANG)
+    monkeypatch.setattr(_connection, "_SILENT_AFTER", HANG)
 
 
 @pytest.fixture
 def each_cut_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if each connection had lasted long enough."""
-    monkeypatch.setattr(reader, "_SILENT_AFTER", 0.0)
+    monkeypatch.setattr(_connection, "_SILENT_AFTER", 0.0)
 
 
 # ---- which rounds spare the budget ----
@@ -95,15 +96,7 @@ def test_a_cut_of_a_connection_that_lasted_spares_the_budget(quiet: list[Step]) 
 
 
 def test_a_connection_lasts_when_it_was_open_for_half_a_second() -> None:
-    assert 0.5 == reader._SILENT_AFTER
-
-
-def test_an_idle_timeout_of_an_accepted_connection_spares_the_budget() -> None:
-    quick = ResumePolicy(max_reconnects=1, base_backoff=0.001, max_backoff=0.002, idle_timeout=0.1)
-    seen = follow(sends(LOG[:2]), hangs(), *[sends(), hangs()] * 3, sends(LOG[2:]), resume=quick)
-
-    assert list(LOG) == seen.events
-    assert 3 == seen.statuses  # the first round brought events
+    assert 0.5 == _connection._SILENT_AFTER
 
 
 @pytest.mark.usefixtures("no_cut_is_late")

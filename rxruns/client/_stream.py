@@ -6,8 +6,8 @@ import sys
 from collections.abc import Generator, Iterator
 from uuid import UUID
 
-from rxruns._ndjson._decoding import RecordError, decode_event, refusal, refuse_included
-from rxruns._ndjson._framing import Lines
+from rxruns._ndjson._decoder import Batch, EventDecoder
+from rxruns._ndjson._decoding import RecordError, protocol_error, refuse_included
 from rxruns._transport import Cancellation, Cancelled, OpenStream
 from rxruns.errors import RunsError, StreamInterruptedError, StreamProtocolError
 from rxruns.events import RunEvent
@@ -18,10 +18,10 @@ __all__ = ["RunEventStream"]
 class RunEventStream(Iterator[RunEvent]):
     """Iterate the validated events of one connection; close it at the end of a ``with`` block.
 
-    :func:`rxruns.run_events` resumes after faults; this doesn't. One thread iterates; any thread may call
-    :meth:`cancel` or :meth:`close`.
+    To follow a run through faults, see :func:`rxruns.run_events`. One thread iterates; any thread may
+    call :meth:`cancel` or :meth:`close`.
 
-    Raises (while iterating, after the events before the fault):
+    Raises (while iterating, after the events before):
         StreamProtocolError: a line that is not a valid event, or an event of another run.
         StreamInterruptedError: the body ended in the middle of a line.
         TransportError: the body broke, or no byte was received for the client's timeout.
@@ -82,7 +82,7 @@ class RunEventStream(Iterator[RunEvent]):
         self.close()
 
     def cancel(self) -> None:
-        """Stop the iteration at once, even one that waits. Any thread may call it; it never blocks."""
+        """Stop at once: the iteration ends, also while it waits. From any thread; never waits."""
         self._cancellation.cancel()
 
     def close(self) -> None:
@@ -90,66 +90,54 @@ class RunEventStream(Iterator[RunEvent]):
         self.cancel()
         try:
             self._events.close()
-        except ValueError:  # another thread is iterating
+        except ValueError:  # another thread iterates
             return
         self._stream.close()
 
     def _read(self) -> Generator[RunEvent, None, None]:
-        lines = Lines(self._stream.chunks(), self._max_line_bytes, self._refuse_overlong)
+        decoder = EventDecoder(self._max_line_bytes)
         try:
-            for line in lines:
-                event = self._event(line, lines.number)
-                if event is not None:
-                    yield event
-            event = self._last_event(lines.tail, lines.number + 1)
-            if event is not None:
-                yield event
+            for data in self._stream.chunks():
+                for batch in decoder.feed(data):
+                    yield from self._checked(batch)
+            for batch in decoder.flush():  # the last line counts without a newline if it is a whole record
+                if batch.error is not None and not batch.error.is_record:
+                    raise StreamInterruptedError(
+                        "the stream ended in the middle of a line",
+                        run_id=self._run_id,
+                        last_seq=self._last_seq,
+                    ) from batch.error
+                yield from self._checked(batch)
         except Cancelled:
             return
         finally:
             self._stream.close()
 
-    def _decode(self, line: bytes) -> RunEvent | None:
-        event = decode_event(line)
-        if event is not None:
-            if event.run_id != self._run_id:
-                foreign = RecordError(f"an event of another run, {event.run_id}")
-                foreign.is_record = True
-                raise foreign
-            if not self._include_output:
-                refuse_included(event)
-        return event
-
-    def _event(self, line: bytes, number: int) -> RunEvent | None:
-        self._cancellation.check()  # events that were read before are not delivered any more
-        try:
-            event = self._decode(line)
-        except RecordError as error:
-            raise self._refusal(error, line, number) from error
-        if event is not None:
+    def _checked(self, batch: Batch) -> Iterator[RunEvent]:
+        """The events of a batch, up to one that is not the run's or has an output that was not requested."""
+        self._cancellation.check()
+        if batch.error is not None:
+            raise self._refusal(batch.error, batch, 0) from batch.error
+        for index, event in enumerate(batch.events):
+            self._cancellation.check()  # an event that was read before isn't emitted after it
+            try:
+                self._check(event)
+            except RecordError as error:
+                raise self._refusal(error, batch, index) from error
             self._last_seq = event.seq
-        return event
+            yield event
 
-    def _last_event(self, tail: bytes, number: int) -> RunEvent | None:
-        """A last line without a newline counts if it is a whole record."""
-        try:
-            return self._decode(tail)
-        except RecordError as error:
-            if error.is_record:
-                raise self._refusal(error, tail, number) from error
-            raise StreamInterruptedError(
-                "the stream ended in the middle of a line", run_id=self._run_id, last_seq=self._last_seq
-            ) from error
+    def _check(self, event: RunEvent) -> None:
+        if event.run_id != self._run_id:
+            raise RecordError(f"an event of another run, {event.run_id}")
+        if not self._include_output:
+            refuse_included(event)
 
-    def _refuse_overlong(self, number: int, start: bytes) -> None:
-        error = RecordError(f"a line is longer than {self._max_line_bytes:,} bytes (max_line_bytes)")
-        raise self._refusal(error, start, number) from error
-
-    def _refusal(self, error: RecordError, line: bytes, number: int) -> StreamProtocolError:
-        return refusal(
+    def _refusal(self, error: RecordError, batch: Batch, index: int) -> StreamProtocolError:
+        return protocol_error(
             error,
-            line,
-            number,
+            batch.lines[index],
+            batch.number + index,
             redact=self._stream.redactor.text,
             run_id=self._run_id,
             last_seq=self._last_seq,

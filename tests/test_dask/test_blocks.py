@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from rxruns._logs import _blocks
 from rxruns._logs._blocks import blocks, line_boundary
-from rxruns.dask import _blocks
 from tests.records import examples
 
 logs = st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"")), max_size=8).map(b"\n".join)
