@@ -227,7 +227,7 @@ def test_from_env_takes_every_option_of_the_constructor(
     assert (2.0, 100, 1) == (client.timeout, client.max_line_bytes, len(seen))
 
 
-def test_an_option_of_none_is_left_to_the_environment_where_that_has_it(
+def test_an_option_of_none_is_read_from_the_environment(
     playing: Playing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service, _ = playing(replies(GOT))
@@ -487,7 +487,7 @@ def test_a_start_can_be_cancelled(playing: Playing) -> None:
 # ---- the other calls ----
 
 
-def test_get_requests_the_run_and_what_to_include(playing: Playing) -> None:
+def test_get_requests_the_run_with_the_names_to_include(playing: Playing) -> None:
     service, client = playing(replies(GOT), replies(GOT), replies(GOT))
     got = client.get(RUN)
     client.get(UUID(RUN), include=("steps", "tool_calls"))
@@ -622,7 +622,7 @@ def test_the_tasks_of_a_run_are_requested(playing: Playing) -> None:
     assert f"/api/v1/runs/{RUN}/tasks" == service.requests[0].path
 
 
-def test_a_spec_is_linted_as_it_is(playing: Playing) -> None:
+def test_a_spec_is_linted_unchecked(playing: Playing) -> None:
     issue = {"code": "REQUIRED", "path": "$.nodes", "message": "at least one"}
     service, client = playing(replies({"kind": "workflow", "compile_issues": [issue]}), replies({}))
     lint = client.lint({"kind": "nothing"})
@@ -702,7 +702,7 @@ def calling(name: str) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("name", [*CALLS, *STREAMS])
-def test_each_call_takes_headers_of_its_own_and_the_library_s_win(name: str, playing: Playing) -> None:
+def test_each_call_takes_its_own_headers_and_the_library_s_win(name: str, playing: Playing) -> None:
     service, client = playing(answered(name), answered(name), headers={"X-Mine": "a", "X-Other": "b"})
     own = {"x-mine": "c", "accept": "text/html", "X-ModelRelay-Client": "x", "x-modelrelay-api-key": "x"}
     calling(name)(client, headers=own)
@@ -715,7 +715,7 @@ def test_each_call_takes_headers_of_its_own_and_the_library_s_win(name: str, pla
 
 
 @pytest.mark.parametrize("name", [*CALLS, *STREAMS])
-def test_each_call_takes_a_retry_policy_of_its_own(name: str, playing: Playing) -> None:
+def test_each_call_takes_its_own_retry_policy(name: str, playing: Playing) -> None:
     busy = replies(status=503)
     service, client = playing(busy, *[busy] * 4, answered(name))
     with pytest.raises(APIError):
@@ -726,7 +726,7 @@ def test_each_call_takes_a_retry_policy_of_its_own(name: str, playing: Playing) 
 
 
 @pytest.mark.parametrize("name", [*CALLS, *STREAMS])
-def test_each_call_takes_a_timeout_of_its_own(name: str, playing: Playing) -> None:
+def test_each_call_takes_its_own_timeout(name: str, playing: Playing) -> None:
     _, client = playing(silent, timeout=None)
     with pytest.raises(TransportError) as caught:
         calling(name)(client, timeout=0.05, retry=RetryPolicy(max_attempts=1))
@@ -923,7 +923,7 @@ def test_a_wrong_argument_is_named_before_anything_is_sent(
 # ---- together ----
 
 
-def test_metrics_are_given_for_calls_and_streams(playing: Playing) -> None:
+def test_metrics_are_emitted_for_calls_and_streams(playing: Playing) -> None:
     metrics: list[rxruns.RequestMetrics] = []
     _, client = playing(
         replies(GOT), sends(line(1)), *[drops] * 3, on_request=metrics.append, customer_id="cust"

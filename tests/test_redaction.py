@@ -130,7 +130,7 @@ PLACES: dict[str, Callable[[str], bytes]] = {
     "a status line without a version": lambda text: echo(text) + b"\r\n\r\n",
     "a version": lambda text: b"HTTP/" + echo(text) + b" 200 OK\r\n\r\n",
     "a reason": lambda text: b"HTTP/1.1 500 " + echo(text) + b"\r\nContent-Length: 0\r\n\r\n",
-    "a line that is no header": lambda text: answer("200 OK", b"{}", headers=echo(text) + b"\r\nA: b\r\n"),
+    "a line that is not a header": lambda text: answer("200 OK", b"{}", headers=echo(text) + b"\r\nA: b\r\n"),
     "a transfer coding": lambda text: b"HTTP/1.1 200 OK\r\nTransfer-Encoding: " + echo(text) + b"\r\n\r\n",
     "an encoding": lambda text: answer("200 OK", b"{}", headers=b"Content-Encoding: " + echo(text) + b"\r\n"),
     "a length": lambda text: b"HTTP/1.1 200 OK\r\nContent-Length: " + echo(text) + b"\r\n\r\n{}",
@@ -139,10 +139,10 @@ PLACES: dict[str, Callable[[str], bytes]] = {
     "a chunk extension": lambda text: CHUNKED + b"4;" + echo(text) + b"\r\nnope\r\n0\r\n\r\n",
     "a body that breaks": lambda text: CHUNKED + b"400\r\n" + echo(text),
     "a line that is not JSON": lambda text: answer("200 OK", echo(text) + b"\n", NDJSON),
-    "a line that is no event": lambda text: answer(
+    "a line that is not an event": lambda text: answer(
         "200 OK", b'{"type": "run_started", "run_id": %b}\n' % in_json(text), NDJSON
     ),
-    "a type that is no text": lambda text: answer("200 OK", b'{"type": [%b]}\n' % in_json(text), NDJSON),
+    "a type that is not text": lambda text: answer("200 OK", b'{"type": [%b]}\n' % in_json(text), NDJSON),
     "a name in a line": lambda text: answer("200 OK", b'{%b: 1, "seq": "x"}\n' % in_json(text), NDJSON),
     "a line that is not UTF-8": lambda text: answer("200 OK", b'{"a": "\xff%b"}\n' % echo(text), NDJSON),
     "where a line is cut": lambda text: answer("200 OK", LONG + echo(text) + LONG + b"\n", NDJSON),

@@ -283,7 +283,7 @@ def test_a_schema_without_options_makes_events() -> None:
 
 
 class TestDescriptions:
-    """What tools that describe schemas see."""
+    """Tools that describe schemas recognize the fields."""
 
     def test_uuids_and_times_are_marshmallows_own_fields(self) -> None:
         declared = schemas.NodeStartedSchema().fields

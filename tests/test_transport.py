@@ -471,7 +471,7 @@ def test_errors_of_a_credentials_function_are_raised_before_anything_is_sent() -
 
 def test_a_netrc_does_not_replace_our_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     netrc = tmp_path / "netrc"
-    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    netrc.write_text("machine 127.0.0.1 login user password other\n")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
     with FakeRuns(replies(b"{}"), replies(b"{}")) as service:

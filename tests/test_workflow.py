@@ -161,7 +161,7 @@ def test_the_model_of_a_built_or_read_spec_is_written_into_nodes_that_have_none(
     assert "model" not in chain(llm("a", user="Hi")).to_dict()["nodes"][0]
 
 
-def test_a_node_waits_for_what_it_reads() -> None:
+def test_a_node_waits_for_the_nodes_that_it_reads() -> None:
     spec = (
         workflow(model=MODEL)
         .llm("last", input=[{"role": "user", "content": ["{{ second }}", 1]}, "{{first}}"])
