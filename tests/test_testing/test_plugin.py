@@ -1,4 +1,4 @@
-"""pytest finds the fixtures, and pays nothing for them where nobody uses them."""
+"""The fixtures for pytest, and their costs in a test run without them: none."""
 
 from __future__ import annotations
 
@@ -45,20 +45,10 @@ def test_nothing_of_rxruns_was_imported():
 
 
 def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """pytest in a process of its own, which is told of the plugin where the installation is an old one."""
+    """Run pytest in a process of its own, with the plugin also where the installation is an old one."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-W",
-        "error",
-        "-p",
-        "pytest_rxruns",
-        "-p",
-        "no:cacheprovider",
-    ]
+    options = ["-q", "-W", "error", "-p", "pytest_rxruns", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *options]
     return subprocess.run(
         [*command, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=100
     )
