@@ -51,12 +51,7 @@ def parse_query(query: Mapping[str, str]) -> StreamQuery:
 
 
 def stream(
-    log: EventLog,
-    query: StreamQuery,
-    wire: Wire,
-    faults: Sequence[Fault],
-    dice: random.Random,
-    idle: float,
+    log: EventLog, query: StreamQuery, wire: Wire, faults: Sequence[Fault], dice: random.Random, idle: float
 ) -> None:
     """Send the requested events, also those that are still to come.
 
