@@ -1,8 +1,8 @@
 """Pages of the site that aren't files of this folder, and links to them.
 
 The pages here are written to be read on a code host: links lead to files, and ``index.md`` is the one list of
-pages. On the site, the headings and tables of ``index.md`` become the navigation, each public module has a
-page, and the source of each example follows their table.
+pages. On the site, the headings and lists of ``index.md`` become the navigation, each public module has a
+page, and the source of each example follows their list.
 """
 
 from __future__ import annotations
@@ -129,10 +129,10 @@ def on_site(file: PurePosixPath) -> str | None:
 
 
 def navigation(index: str) -> str:
-    """A hidden list of pages for each heading of the index, from the first cells of its tables."""
+    """A hidden list of pages for each heading of the index, from the links that its items start with."""
     trees = []
     for section in index.split("\n## ")[1:]:
-        pages = re.findall(r"^\| \[[^]]+\]\(([^)#]+)\)", section, re.MULTILINE)
+        pages = re.findall(r"^- \[[^]]+\]\(([^)#]+)\)", section, re.MULTILINE)
         caption = section.partition("\n")[0]
         trees.append("\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *pages, "```\n"]))
     return "\n" + "\n".join(trees)
@@ -177,7 +177,7 @@ def module_page(module: ModuleType, modules: list[ModuleType]) -> str:
     own = [name for name, owner in homes.items() if owner is module]
     lines = [*heading(module.__name__), f".. automodule:: {module.__name__}"]
     if module is rxruns:
-        lines += ["", "All of its names:", "", *table(shown(homes))]
+        lines += ["", "All of its names:", "", *table(exported(homes))]
         lines += [f"\n.. autoclass:: rxruns.{name}\n   :members:" for name in own if name[0] != "_"]
     else:
         lines.append(f"   :members: {', '.join(own)}")
@@ -196,7 +196,7 @@ def home(module: ModuleType, name: str, modules: list[ModuleType]) -> ModuleType
     return (defining or showing[1:] or showing)[0]
 
 
-def shown(homes: dict[str, ModuleType]) -> dict[str, str]:
+def exported(homes: dict[str, ModuleType]) -> dict[str, str]:
     """A reference and a first sentence for each name of the package."""
     rows = {}
     for name, owner in homes.items():

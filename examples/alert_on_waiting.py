@@ -14,7 +14,7 @@ from rxruns.models import NodeStatus
 from rxruns.state import NodeState
 from rxruns.workflow import chain, llm
 
-spec = chain([llm("ask", user="Go on?", model="gpt-4o", tools=["ask_boss"], tool_execution="client")])
+spec = chain([llm("ask", user="Continue?", model="gpt-4o", tools=["ask_boss"], tool_execution="client")])
 
 
 def waiting_too_long(

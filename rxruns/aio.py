@@ -1,7 +1,7 @@
 """Observables in asyncio: ``async for event in aio.events(run_id)``.
 
 Sources emit on threads of their own, never on the loop's; at most ``capacity`` values wait for the loop, and
-the source's thread is held up while there is no room. The loop is never blocked.
+the source's thread is blocked while there is no room. The loop never is.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["AsyncIteration", "events", "iterate", "last"]
 
 _T = TypeVar("_T")
 _TURN = 0.01
-"""Seconds that a loop over values which are there already may keep others waiting."""
+"""Seconds that a loop over values that are ready may keep other tasks waiting."""
 
 
 def events(
@@ -45,12 +45,12 @@ def events(
     on_lifecycle: OnLifecycle | None = None,
     capacity: int = 256,
 ) -> AsyncIteration[RunEvent]:
-    """The events of a run, each once, in ``seq`` order, across reconnects, as an asynchronous iterator.
+    """Iterate the events of a run, each once, in ``seq`` order, across reconnects.
 
     Args:
         run_id, client, after_seq, limit, wait, include_output, resume, on_invalid, on_lifecycle: as in
             :func:`rxruns.run_events`; the functions are called on the reader's thread.
-        capacity: how many events may wait for the loop.
+        capacity: the number of events that may wait for the loop.
 
     >>> from rxruns import workflow
     >>> from rxruns.devserver import DevServer
@@ -78,23 +78,23 @@ def events(
 
 
 def iterate(source: Observable[_T], *, capacity: int = 256) -> AsyncIteration[_T]:
-    """The values of an Observable, as an asynchronous iterator.
+    """Iterate the values of an Observable.
 
     It subscribes when the first value is awaited, on a thread, and disposes when the loop is left: by
     ``break``, an exception, a cancelled task, or at the end.
 
     Args:
-        source: any Observable. One with a scheduler for asyncio wants ``AsyncIOThreadSafeScheduler``; what it
-            emits on the loop's own thread can not wait for room, so it ends with
-            :class:`~rxruns.errors.StreamBackpressureError` where there is none.
-        capacity: how many values may wait for the loop.
+        source: any Observable. If it needs a scheduler for asyncio, use ``AsyncIOThreadSafeScheduler``. If it
+            emits on the loop's own thread, it can't wait for room: a full buffer ends the loop with
+            :class:`~rxruns.errors.StreamBackpressureError`.
+        capacity: the number of values that may wait for the loop.
 
     Raises:
-        InvalidArgumentError: for what is no Observable, or a capacity below 1.
-        Exception: from the loop, what ``on_error`` got, after the values before it.
+        InvalidArgumentError: `source` is not an Observable, or the capacity is below 1.
+        Exception: from the loop, the error of the source, after the values before it.
 
-    An iterator that is held in a variable wants ``async with`` around it, or ``aclose()``, to dispose when
-    the loop is left by ``break``.
+    If you keep the iterator in a variable, put ``async with`` around the loop, or call ``aclose()`` after it,
+    to dispose when ``break`` leaves the loop.
 
     >>> import reactivex
     >>> async def numbers():
@@ -106,13 +106,13 @@ def iterate(source: Observable[_T], *, capacity: int = 256) -> AsyncIteration[_T
 
 
 async def last(source: Observable[_T]) -> _T | None:
-    """The last value of an Observable, once it has completed, or None if there was none.
+    """Return the last value of an Observable, once it has completed, or None if there was none.
 
     Cancelling disposes.
 
     Raises:
-        InvalidArgumentError: for what is no Observable.
-        Exception: what ``on_error`` got.
+        InvalidArgumentError: `source` is not an Observable.
+        Exception: the error of the source.
 
     >>> import reactivex
     >>> asyncio.run(last(reactivex.of(1, 2, 3)))
@@ -130,7 +130,7 @@ async def last(source: Observable[_T]) -> _T | None:
 
 
 class AsyncIteration(AsyncIterator[_T], Generic[_T]):
-    """The iterator that :func:`iterate` gives. For one task."""
+    """The iterator that :func:`iterate` returns. For one task."""
 
     def __init__(self, source: Observable[_T], capacity: int) -> None:
         self._turn = 0.0
@@ -209,5 +209,5 @@ class _Ending(Generic[_T]):
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:
-    with suppress(RuntimeError):  # the loop was closed: nobody waits there
+    with suppress(RuntimeError):  # the loop was closed
         loop.call_soon_threadsafe(call)

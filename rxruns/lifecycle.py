@@ -1,8 +1,8 @@
-"""What ``on_lifecycle`` gets: the connections of a followed run, as values.
+"""The values that ``on_lifecycle`` gets: the connections of a followed run.
 
-A followed run gives ``Connected (Reconnecting Resumed)* Closed``; a stream that never opened gives its
-``Reconnecting`` values and ``Closed``. ``Closed`` comes exactly once, on dispose too. All of them come on the
-reader's thread, between events.
+Their order is ``Connected (Reconnecting Resumed)* Closed``; a stream that never opened has its
+``Reconnecting`` values and ``Closed``. There is exactly one ``Closed``, on dispose too. All are passed on
+the reader's thread, between events.
 
 >>> from uuid import UUID
 >>> Resumed(run_id=UUID(int=7), after_seq=41, request_id=None).after_seq
@@ -35,7 +35,7 @@ class Reconnecting(LifecycleEvent, frozen=True, kw_only=True):
     """A fault: a new connection follows.
 
     Attributes:
-        attempt: connections since the last event that came, this one included; 0 for a second look at a gap.
+        attempt: connections since the last event, this one included; 0 for a second look at a gap.
         delay: seconds until it is opened.
         cause: the fault.
     """
@@ -53,11 +53,11 @@ class Resumed(LifecycleEvent, frozen=True, kw_only=True):
 
 
 class Closed(LifecycleEvent, frozen=True, kw_only=True):
-    """Thread and socket are done.
+    """The thread and the socket are closed.
 
     Attributes:
-        last_seq: ``seq`` of the last event that was handed over, 0 for none.
-        error: why, None for completion and for dispose.
+        last_seq: ``seq`` of the last event that was emitted, 0 for none.
+        error: the reason, None for completion and for dispose.
     """
 
     last_seq: int

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxruns._ndjson._decoder import Batch, EventDecoder, decode_lines
-from rxruns._ndjson._decoding import decode_event
-from rxruns._ndjson._framing import BOM, EXCERPT_BYTES, LineSplitter
+from rxruns._ndjson._decoding import RecordError, decode_event
+from rxruns._ndjson._framing import BOM, EXCERPT_BYTES, LineSplitter, may_be_cut
 from rxruns.events import RunEvent
 from tests.records import line_of, samples
 
@@ -19,6 +19,8 @@ HARD_TEXT = 'ä € 🎈 "\u2028\u2029\x85\x0b\x0c\x1c" \r'.encode()
 EVENTS = [line_of(record) for record in samples().values()]
 KEEPALIVE = b'{"type":"keepalive"}'
 BAD = b"[]"
+UNSEEN = [EVENTS[0][:-1] + b',"more":' + more + b"}" for more in (b'"\xff"', b"[" * 200 + b"]" * 200)]
+"""Lines that msgspec alone accepts."""
 
 Item = tuple[int, bytes, RunEvent | str | None]
 """A line's number, its bytes, and its event or error."""
@@ -53,7 +55,7 @@ def split(chunks: Iterable[bytes], max_line_bytes: int = 2**20) -> tuple[list[by
 
 cuts = st.lists(st.integers(0, 10_000), max_size=20)
 some_lines = st.lists(
-    st.sampled_from([*EVENTS, KEEPALIVE, BAD, b"", b" \r", b'{"type":', b"\xff", b"[" * 200]), max_size=12
+    st.sampled_from([*EVENTS, *UNSEEN, KEEPALIVE, BAD, b"", b" \r", b'{"type":', b"[" * 200]), max_size=12
 )
 
 
@@ -105,16 +107,23 @@ def test_a_first_line_that_is_shorter_than_a_mark_does_not_wait_for_more(line: b
 # ---- numbers, and lines without an event ----
 
 
-@pytest.mark.parametrize("together", [1, 2, 4, 5, 63, 64, 65, 200])
-def test_lines_are_numbered_from_one_and_errors_stand_in_their_place(together: int) -> None:
-    lines = [(BAD if place % 7 == 3 else EVENTS[place % len(EVENTS)]) + b"\n" for place in range(400)]
-    chunks = [b"".join(lines[start : start + together]) for start in range(0, 400, together)]
-    expected = [
-        (number, line, "not a JSON object" if line == BAD + b"\n" else decode_event(line))
-        for number, line in enumerate(lines, 1)
-    ]
+def alone(line: bytes) -> RunEvent | str | None:
+    """The event or the error of one line."""
+    try:
+        return decode_event(line)
+    except RecordError as error:
+        return str(error)
 
-    assert expected == decoded(chunks)
+
+@pytest.mark.parametrize("bad", [BAD, *UNSEEN])
+@pytest.mark.parametrize("together", [1, 2, 4, 5, 63, 64, 65, 200])
+def test_lines_are_numbered_from_one_and_errors_stand_in_their_place(together: int, bad: bytes) -> None:
+    lines = [(bad if place % 70 == 3 else EVENTS[place % len(EVENTS)]) + b"\n" for place in range(400)]
+    chunks = [b"".join(lines[start : start + together]) for start in range(0, 400, together)]
+    found = decoded(chunks)
+
+    assert [(number, line, alone(line)) for number, line in enumerate(lines, 1)] == found
+    assert 6 == sum(isinstance(meaning, str) for _, _, meaning in found)
 
 
 def test_the_number_is_that_of_the_last_line_that_was_found() -> None:
@@ -147,6 +156,17 @@ def test_a_tail_that_is_not_an_event_shows_whether_it_may_be_cut(tail: bytes, is
     (batch,) = decoder.flush()
     assert batch.error is not None
     assert (2, [tail], is_record) == (batch.number, batch.lines, batch.error.is_record)
+
+
+@pytest.mark.parametrize(
+    ("tail", "expected"),
+    [
+        *[(tail, True) for tail in (b"{", b' \t\r{"a":1', b"\0", b"\0\0")],
+        *[(tail, False) for tail in (b"# notes", b"[{", b"\0{", b"\n{", b" ")],
+    ],
+)
+def test_a_tail_may_be_cut_if_it_begins_a_record_or_is_made_of_nuls(tail: bytes, expected: bool) -> None:
+    assert expected is may_be_cut(tail)
 
 
 def test_events_are_decoded_ahead_in_batches_of_at_most_64() -> None:
@@ -204,6 +224,15 @@ def test_an_over_long_line_is_an_error_before_its_end() -> None:
     assert (1, 2) == (event[0], error[0])
     assert [] == items(decoder.feed(b"x" * 100))
     assert [] == items(decoder.flush())
+
+
+def test_a_splitter_shows_whether_the_lines_that_it_returned_last_are_whole() -> None:
+    splitter = LineSplitter(3)
+    shown = [splitter.has_overlong]
+    for data in (b"abcd", b"ef\n", b"abc\nabcde\n", b"a\n", b"b"):
+        splitter.feed(data)
+        shown.append(splitter.has_overlong)
+    assert [False, True, False, True, False, False] == shown
 
 
 def test_a_line_of_just_the_limit_is_whole() -> None:

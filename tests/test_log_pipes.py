@@ -129,7 +129,7 @@ def test_a_pipe_drops_what_comes_late_and_warns_once_with_the_number(
     seen.wait_end()
     assert events[100:] == [event for event in seen.events if event.run_id == RUN]
     (warning,) = caplog.messages
-    assert f"{fifo}: 100 events came after later ones of their runs and were dropped" in warning
+    assert f"{fifo}: 100 events followed later ones of their runs and were dropped" in warning
 
 
 def test_a_pipe_with_gaps_and_repetitions_but_in_order_has_no_warning(

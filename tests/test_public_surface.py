@@ -75,7 +75,7 @@ def test_every_import_in_the_documents_and_examples_is_of_a_public_name() -> Non
 
 def test_the_methods_of_a_client_are_those_of_its_page() -> None:
     page = (ROOT / "docs/howto/client.md").read_text("utf-8")
-    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    rows = [line.partition(": ")[0] for line in page.splitlines() if line.startswith("- `")]
     documented = {name for row in rows for name in re.findall(r"`(\w+)\(", row)}
     assert documented | {"close", "from_env"} == set(attributes(RunsClient))
 

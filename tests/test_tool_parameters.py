@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -19,7 +19,7 @@ import pydantic
 import pytest
 from jsonschema import Draft202012Validator
 
-from rxruns import block_on, ops, start_run, workflow
+from rxruns import RunsClient, block_on, ops, start_run, workflow
 from rxruns.devserver import DevServer
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import NodeToolResult
@@ -223,15 +223,22 @@ def test_the_schema_in_a_definition_accepts_the_arguments_that_fit(annotation: A
     assert not validator.is_valid({}) and not validator.is_valid({"value": None, "other": 1})
 
 
+@pytest.fixture(scope="module")
+def client() -> Iterator[RunsClient]:
+    with DevServer() as server, server.client() as client:
+        yield client
+
+
 @pytest.mark.parametrize("annotation", [one[0] for one in GOOD if one[0] not in (None, bytes)])
-def test_the_embedded_service_calls_tools_with_arguments_that_fit(annotation: Any) -> None:
+def test_the_embedded_service_calls_tools_with_arguments_that_fit(
+    annotation: Any, client: RunsClient
+) -> None:
     tools = taking(annotation)
     node = workflow.llm("a", model="gpt-4o", user="x", tools=tools, tool_execution="client")
-    with DevServer() as server, server.client() as client:
-        answered = start_run(workflow.chain(node), client=client).pipe(
-            ops.execute_tools(tools, client=client), ops.of_type(NodeToolResult)
-        )
-        result = block_on(answered)
+    results = start_run(workflow.chain(node), client=client).pipe(
+        ops.execute_tools(tools), ops.of_type(NodeToolResult)
+    )
+    result = block_on(results)
     assert result is not None and not result.tool_result.output.startswith("Error")
 
 
@@ -455,7 +462,7 @@ class TestDefinitions:
             {"question": "Where to?", "options": [{"label": "Faro"}], "allow_freeform": False}
         )
 
-    def test_a_node_accepts_tools(self) -> None:
+    def test_a_node_accepts_tools(self, client: RunsClient) -> None:
         tools = Tools()
 
         @tools.tool
@@ -466,8 +473,7 @@ class TestDefinitions:
         node = workflow.llm("sum", user="Add them.", model="gpt-4o", tools=tools, tool_execution="client")
         spec = workflow.chain(node)
         assert tools.definitions() == spec.to_dict()["nodes"][0]["tools"]
-        with DevServer() as server, server.client() as client:
-            client.compile(spec)
+        client.compile(spec)
 
 
 def test_pydantic_is_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -246,9 +246,9 @@ class TestAnswers:
             user_answer(user_ask(1).user_ask, given)
 
     def test_other_answers_than_the_options_are_refused_where_only_these_are_allowed(self) -> None:
-        asked = user_ask(1, allow_freeform=False).user_ask
+        question = user_ask(1, allow_freeform=False).user_ask
         with pytest.raises(
             InvalidArgumentError, match="^answer must be one of the options 'yes', 'no', got 'perhaps'$"
         ):
-            user_answer(asked, "perhaps")
-        assert '{"answer":"yes","is_freeform":false}' == user_answer(asked, "yes")
+            user_answer(question, "perhaps")
+        assert '{"answer":"yes","is_freeform":false}' == user_answer(question, "yes")

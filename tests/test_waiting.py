@@ -6,7 +6,8 @@ import logging
 
 import pytest
 
-from rxruns import ResumePolicy, _waiting, run_events
+from rxruns import ResumePolicy, run_events
+from rxruns._streams import _waiting
 from rxruns.testing import FakeRuns, Step, drops, ends, events, sends
 from tests.observing import Seen
 

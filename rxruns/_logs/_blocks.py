@@ -19,7 +19,7 @@ _SEARCHED = 1 << 16
 
 
 class Readable(Protocol):
-    """What is asked of a file."""
+    """A file to read."""
 
     def read(self, size: int, /) -> bytes: ...
 
@@ -27,13 +27,13 @@ class Readable(Protocol):
 
 
 class Seekable(Readable, Protocol):
-    """What is asked of a file that is read in parts."""
+    """A file to read in parts."""
 
     def seek(self, offset: int, /) -> int: ...
 
 
 class Block(NamedTuple):
-    """Lines, each with its newline but perhaps the last one of a file. Gone when the next block is asked for.
+    """Lines, each with its newline but perhaps the last one of a file. The next block overwrites it.
 
     Attributes:
         offset: of the first line in the file.
@@ -49,7 +49,7 @@ class Block(NamedTuple):
 
 
 def line_boundary(file: Seekable, offset: int, size: int) -> int:
-    """Where the first line begins that does not begin before `offset`; `size`, the file's, if none does."""
+    """Return the offset of the first line that begins at `offset` or behind it; `size` if there is none."""
     if offset == 0:
         return 0
     file.seek(offset - 1)
@@ -57,10 +57,10 @@ def line_boundary(file: Seekable, offset: int, size: int) -> int:
 
 
 def blocks(file: Readable, begin: int = 0, end: int | None = None) -> Iterator[Block]:
-    """The lines between two boundaries; `end` None: to the end of the file, wherever that is.
+    """Iterate the lines between two boundaries; `end` None: to the end of the file.
 
-    `begin` is where the file is now. Nothing is copied but the start of a line that a block ends with, and
-    all blocks share one buffer: fresh memory for each takes as long as the search in it.
+    The file's position must be `begin`. Only the start of a line at the end of a block is copied, and all
+    blocks share one buffer: fresh memory for each takes as long as the search in it.
     """
     buffer, filled, at = bytearray(BLOCK), 0, begin
     while count := _read(file, buffer, filled, None if end is None else end - at - filled):
@@ -82,7 +82,7 @@ def blocks(file: Readable, begin: int = 0, end: int | None = None) -> Iterator[B
 
 
 def _last(buffer: bytearray, filled: int, at: int) -> Iterator[Block]:
-    """What is left at the end: whole lines may be behind one that was too long."""
+    """The rest at the end: whole lines may follow one that was too long."""
     whole = buffer.rfind(b"\n", 0, filled) + 1
     if whole:
         yield Block(at, buffer, whole)
@@ -92,14 +92,14 @@ def _last(buffer: bytearray, filled: int, at: int) -> Iterator[Block]:
 
 
 def _dropped(buffer: bytearray, filled: int, count: int) -> int:
-    """Drop bytes at the start, move the others there, and say how many these are."""
+    """Drop bytes at the start, move the others there, and return their number."""
     left = filled - count
     buffer[:left] = buffer[count:filled]
     return left
 
 
 def _read(file: Readable, buffer: bytearray, filled: int, wanted: int | None) -> int:
-    """Read behind what the buffer holds, make room where it is full: how many bytes came, 0 at the end."""
+    """Append to the buffer, which grows if it is full. Return the number of bytes, 0 at the end."""
     if filled == len(buffer):
         buffer.extend(bytes(filled))
     room = min(
@@ -111,7 +111,7 @@ def _read(file: Readable, buffer: bytearray, filled: int, wanted: int | None) ->
 
 
 def _after_newline(file: Readable, at: int) -> tuple[int, bytes]:
-    """Read to the next newline: where the line behind it begins, and what of that was read."""
+    """Read to the next newline. Return the offset of the line behind it, and its bytes that were read."""
     while searched := file.read(_SEARCHED):
         found = searched.find(b"\n") + 1
         if found:

@@ -1,4 +1,4 @@
-"""A log's bytes as they arrive: those of a pipe at once, and no longer than until it is closed."""
+"""A log's bytes as they arrive: those of a pipe at once, until it is closed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class LogFile:
             self._poll.register(self._file.fileno(), select.POLLIN)
 
     def chunks(self) -> Iterator[bytes]:
-        """The bytes, as many as there are at a time. They end at once when the file is closed."""
+        """Iterate the bytes, in chunks as they arrive. They end at once when the file is closed."""
         at = 0
         while chunk := self.read(at, _CHUNK):
             at += len(chunk)

@@ -1,4 +1,4 @@
-"""A part of a recorded log, read and folded on a worker. Pure: done again, it gives the same."""
+"""Read and fold a part of a recorded log, on a worker. Repeating it gives the same result."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ Interval = tuple[int, int]
 
 _NEWLINE = ord("\n")
 _START = 512
-"""Bytes that show what a file is that is not a log."""
-MAX_TOLD = 1_000
-"""How many bad lines of one part are told one by one."""
+"""Bytes that show the format of a file that is not a log."""
+MAX_REPORTED = 1_000
+"""Bad lines of one part that are reported one by one; the others are counted."""
 
 
 class FoldedPart(msgspec.Struct, Generic[_F], frozen=True):
-    """What a part of a log, or several parts together, came to.
+    """The result of folding one part of a log, or several parts.
 
     Attributes:
-        value: the fold's.
+        value: the fold.
         seqs: of each run, as a number, the first and the last ``seq`` that was folded.
-        invalid: the errors of lines that are no valid events.
-        cut: where a file ends with a line that was cut.
+        invalid: the errors of lines that are not valid events.
+        cut: warnings about files that end with a line that was cut.
     """
 
     value: _F
@@ -57,18 +57,18 @@ def fold_part(
     tolerant: bool = False,
     excluded: Mapping[int, Sequence[Interval]] | None = None,
 ) -> FoldedPart[_F]:
-    """Fold the events of a part, each run's without what comes twice in it.
+    """Fold the events of a part, without duplicates in it.
 
     Args:
-        part: what to read.
-        fold: what to begin with.
-        every_line: decode all lines, also those that hold no event which the fold needs.
+        part: the part to read.
+        fold: the value to begin with.
+        every_line: decode all lines, also those without an event that the fold needs.
         tolerant: collect the errors of bad lines; else the first one is raised.
-        excluded: by run, what was folded elsewhere.
+        excluded: by run, the events that were folded elsewhere.
 
     Raises:
-        StreamProtocolError: a line is no valid event.
-        InvalidArgumentError: the file can not be read.
+        StreamProtocolError: a line is not a valid event.
+        InvalidArgumentError: the file can't be read.
     """
     types = () if every_line else known_types(fold)
     try:
@@ -77,14 +77,14 @@ def fold_part(
             events = _PartEvents(part, file, types, tolerant)
             value, seqs = _folded(events, fold, excluded or {})
     except (OSError, EOFError, DamagedError, UnsupportedError) as error:
-        raise InvalidArgumentError(f"{part.path} can not be read: {error}", field="paths") from error
+        raise InvalidArgumentError(f"{part.path} can't be read: {error}", field="paths") from error
     return FoldedPart(value, seqs, tuple(events.invalid), tuple(events.cut))
 
 
 def _folded(
     events: Iterable[RunEvent], value: _F, excluded: Mapping[int, Sequence[Interval]]
 ) -> tuple[_F, dict[int, Interval]]:
-    """The value, and of each run the first and the last ``seq``."""
+    """Return the value, and the first and the last ``seq`` of each run."""
     run = first = last = 0  # of the event before; ids as numbers, because hashing a UUID takes longer
     seqs: dict[int, Interval] = {}
     elsewhere: Sequence[Interval] = ()
@@ -113,7 +113,7 @@ class _Unpacked:
         self._rest = memoryview(b"")
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Fill the buffer, but at the end."""
+        """Fill the buffer, except at the end."""
         filled = 0
         while filled < len(buffer):
             self._rest = self._rest or memoryview(next(self._pieces, b""))
@@ -134,8 +134,8 @@ class _PartEvents:
     """Iterate the events of a part that are of the types; without types, all events.
 
     Attributes:
-        invalid: the errors of lines that are no valid events.
-        cut: what is to be told of the end of the file.
+        invalid: the errors of lines that are not valid events.
+        cut: warnings about the end of the file.
     """
 
     def __init__(self, part: LogPart, file: Any, types: tuple[type[RunEvent], ...], tolerant: bool) -> None:
@@ -143,7 +143,7 @@ class _PartEvents:
         self._search: Search = candidates(types) if types else all_lines()
         self.invalid: list[StreamProtocolError] = []
         self.cut: list[str] = []
-        self._untold = 0
+        self._unreported = 0
 
     def __iter__(self) -> Iterator[RunEvent]:
         for block in self._blocks():
@@ -183,7 +183,7 @@ class _PartEvents:
             yield from batch.events
 
     def _last_event(self, block: Block) -> Iterator[RunEvent]:
-        """That of bytes which no newline ends, unless they were cut."""
+        """The event of bytes that no newline ends, unless they were cut."""
         line = bytes(block.data[: block.end])
         try:
             event = decode_event(line)
@@ -201,11 +201,10 @@ class _PartEvents:
         refused = protocol_error(error, line, message=message)
         if not self._tolerant:
             raise refused from error
-        if len(self.invalid) < MAX_TOLD:
+        if len(self.invalid) < MAX_REPORTED:
             self.invalid.append(refused)
         else:
-            self._untold += 1
-            more = (
-                f"{self._part.path}: {self._untold} more lines from byte {self._part.begin} on are no events"
-            )
-            self.invalid[MAX_TOLD:] = [StreamProtocolError(more)]
+            self._unreported += 1
+            place = f"{self._part.path}: {self._unreported} more lines from byte {self._part.begin} on"
+            more = f"{place} are not events"
+            self.invalid[MAX_REPORTED:] = [StreamProtocolError(more)]

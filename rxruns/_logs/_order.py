@@ -23,7 +23,7 @@ _PIECE = 1 << 16
 
 
 class _Place(msgspec.Struct):
-    """The fields of an event that say where it belongs."""
+    """The fields that order events."""
 
     run_id: str
     seq: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
@@ -35,7 +35,7 @@ _REFUSALS = (msgspec.DecodeError, ValueError, RecursionError)
 
 @lru_cache(maxsize=1 << 12)
 def _run(text: str) -> int:
-    """The run as a number; 0 for none. To decode a UUID in each line takes twice as long."""
+    """Return the run as a number; 0 for none. To decode a UUID in each line takes twice as long."""
     try:
         return msgspec.convert(text, UUID).int
     except msgspec.ValidationError:
@@ -43,7 +43,7 @@ def _run(text: str) -> int:
 
 
 def is_ordered(chunks: Iterable[bytes]) -> bool:
-    """Whether in these bytes no event comes after a later one of its run.
+    """Return whether no event in these bytes follows a later one of its run.
 
     >>> line = b'{"run_id":"7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11","seq":%d}\\n'
     >>> is_ordered([line % 7, line % 9]), is_ordered([line % 9, line % 7])
@@ -74,7 +74,7 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _place(line: bytes) -> tuple[int, int] | None:
-    """The run, as a number, and the ``seq`` of a line; None for a line that has none."""
+    """Return the run, as a number, and the ``seq`` of a line; None for a line without them."""
     try:
         place = _decode(line)
     except _REFUSALS:
@@ -110,11 +110,11 @@ class LinesBySeq:
         self._order = self._sorted()
 
     def number(self, place: int) -> int:
-        """The number in the file, from 1, of the line with this number in the new order."""
+        """Return the number in the file, from 1, of the line with this number in the new order."""
         return self._order[place - 1] + 1 if place <= len(self._order) else place
 
     def chunks(self) -> Iterator[bytes]:
-        """The bytes in the new order. Neighbors are read together."""
+        """Iterate the bytes in the new order. Neighbors are read together."""
         first = 0
         for place, line in enumerate(self._order):
             if place + 1 == len(self._order) or self._order[place + 1] != line + 1:
@@ -145,7 +145,7 @@ class LinesBySeq:
             self._runs.pop()
 
     def _sorted(self) -> array[int]:
-        """The lines in their new order: where a ``seq`` first appeared, the next one of its run comes."""
+        """Order the lines: where a ``seq`` first appeared, the next one of its run is put."""
         seq_of = self._seqs.__getitem__
         by_run = [sorted(events, key=seq_of) for events in self._events]  # of twins the first stays the first
         is_first = bytearray(len(self._runs))

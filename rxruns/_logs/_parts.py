@@ -21,7 +21,7 @@ fsspec: Any = _fsspec  # has no types
 Path = str | os.PathLike[str]
 
 UNPACKED = frozenset({"gzip", "bzip2", "xz", "zstd"})
-"""What is unpacked here, which gives all that a file holds that was cut."""
+"""Formats that are unpacked here: that yields all the whole events of a file that was cut."""
 
 _MAGIC = 6
 
@@ -33,7 +33,7 @@ class LogPart(msgspec.Struct, frozen=True):
         path: as fsspec takes it.
         begin: the offset from which on lines belong to the part.
         end: the first offset of the next part.
-        size: of the file when the work was planned: what is appended later is not read.
+        size: of the file when the work was planned: bytes appended later are not read.
         compression: of all of the file, as :func:`rxruns._logs.format_of` names it, or fsspec does for
             others; None: it is plain, or has not been opened yet.
     """
@@ -46,13 +46,13 @@ class LogPart(msgspec.Struct, frozen=True):
 
 
 def open_part(part: LogPart) -> Any:
-    """The file of a part, decompressed if fsspec has to: a context manager."""
+    """Open the file of a part, decompressed if fsspec must: a context manager."""
     compression = None if part.compression in UNPACKED else part.compression
     return fsspec.open(part.path, "rb", compression=compression)
 
 
 def recognized(part: LogPart) -> LogPart:
-    """The part, with the compression that the first bytes of its file show, whatever its name."""
+    """Return the part with the compression that the first bytes of its file show, not its name."""
     if part.begin or (part.compression is not None and part.compression not in UNPACKED):
         return part
     with fsspec.open(part.path, "rb") as file:
@@ -60,22 +60,22 @@ def recognized(part: LogPart) -> LogPart:
 
 
 def find_files(paths: Path | Iterable[Path]) -> list[LogPart]:
-    """Each file that is meant, whole, in order.
+    """Find the files, each as one whole part, in order.
 
     Raises:
-        InvalidArgumentError: there is none, or one can not be read.
+        InvalidArgumentError: there is none, or one can't be read.
     """
     check_kind("paths", paths, os.PathLike | Iterable, "a path or a URL, or several of them")
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     if not given:
-        raise InvalidArgumentError("paths is empty: name at least one log", field="paths")
+        raise InvalidArgumentError("paths must name at least one log, got none", field="paths")
     for place, path in enumerate(given):
         check_kind(f"paths[{place}]", path, str | os.PathLike, "a path or a URL")
     return [file for path in given for file in _matches(os.fspath(path))]
 
 
 def split(files: Iterable[LogPart], size: int) -> list[LogPart]:
-    """The files in parts of that many bytes. A compressed one can not be split.
+    """Split files into parts of `size` bytes. A compressed file stays whole.
 
     >>> [(part.begin, part.end) for part in split([LogPart("log", 0, 50, 50)], 20)]
     [(0, 20), (20, 40), (40, 50)]
@@ -103,7 +103,7 @@ def _recognized_here(file: LogPart) -> LogPart:
     except FileNotFoundError:  # the worker has its own folders
         return file
     except OSError as error:
-        raise InvalidArgumentError(f"paths: {file.path} can not be read: {error}", field="paths") from error
+        raise InvalidArgumentError(f"paths: {file.path} can't be read: {error}", field="paths") from error
 
 
 def _matches(path: str) -> list[LogPart]:
@@ -114,20 +114,20 @@ def _matches(path: str) -> list[LogPart]:
         files = [name for name in names if system.isfile(name)]
         found = [(str(system.unstrip_protocol(name)), int(system.size(name))) for name in files]
     except (OSError, ValueError, ImportError) as error:
-        raise InvalidArgumentError(f"paths: {path} can not be read: {error}", field="paths") from error
+        raise InvalidArgumentError(f"paths: {path} can't be read: {error}", field="paths") from error
     if not found:
-        raise InvalidArgumentError(f"paths: {path} is no file, and no file matches it", field="paths")
+        raise InvalidArgumentError(f"paths must name a file, or match one, got {path}", field="paths")
     return [LogPart(url, 0, size, size, _compression(url)) for url, size in found]
 
 
 def _refuse_password(path: str) -> None:
     try:
         has_password = urlsplit(path).password is not None
-    except ValueError:  # no URL
+    except ValueError:  # not a URL
         return
     if has_password:
         raise InvalidArgumentError(
-            "paths has a URL with a password, which would be sent with each task: put it into the workers' "
-            "environment or into fsspec's configuration (it is not shown here)",
+            "paths must not contain a password, which would be sent with each task; put it into the workers' "
+            "environment or into fsspec's configuration",
             field="paths",
         )

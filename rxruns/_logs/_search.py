@@ -1,4 +1,4 @@
-"""Which lines of a block can hold an event of the types that are needed. No others have to be decoded.
+"""Find the lines of a block that can hold an event of the needed types. The others need not be decoded.
 
 A line is passed over only if no JSON reader could find one of the types in it. A string that reads as
 ``node_llm_call`` is written so, between quotes, or it has an escape, ``\\u`` and four digits, for at least
@@ -18,8 +18,8 @@ from rxruns.events import RunEvent
 
 __all__ = ["Lines", "all_lines", "candidates"]
 
-# Of the letters a to z and of "_", which is all that names of types are made of. One literal prefix is what
-# makes the search fast: `re` looks for that in a loop of C.
+# Of the letters a to z and of "_", the alphabet of type names. One literal prefix makes the search
+# fast: `re` looks for it in a loop of C.
 _ESCAPED_LETTER = re.compile(rb"\\u00(?:5[fF]|6[1-9a-fA-F]|7[0-9aA])")
 
 
@@ -30,7 +30,7 @@ class Lines(NamedTuple):
     starts: list[int] | None = None
 
     def start(self, index: int) -> int:
-        """Where a line begins in its block."""
+        """Return the offset of a line in its block."""
         return sum(map(len, self.lines[:index])) if self.starts is None else self.starts[index]
 
 
@@ -79,7 +79,7 @@ def candidates(types: Iterable[type[RunEvent]]) -> Search:
 
 
 def _positions(name: bytes, data: bytearray, end: int) -> Iterator[int]:
-    """Where the name stands. A search for each name is faster than one for a choice of them: `find` is C."""
+    """Find the name. A search for each name is faster than one for all of them: `find` is C."""
     at = data.find(name, 0, end)
     while at >= 0:
         yield at

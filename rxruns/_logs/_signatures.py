@@ -36,7 +36,7 @@ _BETWEEN_RECORDS = re.compile(rb"\}[ \t]*\r\s*\{")
 
 
 def name_of(start: bytes) -> str:
-    """What a file seems to be that begins so; empty if nothing speaks against a log.
+    """Name the format of a file that begins like this; empty if it may be a log.
 
     >>> name_of(b"PAR1\\x15"), name_of(b'{"seq":1}')
     ('a Parquet file', '')
@@ -52,7 +52,7 @@ def name_of(start: bytes) -> str:
 
 
 def prefix_of(line: bytes) -> bytes:
-    """What stands before the event of a line, as ``kubectl logs --timestamps`` writes it; empty for nothing.
+    """Return the bytes before the event of a line, as from ``kubectl logs --timestamps``; empty for none.
 
     >>> prefix_of(b'[pod/worker] {"type":"keepalive"}')
     b'[pod/worker] '

@@ -1,4 +1,4 @@
-"""Compressed bytes to plain ones, without I/O: what they hold so far is given at once.
+"""Compressed bytes to plain ones, without I/O, as early as possible.
 
 The format is recognized by the first bytes. Each codec is imported when a log needs it: a Python may have
 been built without bz2 and lzma, and zstd comes with Python 3.14.
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 __all__ = ["DamagedError", "Unpacker", "UnsupportedError", "format_of"]
 
 _PIECE = 1 << 16
-"""Bytes that are given at a time, at most."""
+"""Plain bytes in one piece, at most."""
 
 _SLICE = 1 << 9
 """Bytes that are unpacked at a time. zstandard can't be stopped: a block of 4 bytes may hold 128 KiB."""
@@ -28,11 +28,11 @@ _GZIP = 31
 
 
 class DamagedError(Exception):
-    """The bytes are not what their format wants."""
+    """The bytes are not valid in their format."""
 
 
 class UnsupportedError(Exception):
-    """The codec is not installed. The message says how to get it."""
+    """The codec is not installed. The message explains how to install it."""
 
 
 class Unpacker:
@@ -41,7 +41,7 @@ class Unpacker:
     Several compressed streams may follow each other, with NULs between them and at the end.
 
     Attributes:
-        format: of the compressed bytes, such as ``"gzip"``; empty: they are plain, or none has come.
+        format: of the compressed bytes, such as ``"gzip"``; empty: they are plain, or none was received.
         is_cut: after the end, the compressed bytes end too early.
 
     Raises:
@@ -85,7 +85,7 @@ class Unpacker:
 
 
 def format_of(start: bytes) -> str:
-    """The name of the format of bytes that begin so; empty for plain ones.
+    """Name the format of bytes that begin like this; empty for plain ones.
 
     >>> format_of(b"BZh91AY&SY"), format_of(b"{}")
     ('bzip2', '')
@@ -94,7 +94,7 @@ def format_of(start: bytes) -> str:
 
 
 class _Decompressor(Protocol):
-    """What bz2, lzma and compression.zstd have."""
+    """The interface of bz2, lzma and compression.zstd."""
 
     @property
     def eof(self) -> bool: ...
@@ -126,7 +126,7 @@ def _slices(chunk: bytes) -> Iterator[bytes]:
 
 
 def _head(chunks: Iterator[bytes]) -> bytes:
-    """As many bytes as it takes to know the format, or all there are."""
+    """Read enough bytes to recognize the format, or all."""
     head = b""
     for chunk in chunks:
         head += chunk
@@ -141,7 +141,7 @@ class _Format(NamedTuple):
     make: Callable[[], _Decompressor]
 
     def begins(self, head: bytes) -> bool:
-        """Whether `head` is the start of a file of this format, or all of one that was cut in its magic."""
+        """Return whether `head` begins a file of this format, or is one that was cut in its magic."""
         return head != b"" and any(head.startswith(magic) or magic.startswith(head) for magic in self.magics)
 
 

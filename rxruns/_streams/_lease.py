@@ -1,4 +1,4 @@
-"""A client for as long as somebody follows a run with it."""
+"""The client of an Observable, closed with its last subscription."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["ClientLease"]
 
 
 class ClientLease:
-    """The client of an Observable: the one that was given, or one from the environment while it is in use."""
+    """The client that was passed, or one from the environment while it is in use."""
 
     def __init__(self, client: RunsClient | None) -> None:
         if client is not None:

@@ -16,6 +16,7 @@ from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 
 from rxruns._arguments import check_id, check_run_ids, check_whole_number
+from rxruns._errors import must_be
 from rxruns._logs._writer import LogWriter
 from rxruns._policies import ResumePolicy
 from rxruns._streams._following import FollowOptions, OnInvalid, OnLifecycle
@@ -24,7 +25,6 @@ from rxruns._streams._merging import Merging, RunNotFollowed
 from rxruns._streams._observable import SourceObservable
 from rxruns._streams._run_events import follow
 from rxruns.client import RunsClient
-from rxruns.errors import InvalidArgumentError
 from rxruns.events import RunEvent
 
 __all__ = ["AfterSeq", "OnRunError", "RunIds", "RunNotFollowed", "merge_runs"]
@@ -83,40 +83,39 @@ def merge_runs(
     on_lifecycle: OnLifecycle | None = None,
     record: str | os.PathLike[str] | None = None,
 ) -> Observable[Any]:
-    """Emit the events of many runs as they come, one at a time; each run's own are in ``seq`` order.
+    """Emit the events of many runs as they arrive, one at a time; each run's own are in ``seq`` order.
 
-    Completes when the ids have ended and each of their runs has. While ``on_next`` takes its time, no run is
-    read.
+    Completes when the ids have ended and each of their runs has. While ``on_next`` is busy, no run is read.
 
     ::
 
         ids               a-b-c-|
         run a             1-2---3|
-        run b               1-x              (can not be followed)
+        run b               1-x              (can't be followed)
         run c                 1---2|
         max_concurrent=2  a1-a2-b1-B-a3-c1-c2|
         "raise"           a1-a2-b1-#
 
     Args:
-        run_ids: what may never end. An iterable is asked for an id when there is a place for its run and not
-            before, on a thread of its own. An Observable emits when it likes; ids that find no place wait in
-            memory. What has a length is checked at once. An id that comes twice is followed twice:
-            ``dict.fromkeys(run_ids)`` drops the second.
-        max_concurrent: how many runs are followed, and connections open, at once. None: no limit, so give one
-            where ids do not end.
-        on_run_error: what happens when a run can not be followed, or an id is none. ``"raise"`` ends with the
-            error; with ``"emit"`` it is emitted as :class:`RunNotFollowed`, and the others go on.
-        after_seq: begin after the event with this ``seq`` in each run. A function is asked for each run
-            before it is opened: ``after_seq=store.get`` goes on from where ``ops.checkpoint(store)`` was.
+        run_ids: they may never end. An iterable runs on a thread of its own; its next id is taken when there
+            is a place for the run. An Observable emits at its own pace; ids wait in memory for a place. A
+            collection is checked at once. A repeated id is followed again: ``dict.fromkeys(run_ids)`` drops
+            duplicates.
+        max_concurrent: the number of runs that are followed, and of connections, at once. None: no limit;
+            pass one if the ids don't end.
+        on_run_error: the reaction to a run that can't be followed, and to a bad id. ``"raise"`` ends with the
+            error; ``"emit"`` emits it as :class:`RunNotFollowed`, and the other runs continue.
+        after_seq: begin after the event with this ``seq`` in each run. A function is called with each run's
+            id before it is opened: ``after_seq=store.get`` resumes from ``ops.checkpoint(store)``.
         record: a log for the lines of all runs, in the order in which their events are emitted; see
-            :func:`~rxruns.run_events`. An error of it ends all runs, in both modes.
+            :func:`~rxruns.run_events`. Its error ends all runs, in both modes.
         client, limit, wait, include_output, resume, on_invalid, on_lifecycle: as in
             :func:`~rxruns.run_events`, for each run.
 
     Raises:
-        InvalidArgumentError: at once, for an argument that can not be sent.
+        InvalidArgumentError: at once, for a bad argument.
 
-    ``on_error`` also gets what the ids themselves end with, in both modes. One client serves all runs.
+    ``on_error`` also gets an error of the ids themselves, in both modes. One client serves all runs.
 
     >>> from rxruns import block_on, ops, workflow
     >>> from rxruns.devserver import DevServer
@@ -131,10 +130,7 @@ def merge_runs(
     if max_concurrent is not None:
         check_whole_number("max_concurrent", max_concurrent, at_least=1)
     if on_run_error not in get_args(OnRunError):
-        raise InvalidArgumentError(
-            f"on_run_error is {on_run_error!r}: give one of {', '.join(get_args(OnRunError))}",
-            field="on_run_error",
-        )
+        raise must_be("on_run_error", " or ".join(map(repr, get_args(OnRunError))), on_run_error)
     options = FollowOptions(
         after_seq=0 if callable(after_seq) else after_seq,
         limit=limit,
@@ -181,7 +177,7 @@ def merge_runs(
 
 
 def _checked(run_ids: RunIds) -> RunIds:
-    """What gives the ids. What has a length is looked at now, and kept as it is."""
+    """Check the ids of a collection now, and copy it."""
     if isinstance(run_ids, Observable):
         return run_ids
     check_run_ids(run_ids)
@@ -193,7 +189,7 @@ def _checked(run_ids: RunIds) -> RunIds:
 def _for_one_run(
     options: FollowOptions, run_id: UUID, after_seq: AfterSeq, merging: Merging
 ) -> FollowOptions:
-    """The options of one run. An error of the caller's own functions ends all, as one of ``on_next`` does."""
+    """Return the options of one run. An exception of the caller's own functions ends all runs."""
     on_invalid, on_lifecycle = options.on_invalid, options.on_lifecycle
     return msgspec.structs.replace(
         options,

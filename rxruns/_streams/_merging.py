@@ -1,10 +1,10 @@
 """Many runs, one observer.
 
-Which thread calls what: an iterable of ids is asked on a thread of its own, ``rxruns-merge``; an Observable's
-ids come on whatever thread emits them. A run's events and its failure come on its reader's thread, and so
-does the end after the last run. The observer is called by one thread at a time: the others wait for their
-turn, each with its socket unread, so that a slow observer slows all of them. What the observer's own thread
-brings about inside ``on_next``, an id that is none or the end of the ids, comes after it and not within it.
+Threads: an iterable of ids runs on a thread of its own, ``rxruns-merge``; an Observable's ids arrive on the
+thread that emits them. A run's events and its failure arrive on its reader's thread, and so does the end
+after the last run. One thread at a time calls the observer: the others wait for their turn, each with its
+socket unread, so that a slow observer slows all of them. If the observer's own thread emits a bad id, or ends
+the ids, inside ``on_next``, the observer is notified after ``on_next`` has returned.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ __all__ = ["Merging", "RunNotFollowed"]
 class RunNotFollowed(Struct, frozen=True, kw_only=True):
     """A run that could not be followed to its end; ``merge_runs(..., on_run_error="emit")`` emits it.
 
-    A run that failed at the service is none of these: it was followed to its end.
+    A run that failed at the service was followed to its end, so it isn't one of these.
 
     Attributes:
-        run_id: the run; None where what was given as its id is none, which ``error`` then names.
-        error: what ``run_events`` would have ended with.
-        last_seq: ``seq`` of the last event that was handed over, or the ``after_seq`` that it began after: to
-            go on, follow it with ``after_seq=last_seq``.
+        run_id: the run; None for a bad id, which ``error`` names.
+        error: the error that ``run_events`` would have ended with.
+        last_seq: ``seq`` of the last event that was emitted, or ``after_seq``. Follow the run with
+            ``after_seq=last_seq`` to continue.
     """
 
     run_id: UUID | None
@@ -53,13 +53,13 @@ class Merging:
 
     Args:
         observer: gets the events and, with ``emits``, :class:`RunNotFollowed` values.
-        follow: gives a run's events, and the ``seq`` that they begin after; called with the run's id and a
-            function for the line of each event, which is called before the event comes. What it raises is the
-            run's failure.
-        most: how many runs are followed at once.
-        emits: whether a run's failure is a value; else it ends all.
-        on_stopped: called once, when the last run was let go of.
-        record: gets the line of each event that is about to be emitted. What it raises ends all.
+        follow: returns a run's events, and the ``seq`` that they begin after. It gets the run's id and a
+            function that takes the line of each event before the event is emitted. An exception is the run's
+            failure.
+        most: the number of runs that are followed at once.
+        emits: emit a run's failure as a value; else it ends all runs.
+        on_stopped: called once, when all runs were disposed.
+        record: gets the line of each event that is about to be emitted. An exception ends all runs.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class Merging:
         self._emits = emits
         self._on_stopped = on_stopped
         self._record = record
-        # The observer's turn. Reentrant, so that `_busy` can be asked by the thread whose turn it is.
+        # The observer's turn. Reentrant: the thread whose turn it is reads `_busy`.
         self._turn = threading.RLock()
         self._busy = False
         self._due: deque[Callable[[], object]] = deque()
-        # The runs. Nobody waits for the turn, or calls foreign code, with this lock held.
+        # The runs. No thread waits for the turn, or calls foreign code, with this lock held.
         self._changed = threading.Condition()
         self._ids = SingleAssignmentDisposable()
         self._taken = 0
@@ -95,7 +95,7 @@ class Merging:
     # ---- the ids ----
 
     def subscribe_to(self, run_ids: Observable[Any], scheduler: abc.SchedulerBase | None) -> None:
-        """Follow the runs whose ids are emitted; those that find no place wait for one."""
+        """Follow the runs whose ids are emitted, as places become free."""
         ids = self._ids
 
         def subscribe(_: abc.SchedulerBase, state: object = None) -> None:
@@ -106,8 +106,8 @@ class Merging:
         (scheduler or CurrentThreadScheduler.singleton()).schedule(subscribe)
 
     def iterate(self, run_ids: Iterable[Any]) -> None:
-        """Follow the runs whose ids are iterated over, each asked for when there is a place for it."""
-        iterator = chain.from_iterable((run_ids,))  # which calls `iter` on the thread, too
+        """Follow the runs whose ids are iterated over. The next id is taken when a place is free."""
+        iterator = chain.from_iterable((run_ids,))  # so that the thread calls `iter`, too
 
         def run() -> None:
             while self._wait_for_place():
@@ -124,7 +124,7 @@ class Merging:
         threading.Thread(target=run, name="rxruns-merge", daemon=True).start()
 
     def _wait_for_place(self) -> bool:
-        """Whether there is a place; False at the end."""
+        """Return True when a place is free, False at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._stopped or self._active < self._most)
             return not self._stopped
@@ -175,7 +175,7 @@ class Merging:
             if self._stopped:
                 return
             self._runs.add(run)
-        # On a trampoline of its own: the run can be disposed before it starts, and so can not start later.
+        # On a trampoline of its own, so that a run that was disposed before it started can't start later.
         trampoline = TrampolineScheduler()
 
         def subscribe(_: abc.SchedulerBase, state: object = None) -> None:
@@ -183,14 +183,14 @@ class Merging:
 
         try:
             trampoline.schedule(subscribe)
-        except RuntimeError as error:  # there are no more threads
+        except RuntimeError as error:  # can't start new thread
             self.fail(run, error)
 
     def emit(self, value: RunEvent | RunNotFollowed, line: bytes = b"") -> None:
-        """Hand a value over when it is its turn, with its line in the log.
+        """Emit a value when it is its turn, after its line was recorded.
 
         Raises:
-            Cancelled: all was let go of before it could be handed over.
+            Cancelled: everything was disposed before.
         """
         with self._turn:
             if self._stopped:
@@ -205,7 +205,7 @@ class Merging:
                 self._observer.on_next(value)
                 while self._due:
                     self._due.popleft()()
-            except BaseException:  # the subscriber's own; nobody else is told
+            except BaseException:  # the subscriber's own
                 self.dispose()
                 raise
             finally:
@@ -226,7 +226,7 @@ class Merging:
         self.leave(run)
 
     def leave(self, run: _Run) -> None:
-        """Give the place of a run that has ended to the next."""
+        """Free the place of a run that has ended for the next one."""
         with self._changed:
             self._runs.discard(run)
         self._give_place_back()
@@ -252,7 +252,7 @@ class Merging:
             self._end(self._observer.on_completed)
 
     def _end(self, notify: Callable[[], object]) -> None:
-        """The first end counts. The runs are let go of first: the observer may be busy for long."""
+        """End everything, once. The runs are disposed first: the observer may be busy for long."""
         if not self._stop():
             return
         with self._turn:
@@ -262,11 +262,11 @@ class Merging:
                 notify()
 
     def dispose(self) -> None:
-        """Let go of all runs at once; does not wait."""
+        """Stop all runs at once; doesn't wait."""
         self._stop()
 
     def _stop(self) -> bool:
-        """Whether this was the first to stop it."""
+        """Return whether this call stopped it, rather than one before."""
         with self._changed:
             if self._stopped:
                 return False
@@ -294,7 +294,7 @@ class _Run(abc.ObserverBase[RunEvent]):
         self.subscription = SingleAssignmentDisposable()
 
     def keep_line(self, line: bytes) -> bool:
-        """Keep the line of the event that comes next."""
+        """Keep the line of the next event."""
         self._line = line
         return True
 

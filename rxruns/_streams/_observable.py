@@ -1,4 +1,4 @@
-"""The Observable that our sources return: RxPY's, with a clear error where somebody iterates over it."""
+"""The Observable that our sources return: RxPY's, with a clear error for a loop over it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _T = TypeVar("_T", covariant=True)
 
 
 class SourceObservable(Observable[_T]):
-    """An Observable of ours, and what it is piped into; what ``reactivex.merge`` and the like make is RxPY's.
+    """An Observable of ours, or one that was piped from it. ``reactivex.merge`` and the like return RxPY's.
 
-    RxPY's Observable has ``__getitem__`` alone, which Python takes for a sequence: a loop over one would give
-    Observables for ever and subscribe to nothing. (RxPY's ``sequence_equal`` asks whether its argument is
-    iterable: give it ``reactivex.defer(lambda _: source)``.)
+    RxPY's Observable has only ``__getitem__``, so Python treats it as a sequence: a loop over one would yield
+    Observables for ever and subscribe to nothing. (RxPY's ``sequence_equal`` checks whether its argument is
+    iterable: pass it ``reactivex.defer(lambda _: source)``.)
 
     Args:
         subscribe: as for RxPY's Observable.
@@ -45,15 +45,15 @@ class SourceObservable(Observable[_T]):
         )
 
     def __contains__(self, value: object) -> bool:
-        return value in iter(self)  # without it Python would put a message of its own over ours
+        return value in iter(self)  # without it, Python would replace the message by its own
 
     if not TYPE_CHECKING:  # its types are RxPY's own
 
         def pipe(self, *operators: Any) -> Any:
-            """As RxPY's; each operator gets, and the result is, an Observable of this class."""
+            """As RxPY's, with an Observable of this class for each operator, and as the result."""
             result: Any = self
             for operator in operators:
                 result = operator(result)
-                if type(result) is Observable:  # no layer is added: an event costs what it cost before
+                if type(result) is Observable:  # without another layer: events cost the same
                     result = SourceObservable(result._subscribe_core, self._lease)
             return result

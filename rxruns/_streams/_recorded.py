@@ -14,10 +14,10 @@ from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposab
 from reactivex.scheduler import CurrentThreadScheduler, TimeoutScheduler
 
 from rxruns._arguments import check_path
+from rxruns._errors import must_be
 from rxruns._streams._following import OnInvalid, check_on_invalid
 from rxruns._streams._observable import SourceObservable
 from rxruns._streams._recorded_log import RecordedLog
-from rxruns.errors import InvalidArgumentError
 from rxruns.events import RunEvent
 
 __all__ = ["recorded_events"]
@@ -36,8 +36,8 @@ def recorded_events(
     temporary file for that. A pipe can't be put in order: events that come after later ones are dropped, and
     a warning with their number is logged.
 
-    A log that was cut, by a killed process or a full disk, gives all events that are whole. What is lost is
-    logged as a warning.
+    Of a log that was cut, by a killed process or a full disk, all whole events are emitted. A warning is
+    logged about the rest.
 
     Args:
         path: an NDJSON file, also one compressed by gzip, bzip2, xz or zstd (before Python 3.14 zstd needs
@@ -66,7 +66,7 @@ def recorded_events(
     if speed is not None and (
         not isinstance(speed, int | float) or not 0 < speed <= sys.float_info.max or speed is True
     ):
-        raise InvalidArgumentError(f"speed must be a number above 0 or None, got {speed!r}", field="speed")
+        raise must_be("speed", "a number above 0 or None", speed)
     check_on_invalid(on_invalid)
     log_path = check_path("path", path)
 
@@ -87,7 +87,7 @@ def _emit_all(
     log: RecordedLog, observer: abc.ObserverBase[RunEvent], scheduler: abc.SchedulerBase
 ) -> abc.DisposableBase:
     def emit(_: abc.SchedulerBase, state: object = None) -> None:
-        on_next = observer.on_next  # nothing comes out of it when it was disposed
+        on_next = observer.on_next  # ignores everything once it is disposed
         with _closing_on_error(log):
             while log.read(on_next):
                 pass
@@ -117,7 +117,7 @@ def _emit_paced(
             if event is not None and not log.closed:
                 observer.on_next(event)
             while pending or log.read(pending.append):
-                if not pending:  # what came was there before
+                if not pending:  # all were duplicates
                     continue
                 event = pending.popleft()
                 due = started + timedelta(seconds=pace.due(event.ts))
@@ -132,7 +132,7 @@ def _emit_paced(
 
 
 class _Pace:
-    """When events are due, in seconds from the start. A time that goes back doesn't wait."""
+    """The times when events are due, in seconds from the start. A time before the last one doesn't wait."""
 
     def __init__(self, speed: float) -> None:
         self._speed = speed
@@ -140,7 +140,7 @@ class _Pace:
         self._latest: datetime | None = None
 
     def due(self, time: datetime) -> float:
-        """When an event is due that was recorded at this time."""
+        """Return when an event is due that was recorded at this time."""
         gap = time - (self._latest or time)
         if gap > timedelta(0) and gap <= MAX_WAIT:
             self._seconds += min(gap.total_seconds() / self._speed, MAX_WAIT.total_seconds())
@@ -151,7 +151,7 @@ class _Pace:
 
 @contextmanager
 def _closing_on_error(log: RecordedLog) -> Generator[None, None, None]:
-    """What the subscriber raises goes on, from a log that is closed."""
+    """Close the log when the subscriber raises."""
     try:
         yield
     except BaseException:
@@ -160,7 +160,7 @@ def _closing_on_error(log: RecordedLog) -> Generator[None, None, None]:
 
 
 def _end(log: RecordedLog, observer: abc.ObserverBase[RunEvent]) -> None:
-    """Tell the observer how the log ended, unless it was disposed, which closes the log."""
+    """Notify the observer of the log's end, unless it was disposed, which closes the log."""
     if log.error is not None:
         observer.on_error(log.error)
     elif not log.closed:

@@ -130,7 +130,7 @@ class RecordedLog:
         return is_in_order
 
     def _count_if_late(self, run: int, seq: int) -> None:
-        """Count an event that was missing when a later one of its run came. The others are duplicates."""
+        """Count an event that follows a later one of its run. The others are duplicates."""
         gaps = (self._gaps or {}).get(run, ())
         self._late += bisect_right(gaps, seq) % 2  # each gap is its first `seq` and the first behind it
 
@@ -156,7 +156,7 @@ class RecordedLog:
             yield from self._tail()
         if self._late:
             self._warn(
-                f"{self._late} events came after later ones of their runs and were dropped: "
+                f"{self._late} events followed later ones of their runs and were dropped: "
                 "a pipe can't be put in order, a file can"
             )
 
@@ -227,9 +227,9 @@ class RecordedLog:
         message = str(error)
         prefix = b"" if error.is_record else prefix_of(line)
         if prefix:
+            text = prefix[:EXCERPT].decode("utf-8", "replace")
             message += (
-                f"; it is an event behind {prefix[:EXCERPT].decode('utf-8', 'replace')!r}: strip what stands "
-                "before the brace, for example with `sed 's/^[^{]*//'`"
+                f"; it is an event behind {text!r}: strip the prefix, for example with `sed 's/^[^{{]*//'`"
             )
         refused = protocol_error(error, line, number, message=message)
         if self._on_invalid == "raise":

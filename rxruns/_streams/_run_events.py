@@ -1,4 +1,4 @@
-"""Observables over the reader: what people subscribe to.
+"""The Observables of runs.
 
 Both are cold. Each subscription of :func:`run_events` and :func:`start_run` has its own connection, thread
 and cursor; subscribing returns at once, and nothing is read before it. The threads are daemons: a script
@@ -53,7 +53,8 @@ def run_events(
 ) -> Observable[RunEvent]:
     """Emit each event of a run once, in ``seq`` order, across reconnects; complete when the run ends.
 
-    A run that fails or is canceled is data: its event comes, then completion. See ``ops.raise_on_failure``.
+    A run that fails or is canceled is data: its event is emitted, then the stream completes. See
+    ``ops.raise_on_failure``.
 
     ::
 
@@ -65,12 +66,12 @@ def run_events(
         run_id: the run, a UUID or its text.
         client: sends the requests; None makes one from the environment, closed with the last subscription.
         after_seq: begin after the event with this ``seq``; 0 begins with the first.
-        limit: complete after that many events; None for no limit.
-        wait: follow the run to its end; False completes after the events that are there.
-        include_output: ask the service to include outputs of up to 1 MB.
-        resume: what to do about faults; None for one connection.
-        on_invalid: ``"raise"`` ends the stream at a line that is no valid event; a function gets the
-            :class:`~rxruns.errors.StreamProtocolError` instead, and the stream goes on.
+        limit: complete after this number of events; None for no limit.
+        wait: follow the run to its end; False completes after the events that exist now.
+        include_output: request outputs of up to 1 MB.
+        resume: when to reconnect after faults; None for one connection.
+        on_invalid: ``"raise"`` ends the stream at a line that is not a valid event; a function gets the
+            :class:`~rxruns.errors.StreamProtocolError` instead, and the stream continues.
         on_lifecycle: gets the values of :mod:`rxruns.lifecycle`, on the reader's thread.
         record: a log to append to. The line of each event is in it, exactly as it was received and ending in
             LF, before the event is emitted; keep-alives, duplicates and bad lines are not.
@@ -78,7 +79,7 @@ def run_events(
             closes it at its end; ``.gz`` and the like are refused.
 
     Raises:
-        InvalidArgumentError: at once, for an argument that can not be sent.
+        InvalidArgumentError: at once, for a bad argument.
 
     ``on_error`` gets a :class:`~rxruns.errors.RunsError`: a :class:`~rxruns.errors.StreamError` or, for a
     request that the service refused, an :class:`~rxruns.errors.APIError`; for a log that can't be opened or
@@ -137,7 +138,7 @@ def start_run(
             :func:`run_events`.
 
     Raises:
-        InvalidArgumentError: at once, for an argument that can not be sent.
+        InvalidArgumentError: at once, for a bad argument.
     """
     create = CreateOptions(session_id, input, model_override, model_overrides, stream, idempotency_key)
     body = create_body(spec_or_plan_hash, create)  # with the key that all subscriptions share
@@ -192,10 +193,10 @@ def block_on(source: Observable[Any], *, default: Any = None) -> Any:
         nonlocal last
         last = value
 
-    # Inside an action of RxPY's trampoline, what is queued behind it could not start while this waits.
+    # Inside an action of RxPY's trampoline, actions queued behind it couldn't start while this waits.
     idle = CurrentThreadScheduler.singleton().schedule_required()
     scheduler = None if idle else NewThreadScheduler()
-    # A plain `get` inside `with`: with a timeout in a loop, Ctrl-C can come where no `finally` sees it.
+    # A plain `get` inside `with`: with a timeout in a loop, Ctrl-C can arrive outside any `finally`.
     with source.subscribe(keep, ends.put, lambda: ends.put(None), scheduler=scheduler):
         error = ends.get()
     if error is not None:
@@ -209,10 +210,10 @@ def follow(
     lease: ClientLease,
     record: Callable[[bytes], bool] | None = None,
 ) -> Observable[RunEvent]:
-    """Follow the run that is found, on a reader's thread, with the client that is leased for as long.
+    """Follow a run on a reader's thread, with a client that is leased until the end.
 
     Args:
-        record: gets the line of each event, instead of a log that is opened as `options` say.
+        record: gets the line of each event, instead of the log in `options`.
     """
 
     def subscribe(
@@ -231,7 +232,7 @@ def follow(
         def start(_: abc.SchedulerBase, state: object = None) -> None:
             try:
                 reader.start()
-            except RuntimeError:  # there are no more threads
+            except RuntimeError:  # can't start new thread
                 close()
                 raise
 

@@ -1,4 +1,4 @@
-"""One warning for a run that waits for its client and gets no answer."""
+"""One warning for a run that waits for its client in vain."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATIENCE = 10.0
 
 
 class WaitingNotice:
-    """Logs once that a node has waited for tool results, or an answer, while nothing else happened."""
+    """Logs once that a node has waited for tool results, or an answer, without another event."""
 
     def __init__(self) -> None:
         self._node_id = ""
@@ -27,14 +27,14 @@ class WaitingNotice:
         self._is_logged = False
 
     def note(self, event: RunEvent) -> None:
-        """Take an event in that begins or ends a wait."""
+        """Note an event that begins or ends a wait."""
         if isinstance(event, NodeWaiting):
             self._node_id, self._since = event.node_id, time.monotonic()
         else:
             self._since = None
 
     def look(self, run_id: object) -> None:
-        """Log the wait if it has lasted; for when the service says that there is nothing new."""
+        """Log the wait if it has lasted. Call it when the service has no new events."""
         if self._since is None or self._is_logged:
             return
         waited = time.monotonic() - self._since

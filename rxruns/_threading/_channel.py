@@ -1,4 +1,4 @@
-"""A bounded queue from one thread to another that tells its consumer when there is something to take."""
+"""A bounded queue from one thread to another that wakes its consumer."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _T = TypeVar("_T")
 
 
 class End:
-    """What comes after the last value: the error that ended the source, or None for its completion."""
+    """The mark after the last value: the error of the source, or None for its completion."""
 
     def __init__(self, error: Exception | None) -> None:
         self.error = error
 
 
 class Channel(Generic[_T]):
-    """At most ``capacity`` values on their way, in order, and the end behind them.
+    """At most ``capacity`` values, in order, and the end behind them.
 
     Args:
-        capacity: how many values may wait.
-        wake: called, on the thread of whoever put something in, once after the consumer had found nothing.
+        capacity: the number of values that may wait.
+        wake: called on a producer's thread, once after the consumer found nothing.
 
-    For one consumer. All else may come from any thread at any time, ``close`` even from a finalizer in the
-    middle of another call; hence the reentrant lock.
+    For one consumer. Any thread may call the rest at any time, ``close`` even from a finalizer in the middle
+    of another call; hence the reentrant lock.
     """
 
     def __init__(self, capacity: int, wake: Callable[[], object]) -> None:
@@ -56,7 +56,7 @@ class Channel(Generic[_T]):
             self._wake()
 
     def offer(self, value: _T) -> bool:
-        """Add a value if there is room, and say whether there was."""
+        """Add a value if there is room; return whether there was."""
         with self._changed:
             if self._full and self._open:
                 return False
@@ -66,7 +66,7 @@ class Channel(Generic[_T]):
         return True
 
     def push(self, value: _T) -> bool:
-        """Add a value, in the oldest one's place if there is no room, and say whether nothing was dropped."""
+        """Add a value, instead of the oldest one if there is no room; return whether nothing was dropped."""
         with self._changed:
             kept = not (self._full and self._open)
             if not kept:
@@ -88,7 +88,7 @@ class Channel(Generic[_T]):
             self._wake()
 
     def take(self) -> tuple[_T] | End | None:
-        """The next value, in a tuple, or the end. None: ``wake`` is called when there is more."""
+        """Return the next value, in a tuple, or the end. None: ``wake`` is called when there is more."""
         with self._changed:
             if self._values:
                 value = self._values.popleft()
@@ -98,7 +98,7 @@ class Channel(Generic[_T]):
             return None if self._closed else self._end
 
     def close(self) -> None:
-        """Drop everything and let blocked producers go on. Nothing is taken from now on."""
+        """Drop everything, now and later, and release blocked producers."""
         with self._changed:
             self._closed = True
             self._values.clear()

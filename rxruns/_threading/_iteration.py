@@ -17,22 +17,22 @@ _T = TypeVar("_T")
 
 
 def iterate(source: Observable[_T], *, capacity: int = 256) -> Iteration[_T]:
-    """The values of an Observable, as an iterator.
+    """Iterate the values of an Observable.
 
-    It subscribes when the first value is asked for, and disposes when the loop is left: by ``break``, an
-    exception, Ctrl-C, or at the end. The source's thread is held up while ``capacity`` values wait.
+    It subscribes with the first value, and disposes when the loop is left: by ``break``, an exception,
+    Ctrl-C, or at the end. The source's thread is blocked while ``capacity`` values wait.
 
     Args:
-        source: any Observable. What it emits on the loop's own thread, a Subject say, can not wait for room:
-            the loop ends with :class:`~rxruns.errors.StreamBackpressureError` where there is none.
-        capacity: how many values may wait for the loop.
+        source: any Observable. If it emits on the loop's own thread, as a Subject may, it can't wait for
+            room: a full buffer ends the loop with :class:`~rxruns.errors.StreamBackpressureError`.
+        capacity: the number of values that may wait for the loop.
 
     Raises:
-        InvalidArgumentError: for what is no Observable, or a capacity below 1.
-        Exception: from the loop, what ``on_error`` got, after the values before it.
+        InvalidArgumentError: `source` is not an Observable, or the capacity is below 1.
+        Exception: from the loop, the error of the source, after the values before it.
 
-    A loop over an iterator that is held in a variable wants ``with`` around it, or ``close()``, to dispose
-    when the loop is left.
+    If you keep the iterator in a variable, put ``with`` around the loop, or call ``close()`` after it, to
+    dispose.
 
     >>> import reactivex
     >>> for number in iterate(reactivex.range(1_000_000)):
@@ -45,7 +45,7 @@ def iterate(source: Observable[_T], *, capacity: int = 256) -> Iteration[_T]:
 
 
 class Iteration(Iterator[_T], Generic[_T]):
-    """The iterator that :func:`iterate` gives. For one thread."""
+    """The iterator that :func:`iterate` returns. For one thread."""
 
     def __init__(self, source: Observable[_T], capacity: int) -> None:
         self._alarm = alarm = SimpleQueue[None]()

@@ -1,8 +1,8 @@
-"""The values of an Observable, for a consumer that asks for them: what loops are made of.
+"""The values of an Observable for one consumer, such as a loop.
 
-Which thread calls what: one consumer calls :meth:`Pulling.take`; anybody calls :meth:`Pulling.close`. The
-source is subscribed to on a thread of its own and emits where it likes; it waits there for room, except on
-the consumer's own thread, which would wait for itself.
+Threads: one consumer calls :meth:`Pulling.take`; any thread calls :meth:`Pulling.close`. The source is
+subscribed to on a thread of its own and may emit on any thread. It waits there for room, except on the
+consumer's own thread, which would wait for itself.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Pulling(Generic[_T]):
 
     Args:
         source: the Observable.
-        capacity: how many values may wait.
-        wake: called when there is something to take after there was nothing, and on closing, on any thread.
-            The source's thread holds it and the channel, nothing else: that lets the consumer be collected.
+        capacity: the number of values that may wait.
+        wake: called on any thread when a value arrives after `take` returned None, and on closing. The
+            source's thread refers to it and the channel alone, so that the consumer can be collected.
     """
 
     def __init__(self, source: Observable[_T], capacity: int, wake: Callable[[], object]) -> None:
@@ -43,11 +43,11 @@ class Pulling(Generic[_T]):
         self._subscribed = False
 
     def take(self) -> tuple[_T] | None:
-        """The next value, in a tuple. None: nothing yet; ``wake`` is called when there is.
+        """Return the next value, in a tuple. None: nothing yet; ``wake`` is called when there is.
 
         Raises:
             StopIteration: nothing follows.
-            Exception: what ``on_error`` got, after the values before it.
+            Exception: the error of the source, after the values before it.
         """
         if self._channel.closed:
             raise StopIteration
@@ -57,7 +57,7 @@ class Pulling(Generic[_T]):
             subscribe_on_thread(self._source, filling, self._subscription)
         taken = self._channel.take()
         if isinstance(taken, End):
-            if isinstance(taken.error, StopIteration):  # a generator's: the loop would end in silence
+            if isinstance(taken.error, StopIteration):  # a generator's: it would end the loop silently
                 raise RuntimeError("the source raised StopIteration") from taken.error
             raise taken.error or StopIteration
         return taken
@@ -80,7 +80,7 @@ class _Filling(Generic[_T]):
         if threading.get_ident() != self._consumer:
             self._channel.put(value)
         elif not self._channel.offer(value):
-            message = "the loop's own thread can not wait for room: take a larger capacity or another thread"
+            message = "the loop's own thread can't wait for room: use a larger capacity or another thread"
             self._channel.end(StreamBackpressureError(message, dropped=1))
 
     def on_error(self, error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""A subscription that never runs on the caller's thread and can be disposed from the first moment on."""
+"""A subscription that never runs on the caller's thread and can be disposed from the start."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _T_contra = TypeVar("_T_contra", contravariant=True)
 
 
 class Observer(Protocol[_T_contra]):
-    """What gets the values; :class:`threading.Thread` and event loops are its own affair."""
+    """Gets the values, on any thread."""
 
     def on_next(self, value: _T_contra, /) -> None: ...
 
@@ -30,9 +30,9 @@ def subscribe_on_thread(
 ) -> None:
     """Subscribe on a new daemon thread, since a source may emit everything inside ``subscribe``.
 
-    Whoever disposes the subscription stops it, also before there is one. A source that does so,
-    ``reactivex.of`` say, is told of a dispose even then: it runs on a trampoline of ours, so that its
-    ``subscribe`` returns before it emits.
+    Disposing the subscription stops it, also before it has begun. A source that emits inside ``subscribe``,
+    such as ``reactivex.of``, runs on a trampoline of ours: its ``subscribe`` returns before it emits, so that
+    disposing reaches it.
     """
 
     def subscribe(_: object = None, __: Any = None) -> None:
@@ -41,7 +41,7 @@ def subscribe_on_thread(
                 subscription.disposable = source.subscribe(
                     observer.on_next, observer.on_error, observer.on_completed
                 )
-            except Exception as error:  # nobody else on this thread would tell who waits for the end
+            except Exception as error:  # this thread has no caller that would report it
                 observer.on_error(error)
 
     def run() -> None:

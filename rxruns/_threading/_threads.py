@@ -1,7 +1,7 @@
-"""Threads that call a subscriber's code: daemons, which are asked to end when the process does.
+"""Threads that call a subscriber's code: daemons, which are stopped when the process ends.
 
-A daemon that the interpreter freezes while it prints keeps the lock of standard output, and flushing that is
-one of the last things that an interpreter does: CPython calls it fatal if the lock is not to be had.
+A daemon that the interpreter freezes while it prints keeps the lock of standard output. The interpreter
+flushes that last, and CPython aborts if it can't get the lock.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from contextlib import ExitStack
 __all__ = ["start_thread"]
 
 _PATIENCE = 0.5
-"""Seconds in which they have to end. One that waits in a subscriber's code may take for ever."""
+"""Seconds to wait for them. A subscriber's code may never return."""
 
 _stops: dict[threading.Thread, Callable[[], object]] = {}
-"""What asks each of them to end, as long as it runs."""
+"""Functions that stop them, by thread, while they run."""
 
 
 def start_thread(name: str, run: Callable[[], object], stop: Callable[[], object]) -> None:
-    """Call `run` on a new daemon thread. Where the process ends before it, `stop` is called and waited for.
+    """Call `run` on a new daemon thread. If the process ends first, `stop` is called, and the thread joined.
 
     Args:
         name: the thread's.
-        run: what it does.
+        run: its function.
         stop: makes `run` return soon; from any thread, without waiting, also when `run` has returned.
     """
 
@@ -41,14 +41,14 @@ def start_thread(name: str, run: Callable[[], object], stop: Callable[[], object
     _stops[thread] = stop
     try:
         thread.start()
-    except RuntimeError:  # there are too many
+    except RuntimeError:  # can't start new thread
         _stops.pop(thread, None)
         raise
 
 
 def _end_all() -> None:
     stops = _stops.copy()
-    with ExitStack() as stack:  # each of them, also where another one raises
+    with ExitStack() as stack:  # all of them, even if one raises
         stack.callback(_join, stops, time.monotonic() + _PATIENCE)
         for stop in stops.values():
             stack.callback(stop)

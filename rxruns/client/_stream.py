@@ -16,15 +16,15 @@ __all__ = ["RunEventStream"]
 
 
 class RunEventStream(Iterator[RunEvent]):
-    """Iterate the events of one connection, each checked; close it at the end of a ``with`` block.
+    """Iterate the validated events of one connection; close it at the end of a ``with`` block.
 
-    For what follows a run through faults, see :func:`rxruns.run_events`. One thread iterates; any thread may
+    To follow a run through faults, see :func:`rxruns.run_events`. One thread iterates; any thread may
     call :meth:`cancel` or :meth:`close`.
 
-    Raises (while iterating, after the events that came before):
-        StreamProtocolError: a line that is no valid event, or an event of another run.
+    Raises (while iterating, after the events before):
+        StreamProtocolError: a line that is not a valid event, or an event of another run.
         StreamInterruptedError: the body ended in the middle of a line.
-        TransportError: the body broke, or no byte came for the client's timeout.
+        TransportError: the body broke, or no byte was received for the client's timeout.
 
     >>> from rxruns.devserver import DevServer
     >>> from rxruns.testing import events
@@ -58,7 +58,7 @@ class RunEventStream(Iterator[RunEvent]):
 
     @property
     def request_id(self) -> str | None:
-        """The service's id of the request, for its support."""
+        """The service's id of the request, to quote in support requests."""
         return self._stream.request_id
 
     def __repr__(self) -> str:
@@ -73,7 +73,7 @@ class RunEventStream(Iterator[RunEvent]):
         try:
             raise ended_by
         finally:
-            del ended_by  # or the error and this frame would keep each other
+            del ended_by  # which would otherwise form a reference cycle with this frame
 
     def __enter__(self) -> RunEventStream:
         return self
@@ -82,15 +82,15 @@ class RunEventStream(Iterator[RunEvent]):
         self.close()
 
     def cancel(self) -> None:
-        """Stop at once: the iteration just ends, also one that waits. From any thread; never waits."""
+        """Stop at once: the iteration ends, also while it waits. From any thread; never waits."""
         self._cancellation.cancel()
 
     def close(self) -> None:
-        """Cancel, and close the connection. A thread that is iterating meanwhile does the closing itself."""
+        """Cancel, and close the connection. A thread that is iterating closes it itself."""
         self.cancel()
         try:
             self._events.close()
-        except ValueError:  # another thread is in it
+        except ValueError:  # another thread iterates
             return
         self._stream.close()
 

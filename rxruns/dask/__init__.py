@@ -1,7 +1,7 @@
-"""Folds on a Dask cluster: thousands of runs, or logs of many gigabytes, on as many machines as there are.
+"""Folds on a Dask cluster: thousands of runs, or logs of many gigabytes, on many machines.
 
 :func:`fold_runs` reads runs from the service, :func:`fold_logs` reads recorded logs; both spread a fold (see
-:mod:`rxruns.folds`) over the workers and combine what they found in a tree. What they need comes with
+:mod:`rxruns.folds`) over the workers and combine the results in a tree. Install it with
 ``pip install 'rxruns[dask]'``.
 """
 

@@ -1,6 +1,6 @@
-"""Dask, as far as it is needed: the client, parts of the work sent out, their results combined in a tree.
+"""The use of Dask: its client, tasks for parts of the work, their results combined in a tree.
 
-Nothing else here names Dask. It has no types of its own, so what comes from it is Any.
+No other module names Dask. It has no types of its own, so its values are Any.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _R = TypeVar("_R")
 distributed: Any = _distributed
 _pickling: Any = _cloudpickle
 _FAN_IN = 8
-"""How many values one task combines."""
+"""Values that one task combines."""
 
 
 class Cluster:
-    """What a Dask client gives access to.
+    """The cluster of a Dask client.
 
     Args:
-        client: a ``distributed.Client``; None: the one that is current.
+        client: a ``distributed.Client``; None: the current one.
 
     Raises:
         InvalidArgumentError: there is none, or it is asynchronous.
@@ -41,37 +41,37 @@ class Cluster:
         self.client: Any = _current() if client is None else client
         if not isinstance(self.client, distributed.Client):
             raise InvalidArgumentError(
-                f"dask_client is {type(client).__name__}: give a distributed.Client", field="dask_client"
+                f"dask_client must be a distributed.Client, got {type(client).__name__}", field="dask_client"
             )
         if self.client.asynchronous:
             raise InvalidArgumentError(
-                "dask_client is asynchronous: give one that was made with asynchronous=False, and call this "
+                "dask_client must not be asynchronous; make one with asynchronous=False, and call this "
                 "on a thread of its own",
                 field="dask_client",
             )
 
     @property
     def threads(self) -> int:
-        """How many tasks can be at work at once."""
+        """The number of tasks that can run at once."""
         counts: dict[str, int] = self.client.nthreads()
         return max(1, sum(counts.values()))
 
     def map(self, work: Callable[..., Any], *parts: Sequence[Any]) -> list[Any]:
-        """The futures of ``work`` on each part."""
+        """Submit ``work`` for each part, and return the futures."""
         futures: list[Any] = self.client.map(work, *parts, pure=False)
         return futures
 
     def submit(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        """The future of one call."""
+        """Submit one call, and return its future."""
         return self.client.submit(work, *arguments, pure=False)
 
     def gather(self, futures: Sequence[Any]) -> list[Any]:
-        """Their results; what a task raised is raised."""
+        """Wait for the results. An exception of a task is raised."""
         results: list[Any] = self.client.gather(list(futures))
         return results
 
     def combined(self, combine: Callable[[list[_R]], _R], futures: Sequence[Any]) -> _R:
-        """The result of a tree of tasks, each of which combines some results in their order."""
+        """Wait for the result of a tree of tasks, each of which combines some results in order."""
         level: list[Any] = list(futures)
         while len(level) > 1:
             groups: list[list[Any]] = [level[at : at + _FAN_IN] for at in range(0, len(level), _FAN_IN)]
@@ -81,7 +81,7 @@ class Cluster:
 
     @contextmanager
     def tasks(self, futures: list[Any], progress: bool) -> Generator[list[Any]]:
-        """The futures, which are cancelled when the block is left by an exception, such as Ctrl-C."""
+        """Cancel the futures when an exception, such as Ctrl-C, leaves the block."""
         try:
             if progress:
                 distributed.progress(futures)
@@ -92,7 +92,7 @@ class Cluster:
 
 
 def pickled(value: object) -> bytes:
-    """The bytes in which a value goes to a worker."""
+    """Pickle a value as Dask does for a worker."""
     sent: bytes = _pickling.dumps(value)
     return sent
 
@@ -102,7 +102,7 @@ def _current() -> Any:
         return distributed.get_client()
     except ValueError:
         raise InvalidArgumentError(
-            "there is no Dask client: make one first, `Client(LocalCluster())` for the cores of this "
-            "machine, or give dask_client=",
+            "no Dask client is active: make one first, `Client(LocalCluster())` for the cores of this "
+            "machine, or pass dask_client=",
             field="dask_client",
         ) from None

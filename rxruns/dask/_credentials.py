@@ -1,4 +1,4 @@
-"""How workers that are not started from here get the credentials: not with the tasks."""
+"""Credentials for workers that were started elsewhere, apart from the tasks."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ VARIABLES = ("MODELRELAY_API_KEY", "MODELRELAY_ACCESS_TOKEN", "MODELRELAY_API_BA
 def share_credentials(dask_client: Any = None) -> None:
     """Put this process's ``MODELRELAY_…`` variables into the environment of all workers, also of later ones.
 
-    They travel over the cluster's own connections and are kept by its scheduler, which gives them to workers
-    that join; no task holds them. A ``LocalCluster`` has them already: its workers inherit the environment.
+    They travel over the cluster's own connections and are kept by its scheduler, which sends them to
+    workers that join; no task holds them. A ``LocalCluster`` has them already: its workers inherit the
+    environment.
 
     Args:
         dask_client: a ``distributed.Client``; None: the current one.
 
     Raises:
         InvalidArgumentError: no variable is set here, or the connections are not encrypted and leave this
-            machine. Give the cluster and its client a ``distributed.Security``, or set the variables where
+            machine. Pass the cluster and its client a ``distributed.Security``, or set the variables where
             the workers are started.
 
     >>> from unittest.mock import patch
@@ -44,7 +45,7 @@ def share_credentials(dask_client: Any = None) -> None:
         )
     if not is_private(str(client.scheduler.address)):
         raise InvalidArgumentError(
-            f"the connections of the cluster at {client.scheduler.address} are not encrypted: give it and "
+            f"the connections of the cluster at {client.scheduler.address} are not encrypted: pass it and "
             "its client a distributed.Security, or set the variables where the workers are started",
             field="dask_client",
         )
@@ -52,7 +53,7 @@ def share_credentials(dask_client: Any = None) -> None:
 
 
 def is_private(address: str) -> bool:
-    """Whether nobody else reads what is sent to an address of Dask's.
+    """Return whether a connection to an address of Dask's is encrypted, or stays on this machine.
 
     >>> is_private("tls://10.0.0.7:8786"), is_private("tcp://127.0.0.1:8786"), is_private("tcp://10.0.0.7:8786")
     (True, True, False)
@@ -67,7 +68,7 @@ def is_private(address: str) -> bool:
 
 
 class _Environment(distributed.WorkerPlugin):  # type: ignore[misc]  # Dask has no types
-    """Variables that each worker sets when it starts. Its ``repr`` does not show them."""
+    """Variables that each worker sets when it starts. Its ``repr`` doesn't contain them."""
 
     def __init__(self, variables: dict[str, str]) -> None:
         self._variables = variables

@@ -36,36 +36,36 @@ def fold_logs(
 ) -> _F:
     """Fold the events of recorded logs on a Dask cluster; large files are split at line ends.
 
-    The result is that of folding the events of ``recorded_events`` of each file, one file after the other: of
-    each run, what comes twice is dropped, also where the second time is in another part. A run may be spread
-    over several files, in any order, and counts once where they overlap. Within one file the events of a run
-    must be in ``seq`` order: unlike ``recorded_events``, this drops those that come after later ones. The
-    parts of a worker that dies are done again by others.
+    The result is that of folding the events of ``recorded_events`` of each file, one file after the other:
+    duplicates are dropped, also across parts. A run may be spread over several files, in any order, and
+    counts once where they overlap. Within one file the events of a run must be in ``seq`` order: unlike
+    ``recorded_events``, this drops those that follow later ones. Other workers repeat the parts of a worker
+    that dies.
 
-    A fold that declares ``event_types`` (see :mod:`rxruns.folds`) is given those alone. A line that can not
-    hold one of them is passed over at the speed of a search: it is not decoded, so **nothing of it is
-    validated**, and its ``seq`` is not compared. All other lines are validated in full. A last line that was
-    cut is left out, and a warning is logged.
+    A fold that declares ``event_types`` (see :mod:`rxruns.folds`) gets those alone. A line that can't hold
+    one of them is skipped at the speed of a search: it is not decoded, so **nothing in it is validated**, and
+    its ``seq`` is not compared. All other lines are validated in full. A last line that was cut is left out,
+    and a warning is logged.
 
     Args:
         paths: a path or a URL that fsspec knows (``s3://…``), or several of them; ``*`` and ``**`` match.
-            Each worker has to be able to read them. Credentials belong into the workers' environment.
+            Each worker must be able to read them. Put credentials into the workers' environment.
             Compressed files (gzip, bzip2, xz, zstd, whatever their names) are not split.
         fold: an empty value with ``step`` and ``combine``, such as ``CostTotals(prices)``.
         dask_client: a ``distributed.Client``; None: the current one.
         partition_size: bytes of a file that are one task; None: eight tasks for each thread of the cluster,
             but 8 MiB at least and 256 MiB at most. A fold with ``whole_runs`` has one task for each file.
-        every_line: decode and validate all lines, whatever the fold needs.
-        on_invalid: ``"raise"`` ends with the error of a line that is no valid event; a function gets the
+        every_line: decode and validate all lines, not only those that the fold needs.
+        on_invalid: ``"raise"`` ends with the error of a line that is not a valid event; a function gets the
             :class:`~rxruns.errors.StreamProtocolError` of each instead, at the end, in the order of the
             files. The error names the file and the offset of the line in bytes. Of one task, a thousand are
-            told, and then how many more there are.
+            reported, then the number of the others.
         progress: show Dask's progress bar, in a terminal or a notebook.
 
     Raises:
-        InvalidArgumentError: an argument can not be used, a file can not be read, or no file matches.
-        StreamProtocolError: a line is no valid event.
-        Exception: what ``step`` or ``combine`` raised.
+        InvalidArgumentError: an argument is wrong, a file can't be read, or no file matches.
+        StreamProtocolError: a line is not a valid event.
+        Exception: from ``step`` or ``combine``.
 
     >>> import pathlib, tempfile
     >>> from distributed import Client
@@ -88,8 +88,8 @@ def fold_logs(
     parts = split(files, partition_size or _size_of_part(files, cluster)) if splits else files
     work = partial(fold_part, fold=fold, every_line=every_line, tolerant=on_invalid != "raise")
     folded: FoldedPart[_F] = fold_each(cluster, parts, work, progress)
-    for told in folded.cut:
-        logger.warning("%s", told)
+    for warning in folded.cut:
+        logger.warning("%s", warning)
     if on_invalid != "raise":
         for error in folded.invalid:
             on_invalid(error)
@@ -118,17 +118,17 @@ def _combine(parts: list[FoldedPart[_F]]) -> FoldedPart[_F]:
         value,
         {},
         tuple(error for part in parts for error in part.invalid),
-        tuple(told for part in parts for told in part.cut),
+        tuple(warning for part in parts for warning in part.cut),
     )
 
 
 def overlaps(
     parts: Sequence[LogPart], seqs: Sequence[Mapping[int, Interval]]
 ) -> dict[int, dict[int, list[Interval]]]:
-    """By part and run, what parts before it have folded and it has folded again.
+    """Find, by part and run, the events that it folded again after parts before it.
 
-    In one file, whatever is not above all of the run's before it comes twice. From file to file, what lies
-    between the first and the last of an earlier file does: they need not be in the order of their events.
+    In one file, an event is a duplicate if a part before it has a later one of its run. Across files, it is
+    one if it lies between the first and the last of an earlier file: files may be in any order.
 
     >>> part = LogPart("a", 0, 8, 16), LogPart("a", 8, 16, 16), LogPart("b", 0, 8, 8)
     >>> overlaps(part, [{7: (5, 9)}, {7: (8, 12)}, {7: (1, 6)}])

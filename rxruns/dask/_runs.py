@@ -30,7 +30,7 @@ logger = logging.getLogger("rxruns")
 
 _F = TypeVar("_F", bound=Fold)
 _AT_ONCE = 8
-"""How many runs of a partition are read at once: reading is mostly waiting for the service."""
+"""Runs of a partition that are read at once: reading is mostly waiting for the service."""
 
 _LARGEST = 100
 _PARTITIONS_PER_THREAD = 4
@@ -39,11 +39,11 @@ _SECRETS = ("MODELRELAY_API_KEY", "MODELRELAY_ACCESS_TOKEN")
 
 
 class FoldedRuns(Struct, Generic[_F], frozen=True):
-    """What many runs came to.
+    """The result of many runs.
 
     Attributes:
         value: the fold over all runs that could be read, each of them whole.
-        errors: why the others could not be read, by run id. Nothing of them is in the value.
+        errors: the errors of the others, by run id. The value holds none of their events.
     """
 
     value: _F
@@ -61,27 +61,27 @@ def fold_runs(
     resume: ResumePolicy | None = ResumePolicy(),
     progress: bool = False,
 ) -> FoldedRuns[_F]:
-    """Read runs on the workers of a Dask cluster, fold the events of each, and combine what they come to.
+    """Read runs on the workers of a Dask cluster, fold the events of each, and combine the results.
 
-    A worker that dies has its partitions read again by others, with the same result. A run that can not be
-    read costs nobody else anything: its error is returned beside the value, and a warning is logged.
+    A worker that dies has its partitions read again by others, with the same result. A run that
+    can't be read doesn't affect the others: its error is returned beside the value, and a warning is logged.
 
     Args:
-        run_ids: UUIDs or their text; one that comes twice is read once.
+        run_ids: UUIDs or their text; duplicates are read once.
         fold: an empty value with ``step`` and ``combine``, such as ``CostTotals(prices)``; see
             :mod:`rxruns.folds`.
         connect: makes the client, on the worker, once for each partition, which closes it. It is sent to the
             workers, so it must not hold a secret: the default takes the key from the worker's environment.
         dask_client: a ``distributed.Client``; None: the current one.
-        partition_size: how many runs are one task; None: four tasks for each thread of the cluster, but 100
-            runs at most.
-        wait: follow each run to its end; False takes the events that are there.
-        resume: what to do about faults; as in :func:`rxruns.run_events`.
+        partition_size: the number of runs in one task; None: four tasks for each thread of the cluster, but
+            100 runs at most.
+        wait: follow each run to its end; False takes the events that exist now.
+        resume: when to reconnect after faults; as in :func:`rxruns.run_events`.
         progress: show Dask's progress bar, in a terminal or a notebook.
 
     Raises:
-        InvalidArgumentError: an argument can not be used, or ``connect`` finds no credentials on a worker.
-        Exception: what ``connect``, ``step`` or ``combine`` raised.
+        InvalidArgumentError: an argument is wrong, or ``connect`` finds no credentials on a worker.
+        Exception: from ``connect``, ``step`` or ``combine``.
 
     >>> from unittest.mock import patch
     >>> from distributed import Client
@@ -126,7 +126,7 @@ def read_runs(
     wait: bool,
     resume: ResumePolicy | None,
 ) -> FoldedRuns[_F]:
-    """Fold some runs, on a worker: each by itself, so that nothing is left of one that breaks half-way."""
+    """Fold some runs, on a worker: each by itself, so that one that breaks half-way leaves nothing behind."""
     try:
         client = connect()
     except InvalidArgumentError as error:
@@ -166,20 +166,21 @@ def _combined(first: _F, others: Iterable[_F]) -> _F:
 def _refuse_secrets(connect: object) -> None:
     """Refuse to send a key or a token to the scheduler, which keeps tasks and may show them."""
     if not callable(connect):
-        raise InvalidArgumentError(
-            "connect is no function: give one that makes a RunsClient on the worker", field="connect"
+        raise InvalidArgumentError(  # the value may be a key
+            f"connect must be a function that makes a RunsClient on the worker, got {type(connect).__name__}",
+            field="connect",
         )
     try:
         sent = pickled(connect)
     except Exception as error:
         raise InvalidArgumentError(
-            f"connect can not be sent to the workers: {error}; give a function that makes the client there",
+            f"connect can't be sent to the workers: {error}; pass a function that makes the client there",
             field="connect",
         ) from error
     known = [secret.encode() for name in _SECRETS if (secret := os.environ.get(name, "").strip())]
     if _KEY.search(sent) or any(secret in sent for secret in known):
         raise InvalidArgumentError(
-            "connect holds an API key or a token, which would be kept by Dask's scheduler: take it from the "
-            "worker's environment, as RunsClient.from_env does (it is not shown here)",
+            "connect must not hold an API key or a token, which Dask's scheduler would keep; take it from "
+            "the worker's environment, as RunsClient.from_env does",
             field="connect",
         )

@@ -12,8 +12,7 @@ from uuid import UUID
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
-from rxruns._arguments import check_callback, check_run_id, check_timeout
-from rxruns._errors import must_be
+from rxruns._arguments import check_callback, check_kind, check_run_id, check_timeout
 from rxruns._streams._lease import ClientLease
 from rxruns._streams._observable import SourceObservable
 from rxruns._transport import Cancellation
@@ -90,8 +89,7 @@ def execute_tools(
     ...     )).tool_result.output
     '12:00'
     """
-    if not isinstance(tools, Mapping):
-        raise must_be("tools", "Tools, or a mapping of names to functions", tools)
+    check_kind("tools", tools, Mapping, "Tools, or a mapping of names to functions")
     given = None if client is None else ClientLease(client)
     environment = ClientLease(None)
     check_timeout("timeout", timeout)

@@ -13,6 +13,7 @@ from rxruns.costs import CostTotals, Price, Prices
 from rxruns.costs._prices import EXACT
 from rxruns.errors import BudgetError, InvalidArgumentError
 from rxruns.events import RunEvent
+from rxruns.operators._stateful import Handlers, stateful
 
 __all__ = ["budget"]
 
@@ -60,28 +61,23 @@ def budget(
     limit = _limit(limit_usd)
     start = CostTotals(prices)
 
-    def limited(source: Observable[_E]) -> Observable[_E]:
-        def subscribe(
-            observer: abc.ObserverBase[_E], scheduler: abc.SchedulerBase | None = None
-        ) -> abc.DisposableBase:
-            totals, spent = start, Decimal(0)
+    def handlers(observer: abc.ObserverBase[_E]) -> Handlers[_E]:
+        totals, spent = start, Decimal(0)
 
-            def on_next(event: _E) -> None:
-                nonlocal totals, spent
-                before, totals = totals, totals.step(event)
-                observer.on_next(event)
-                if totals is not before:
-                    # Each call alone: in the totals, one call of unknown cost hides the cost of its model.
-                    spent = EXACT.add(spent, start.step(event).usd or 0)
-                    error = _exceeded(totals, spent, limit, ignore_unpriced)
-                    if error is not None:
-                        observer.on_error(error)
+        def on_next(event: _E) -> None:
+            nonlocal totals, spent
+            before, totals = totals, totals.step(event)
+            observer.on_next(event)
+            if totals is not before:
+                # Each call alone: in the totals, one call of unknown cost hides the cost of its model.
+                spent = EXACT.add(spent, start.step(event).usd or 0)
+                error = _exceeded(totals, spent, limit, ignore_unpriced)
+                if error is not None:
+                    observer.on_error(error)
 
-            return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
+        return on_next, observer.on_completed
 
-        return Observable(subscribe)
-
-    return limited
+    return stateful(handlers)
 
 
 def _limit(limit_usd: Decimal | str | float) -> Decimal:

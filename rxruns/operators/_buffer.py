@@ -10,12 +10,14 @@ from msgspec import Struct
 from reactivex import Observable, abc
 
 from rxruns.events import NodeFailed, NodeSucceeded, RunEvent, TerminalEvent
+from rxruns.operators._stateful import Handlers, stateful
 
 __all__ = ["NodeEvents", "buffer_nodes", "buffer_until_complete"]
 
 _E = TypeVar("_E", bound=RunEvent)
 
-# Runs are keyed by the number of their id: hashing a UUID takes longer than the rest of an event.
+# Runs are keyed by the number of their id: hashing a UUID takes longer than the rest of an event. The ends of
+# nodes are found by type, since `isinstance` doubles the cost of an event (0.25 to 0.47 µs).
 _ENDS_OF_NODES: frozenset[type[RunEvent]] = frozenset((NodeSucceeded, NodeFailed))
 
 
@@ -57,31 +59,26 @@ def buffer_until_complete() -> Callable[[Observable[_E]], Observable[list[_E]]]:
     [1, 2]
     """
 
-    def buffered(source: Observable[_E]) -> Observable[list[_E]]:
-        def subscribe(
-            observer: abc.ObserverBase[list[_E]], scheduler: abc.SchedulerBase | None = None
-        ) -> abc.DisposableBase:
-            open_runs: dict[int, list[_E]] = {}
+    def handlers(observer: abc.ObserverBase[list[_E]]) -> Handlers[_E]:
+        open_runs: dict[int, list[_E]] = {}
 
-            def on_next(event: _E) -> None:
-                run = event.run_id.int
-                events = open_runs.get(run)
-                if events is None:
-                    events = open_runs[run] = []
-                events.append(event)
-                if isinstance(event, TerminalEvent):
-                    observer.on_next(open_runs.pop(run))
+        def on_next(event: _E) -> None:
+            run = event.run_id.int
+            events = open_runs.get(run)
+            if events is None:
+                events = open_runs[run] = []
+            events.append(event)
+            if isinstance(event, TerminalEvent):
+                observer.on_next(open_runs.pop(run))
 
-            def on_completed() -> None:
-                for events in open_runs.values():
-                    observer.on_next(events)
-                observer.on_completed()
+        def on_completed() -> None:
+            for events in open_runs.values():
+                observer.on_next(events)
+            observer.on_completed()
 
-            return source.subscribe(on_next, observer.on_error, on_completed, scheduler=scheduler)
+        return on_next, on_completed
 
-        return Observable(subscribe)
-
-    return buffered
+    return stateful(handlers)
 
 
 def buffer_nodes() -> Callable[[Observable[RunEvent]], Observable[NodeEvents]]:
@@ -107,42 +104,37 @@ def buffer_nodes() -> Callable[[Observable[RunEvent]], Observable[NodeEvents]]:
     ('draft', ['node_started', 'node_succeeded'])
     """
 
-    def buffered(source: Observable[RunEvent]) -> Observable[NodeEvents]:
-        def subscribe(
-            observer: abc.ObserverBase[NodeEvents], scheduler: abc.SchedulerBase | None = None
-        ) -> abc.DisposableBase:
-            open_runs: dict[int, dict[str, list[RunEvent]]] = {}
+    def handlers(observer: abc.ObserverBase[NodeEvents]) -> Handlers[RunEvent]:
+        open_runs: dict[int, dict[str, list[RunEvent]]] = {}
 
-            def emit(node_id: str, events: list[RunEvent]) -> None:
-                observer.on_next(NodeEvents(events[0].run_id, node_id, tuple(events)))
+        def emit(node_id: str, events: list[RunEvent]) -> None:
+            observer.on_next(NodeEvents(events[0].run_id, node_id, tuple(events)))
 
-            def end_run(run: int) -> None:
-                for node_id, events in open_runs.pop(run, {}).items():
-                    emit(node_id, events)
+        def end_run(run: int) -> None:
+            for node_id, events in open_runs.pop(run, {}).items():
+                emit(node_id, events)
 
-            def on_next(event: RunEvent) -> None:
-                node_id: str | None = getattr(event, "node_id", None)
-                if node_id is None:
-                    if isinstance(event, TerminalEvent):
-                        end_run(event.run_id.int)
-                    return
-                nodes = open_runs.get(event.run_id.int)
-                if nodes is None:
-                    nodes = open_runs[event.run_id.int] = {}
-                events = nodes.get(node_id)
-                if events is None:
-                    events = nodes[node_id] = []
-                events.append(event)
-                if type(event) in _ENDS_OF_NODES:
-                    emit(node_id, nodes.pop(node_id))
+        def on_next(event: RunEvent) -> None:
+            node_id: str | None = getattr(event, "node_id", None)
+            if node_id is None:
+                if isinstance(event, TerminalEvent):
+                    end_run(event.run_id.int)
+                return
+            nodes = open_runs.get(event.run_id.int)
+            if nodes is None:
+                nodes = open_runs[event.run_id.int] = {}
+            events = nodes.get(node_id)
+            if events is None:
+                events = nodes[node_id] = []
+            events.append(event)
+            if type(event) in _ENDS_OF_NODES:
+                emit(node_id, nodes.pop(node_id))
 
-            def on_completed() -> None:
-                for run in list(open_runs):
-                    end_run(run)
-                observer.on_completed()
+        def on_completed() -> None:
+            for run in list(open_runs):
+                end_run(run)
+            observer.on_completed()
 
-            return source.subscribe(on_next, observer.on_error, on_completed, scheduler=scheduler)
+        return on_next, on_completed
 
-        return Observable(subscribe)
-
-    return buffered
+    return stateful(handlers)

@@ -107,11 +107,8 @@ class _Producer:
         on_dropped: Callable[[int], object] | None,
     ) -> None:
         self._channel = channel
-        self._add: Callable[[Any], bool | None] = channel.offer
-        if overflow == "block":
-            self._add = channel.put
-        elif overflow == "drop_oldest":
-            self._add = channel.push
+        adds: dict[str, Callable[[Any], bool | None]] = {"block": channel.put, "drop_oldest": channel.push}
+        self._add = adds.get(overflow, channel.offer)
         self._fails = overflow == "error"
         self._upstream = upstream
         self._on_dropped = on_dropped

@@ -9,6 +9,7 @@ from reactivex import Observable, abc
 
 from rxruns.costs import CostTotals, Prices, start
 from rxruns.events import RunEvent
+from rxruns.operators._stateful import Handlers, stateful
 
 __all__ = ["changes", "cost_totals"]
 
@@ -61,25 +62,20 @@ def cost_totals(
 def changes(initial: _F) -> Callable[[Observable[RunEvent]], Observable[_F]]:
     """Emit the folded value after each event that changes it; an error of ``step`` ends the stream."""
 
-    def folded(source: Observable[RunEvent]) -> Observable[_F]:
-        def subscribe(
-            observer: abc.ObserverBase[_F], scheduler: abc.SchedulerBase | None = None
-        ) -> abc.DisposableBase:
-            value = initial
+    def handlers(observer: abc.ObserverBase[_F]) -> Handlers[RunEvent]:
+        value = initial
 
-            def on_next(event: RunEvent) -> None:
-                nonlocal value
-                before = value
-                try:
-                    value = before.step(event)
-                except Exception as error:
-                    observer.on_error(error)
-                else:
-                    if value is not before:
-                        observer.on_next(value)
+        def on_next(event: RunEvent) -> None:
+            nonlocal value
+            before = value
+            try:
+                value = before.step(event)
+            except Exception as error:
+                observer.on_error(error)
+            else:
+                if value is not before:
+                    observer.on_next(value)
 
-            return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
+        return on_next, observer.on_completed
 
-        return Observable(subscribe)
-
-    return folded
+    return stateful(handlers)

@@ -9,6 +9,7 @@ from reactivex import Observable, abc
 
 from rxruns.errors import RunFailedError
 from rxruns.events import RunCanceled, RunEvent, RunFailed
+from rxruns.operators._stateful import Handlers, stateful
 
 __all__ = ["raise_on_failure"]
 
@@ -40,17 +41,12 @@ def raise_on_failure() -> Callable[[Observable[_E]], Observable[_E]]:
     run 00000000-0000-0000-0000-000000000001: run_failed: no model
     """
 
-    def raising(source: Observable[_E]) -> Observable[_E]:
-        def subscribe(
-            observer: abc.ObserverBase[_E], scheduler: abc.SchedulerBase | None = None
-        ) -> abc.DisposableBase:
-            def on_next(event: _E) -> None:
-                observer.on_next(event)
-                if isinstance(event, (RunFailed, RunCanceled)):
-                    observer.on_error(RunFailedError(event))
+    def handlers(observer: abc.ObserverBase[_E]) -> Handlers[_E]:
+        def on_next(event: _E) -> None:
+            observer.on_next(event)
+            if isinstance(event, (RunFailed, RunCanceled)):
+                observer.on_error(RunFailedError(event))
 
-            return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
+        return on_next, observer.on_completed
 
-        return Observable(subscribe)
-
-    return raising
+    return stateful(handlers)

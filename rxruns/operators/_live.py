@@ -8,20 +8,15 @@ from typing import TypeVar
 from reactivex import Observable, abc
 from reactivex import operators as rx
 
-from rxruns._errors import must_be
-from rxruns.events import (
-    NodeEvent,
-    NodeOutputDelta,
-    NodeStarted,
-    RunEvent,
-    TerminalEvent,
-)
+from rxruns._arguments import check_kind
+from rxruns.events import NodeEvent, NodeOutputDelta, NodeStarted, RunEvent, TerminalEvent
 from rxruns.operators._fold import changes
 from rxruns.operators._select import check_node_ids
+from rxruns.operators._stateful import Handlers, stateful
 from rxruns.state import NodeSpan, NodeText, RunState, Timed
 from rxruns.state._nodes import said_after
 from rxruns.state._rope import Rope
-from rxruns.state._spans import OpenSpans
+from rxruns.state._spans import SpanTracker
 
 __all__ = ["event_time", "node_spans", "run_state", "text"]
 
@@ -80,8 +75,8 @@ def run_state(initial: RunState | None = None) -> Callable[[Observable[RunEvent]
     >>> print(state.nodes["draft"].status, state.last_seq)
     succeeded 2
     """
-    if not isinstance(initial, RunState | None):
-        raise must_be("initial", "a RunState or None", initial)
+    if initial is not None:
+        check_kind("initial", initial, RunState, "a RunState or None")
     return changes(RunState() if initial is None else initial)
 
 
@@ -112,39 +107,34 @@ def text(*node_ids: str) -> Callable[[Observable[RunEvent]], Observable[NodeText
     >>> node = {"run_id": UUID(int=1), "ts": datetime(2026, 1, 31, tzinfo=timezone.utc), "node_id": "draft"}
     >>> def delta(seq, piece):
     ...     return NodeOutputDelta(**node, seq=seq, delta=OutputDelta(kind="message_delta", text_delta=piece))
-    >>> said = reactivex.of(delta(1, "Hel"), delta(2, "lo")).pipe(text()).run()
-    >>> said.piece, said.text
+    >>> last = reactivex.of(delta(1, "Hel"), delta(2, "lo")).pipe(text()).run()
+    >>> last.piece, last.text
     ('lo', 'Hello')
     """
 
     wanted = check_node_ids(node_ids)
 
-    def followed(source: Observable[RunEvent]) -> Observable[NodeText]:
-        def subscribe(
-            observer: abc.ObserverBase[NodeText], scheduler: abc.SchedulerBase | None = None
-        ) -> abc.DisposableBase:
-            runs: dict[int, dict[str, Rope]] = {}
-            nothing = Rope()
+    def handlers(observer: abc.ObserverBase[NodeText]) -> Handlers[RunEvent]:
+        runs: dict[int, dict[str, Rope]] = {}
+        nothing = Rope()
 
-            def on_next(event: RunEvent) -> None:
-                if type(event) is NodeOutputDelta:
-                    piece, node_id = event.delta.text_delta, event.node_id
-                    if piece and (not wanted or node_id in wanted):
-                        nodes = runs.setdefault(event.run_id.int, {})
-                        said = nodes[node_id] = said_after(nodes.get(node_id, nothing), event)
-                        observer.on_next(NodeText(event.run_id, node_id, piece, said))
-                elif type(event) is NodeStarted:
-                    nodes = runs.get(event.run_id.int, {})
-                    if event.node_id in nodes:
-                        nodes[event.node_id] = said_after(nodes[event.node_id], event)
-                elif isinstance(event, TerminalEvent):
-                    runs.pop(event.run_id.int, None)
+        def on_next(event: RunEvent) -> None:
+            if isinstance(event, NodeOutputDelta):
+                piece, node_id = event.delta.text_delta, event.node_id
+                if piece and (not wanted or node_id in wanted):
+                    nodes = runs.setdefault(event.run_id.int, {})
+                    rope = nodes[node_id] = said_after(nodes.get(node_id, nothing), event)
+                    observer.on_next(NodeText(event.run_id, node_id, piece, rope))
+            elif isinstance(event, NodeStarted):
+                nodes = runs.get(event.run_id.int, {})
+                if event.node_id in nodes:
+                    nodes[event.node_id] = said_after(nodes[event.node_id], event)
+            elif isinstance(event, TerminalEvent):
+                runs.pop(event.run_id.int, None)
 
-            return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
+        return on_next, observer.on_completed
 
-        return Observable(subscribe)
-
-    return followed
+    return stateful(handlers)
 
 
 def node_spans(open_spans: bool = False) -> Callable[[Observable[RunEvent]], Observable[NodeSpan]]:
@@ -175,33 +165,28 @@ def node_spans(open_spans: bool = False) -> Callable[[Observable[RunEvent]], Obs
     draft succeeded 1.5
     """
 
-    def spanned(source: Observable[RunEvent]) -> Observable[NodeSpan]:
-        def subscribe(
-            observer: abc.ObserverBase[NodeSpan], scheduler: abc.SchedulerBase | None = None
-        ) -> abc.DisposableBase:
-            runs: dict[int, OpenSpans] = {}
+    def handlers(observer: abc.ObserverBase[NodeSpan]) -> Handlers[RunEvent]:
+        runs: dict[int, SpanTracker] = {}
 
-            def on_next(event: RunEvent) -> None:
-                run = event.run_id.int
-                if isinstance(event, NodeEvent):
-                    spans = runs.get(run)
-                    if spans is None:
-                        spans = runs[run] = OpenSpans(event.run_id)
-                    for span in spans.step(event):
-                        if open_spans or span.ended_at is not None:
-                            observer.on_next(span)
-                elif isinstance(event, TerminalEvent) and run in runs:
-                    for span in runs.pop(run).end(event.ts):
-                        observer.on_next(span)
+        def on_next(event: RunEvent) -> None:
+            run = event.run_id.int
+            if isinstance(event, NodeEvent):
+                tracker = runs.get(run)
+                if tracker is None:
+                    tracker = runs[run] = SpanTracker(event.run_id)
+                for attempt in tracker.step(event):
+                    if open_spans or attempt.node.ended_at is not None:
+                        observer.on_next(attempt.span)
+            elif isinstance(event, TerminalEvent) and run in runs:
+                for attempt in runs.pop(run).end(event.ts):
+                    observer.on_next(attempt.span)
 
-            def on_completed() -> None:
-                for spans in runs.values():
-                    for span in spans.end():
-                        observer.on_next(span)
-                observer.on_completed()
+        def on_completed() -> None:
+            for tracker in runs.values():
+                for attempt in tracker.open_attempts():
+                    observer.on_next(attempt.span)
+            observer.on_completed()
 
-            return source.subscribe(on_next, observer.on_error, on_completed, scheduler=scheduler)
+        return on_next, on_completed
 
-        return Observable(subscribe)
-
-    return spanned
+    return stateful(handlers)

@@ -37,14 +37,14 @@ from rxruns.events import (
     TerminalEvent,
 )
 from rxruns.models import NodeStatus, RunStatus
-from rxruns.state._nodes import Nodes, NodeState, PendingTool, Question
+from rxruns.state._nodes import Nodes, NodeState, PendingTool, Question, summary
 from rxruns.state._rope import Rope
 
 __all__ = ["NodeSpan", "NodeState", "NodeText", "Nodes", "PendingTool", "Question", "RunState", "Timed"]
 
 _T = TypeVar("_T")
-_SHOWN = 80
-"""Characters of a node's text that a notebook's table shows."""
+_CELL_LENGTH = 80
+"""Characters of a node's summary in a notebook's table."""
 
 
 class Timed(NamedTuple, Generic[_T]):
@@ -203,7 +203,13 @@ class RunState(Struct, frozen=True, kw_only=True):
         caption = f"run {self.run_id}: {status_label(self.status)}, {self.costs.total_tokens:,} tokens, "
         notes = [] if self.error is None else [f"run {self.status}: {self.error.message}"]
         rows = [
-            (id, status_label(node.status), node.attempt, _took(node), _says(node))
+            (
+                id,
+                status_label(node.status),
+                node.attempt,
+                _took(node),
+                clipped(summary(node, node.text), _CELL_LENGTH),
+            )
             for id, node in self.nodes.items()
         ]
         header = ("node", "status", "attempt", "took", "says")
@@ -214,14 +220,3 @@ def _took(node: NodeState) -> str:
     if node.started_at is None or node.ended_at is None:
         return ""
     return duration((node.ended_at - node.started_at).total_seconds())
-
-
-def _says(node: NodeState) -> str:
-    """Why it failed, what it asks or waits for, or the end of its text."""
-    if node.error is not None:
-        return clipped(node.error.message, _SHOWN)
-    if node.questions:
-        return f"asks: {clipped(node.questions[0].user_ask.question, _SHOWN)}"
-    if node.pending_tools:
-        return f"waits for {', '.join(pending.tool_call.name for pending in node.pending_tools)}"
-    return clipped(node.text, _SHOWN)

@@ -211,7 +211,9 @@ def test_what_would_send_a_key_is_refused_and_not_shown(
     monkeypatch.setenv("MODELRELAY_ACCESS_TOKEN", "a-token-of-mine")
     token = "a-token-of-mine"
     for connect in (lambda: RunsClient(api_key=key), lambda: RunsClient(access_token=token)):
-        with pytest.raises(InvalidArgumentError, match="connect holds an API key or a token") as caught:
+        with pytest.raises(
+            InvalidArgumentError, match="connect must not hold an API key or a token"
+        ) as caught:
             fold_runs([MISSING], CostTotals(), connect=connect)
         assert key not in str(caught.value) and token not in str(caught.value)
         assert "connect" == caught.value.field
@@ -221,9 +223,9 @@ def test_a_client_of_this_process_can_not_be_sent(cluster: Any, server: DevServe
     lock = threading.Lock()
     with server.client() as client:
         for connect, words in (
-            (lambda: client, "connect can not be sent to the workers: a RunsClient holds a key"),
-            (lambda: lock, "connect can not be sent to the workers"),
-            (client, "connect is no function"),
+            (lambda: client, "connect can't be sent to the workers: a RunsClient holds a key"),
+            (lambda: lock, "connect can't be sent to the workers"),
+            (client, "connect must be a function that makes a RunsClient on the worker, got RunsClient"),
         ):
             with pytest.raises(InvalidArgumentError, match=words):
                 fold_runs([MISSING], CostTotals(), connect=connect)  # type: ignore[arg-type]
@@ -319,7 +321,7 @@ def test_without_a_client_it_is_said_how_to_make_one() -> None:
     said = alone(
         "from rxruns import CostTotals; from rxruns.dask import fold_runs; fold_runs([], CostTotals())"
     )
-    assert "InvalidArgumentError: there is no Dask client: make one first" in said
+    assert "InvalidArgumentError: no Dask client is active: make one first" in said
 
 
 @pytest.mark.parametrize("missing", ["dask", "distributed"])

@@ -34,7 +34,7 @@ from tests.waiting import call, tool_result, user_ask, waiting
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 FAULT = RuntimeError("the line is dead")
-QUESTION = '{"question": "Go on?"}'
+QUESTION = '{"question": "Continue?"}'
 
 
 class Service(RunsClient):
@@ -531,15 +531,15 @@ class TestQuestions:
         def answer(question: UserAsk) -> str:
             raise error
 
-        asked, tools = pending("user_ask", "add", arguments=QUESTION), {"add": lambda question: "3"}
-        with executing(asked, tools=tools, answer=answer, run_id=RUN) as run:
+        calls, tools = pending("user_ask", "add", arguments=QUESTION), {"add": lambda question: "3"}
+        with executing(calls, tools=tools, answer=answer, run_id=RUN) as run:
             assert {"call_1": "Error: the person left", "call_2": "3"} == run.service.outputs()
         assert "node draft: user_ask failed: the person left" in caplog.text
 
     @pytest.mark.parametrize("given", ["no", " ", 3, "\ud800"])
     def test_an_answer_that_is_not_allowed_is_an_error_for_the_model(self, given: Any) -> None:
-        asked = pending("user_ask", arguments='{"question": "Go on?", "allow_freeform": false}')
-        with executing(asked, answer=lambda question: given, run_id=RUN) as run:
+        calls = pending("user_ask", arguments='{"question": "Continue?", "allow_freeform": false}')
+        with executing(calls, answer=lambda question: given, run_id=RUN) as run:
             assert run.service.outputs()["call_1"].startswith("Error: answer must be ")
 
     @pytest.mark.parametrize(
@@ -557,8 +557,8 @@ class TestQuestions:
                 raise given
             return given
 
-        asked = pending("user_ask", arguments='{"question": "Go on?", "options": [{"label": "yes"}]}')
-        with executing(asked, tools={"user_ask": ask}, run_id=RUN) as run:
+        calls = pending("user_ask", arguments='{"question": "Continue?", "options": [{"label": "yes"}]}')
+        with executing(calls, tools={"user_ask": ask}, run_id=RUN) as run:
             assert output == run.service.outputs()["call_1"]
 
 

@@ -59,10 +59,10 @@ class TestEventTime:
 
 class TestRunState:
     def test_a_state_is_emitted_after_each_event_that_changes_it(self) -> None:
-        started, said = run_started(1), delta(seq=2)
+        started, piece = run_started(1), delta(seq=2)
         one = RunState().step(started)
-        two = one.step(said)
-        values = {"s": started, "d": said, "x": one, "y": two}
+        two = one.step(piece)
+        values = {"s": started, "d": piece, "x": one, "y": two}
         check(ops.run_state(), "-s-d-d-s-|", "-x-y-----|", values)
 
     def test_it_continues_from_a_stored_state(self) -> None:
