@@ -15,7 +15,7 @@ import msgspec
 
 from rxruns._loopback._refusal import Refusal
 
-__all__ = ["NDJSON", "Answered", "Cut", "Ending", "Gone", "Wire", "head_of"]
+__all__ = ["NDJSON", "Answered", "Cut", "Ending", "Gone", "Wire", "chunk", "head_of"]
 
 NDJSON = "application/x-ndjson"
 
@@ -124,7 +124,7 @@ class Wire:
     def write(self, pieces: Iterable[bytes]) -> None:
         """Send pieces of the body, each as a chunk of its own, in one go."""
         if self.chunked:
-            self.send(b"".join([b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces if piece]))
+            self.send(b"".join([chunk(piece) for piece in pieces if piece]))
         else:
             self.send(b"".join(pieces))
 
@@ -187,6 +187,15 @@ class Wire:
         if not self.keep_open:
             fields["Connection"] = "close"
         return head_of(status, fields)
+
+
+def chunk(content: bytes) -> bytes:
+    """Encode a chunk of a body.
+
+    >>> chunk(b"hi")
+    b'2\\r\\nhi\\r\\n'
+    """
+    return b"%x\r\n%b\r\n" % (len(content), content)
 
 
 def head_of(status: int, headers: Mapping[str, str]) -> bytes:

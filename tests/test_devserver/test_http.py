@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from rxruns._loopback import chunk
 from rxruns.devserver import DevServer
 from rxruns.errors import APIError, InvalidArgumentError
 from tests.test_devserver.conftest import DELTA, ENDED, STARTED, Api, all_of, llm, seqs, workflow
@@ -114,7 +115,7 @@ def test_each_event_is_a_chunk_of_its_own(api, run_id):
     with api.connected() as connection:
         connection.sendall(api.head(f"GET /api/v1/runs/{run_id}/events HTTP/1.1", "Connection: close"))
         _, _, body = all_of(connection).partition(b"\r\n\r\n")
-    assert b"".join(b"%x\r\n%b\r\n" % (len(line), line) for line in lines) + b"0\r\n\r\n" == body
+    assert b"".join(map(chunk, lines)) + b"0\r\n\r\n" == body
     assert 4 == len(lines)
 
 
