@@ -31,8 +31,8 @@ class Usage:
     def content(self, began: datetime) -> dict[str, Any]:
         """Return the calls as columns, sorted by time.
 
-        ``tokens`` is None for a call without usage. ``usd`` is the exact sum so far of the priced calls. A model
-        is its provider, its name, and True if it has a price.
+        ``tokens`` is None for a call without usage. ``usd`` is the exact sum so far of the priced calls. A
+        model is its provider, its name, and True if it has a price.
         """
         models: dict[tuple[str, str, bool], int] = {}
         columns: dict[str, list[Any]] = {"at": [], "model": [], "tokens": [], "usd": []}
