@@ -31,18 +31,13 @@ def failure(api, spec, **options):
     return events[-1]["error"], api.state(run_id)
 
 
-def test_a_run_of_one_node_reads_like_this(api):
+def test_a_run_of_one_node_has_these_events(api):
     run_id = api.start(workflow(llm("a", "[[say: hi you]]")))
-    assert [
-        "run_compiled",
-        "run_started",
-        "node_started",
-        *["node_output_delta"] * 4,
-        "node_llm_call",
-        "node_output",
-        "node_succeeded",
-        "run_completed",
-    ] == kinds(api.events(run_id))
+    begin, end = (
+        "run_compiled run_started node_started",
+        "node_llm_call node_output node_succeeded run_completed",
+    )
+    assert [*begin.split(), *["node_output_delta"] * 4, *end.split()] == kinds(api.events(run_id))
 
 
 def test_the_deltas_are_the_text_and_usage_counts_them(api):

@@ -137,40 +137,22 @@ def test_nothing_outside_the_directory_is_served(serve, tmp_path):
     api = serve(directory=tmp_path / "runs")
     statuses = {
         api.get(f"/runs/{name}/events", wait=0).status
-        for name in (
-            "..%2fsecret",
-            "../secret",
-            "%2e%2e/secret",
-            "secret",
-            f"{ONE}%2f..%2f..%2fsecret",
-            str(ONE),
-        )
+        for name in ("..%2fsecret", "../secret", "%2e%2e/secret", "secret", f"{ONE}%2f..%2f..%2fsecret", ONE)
     }
     assert statuses <= {400, 404}
 
 
 def test_a_recorded_log_of_several_runs_is_served_by_run(api):
-    lines = [
-        line(ONE, 1),
-        line(TWO, 1),
-        b" \n",
-        b'{"type": "keepalive"}',
-        line(ONE, 1),
-        line(ONE, 4),
-        line(TWO, 2, **ENDED),
-    ]
-    assert api.server.serve_log([*lines, line(TWO, 3)]) == [ONE, TWO]
+    first = [line(ONE, 1), line(TWO, 1), b" \n", b'{"type": "keepalive"}', line(ONE, 1), line(ONE, 4)]
+    assert api.server.serve_log([*first, line(TWO, 2, **ENDED), line(TWO, 3)]) == [ONE, TWO]
     assert [1, 4] == [event["seq"] for event in api.events(ONE)]
     assert [1, 2] == [event["seq"] for event in api.events(TWO)]
     assert ("canceled", "0" * 64) == (api.state(TWO)["status"], api.state(TWO)["plan_hash"])
 
 
 def test_a_recorded_log_can_be_a_file_and_its_outputs_are_included_on_request(api, tmp_path):
-    payload = {
-        "artifact_key": "k",
-        "info": {"bytes": 2, "sha256": "0" * 64, "included": True},
-        "content": {"x": 1},
-    }
+    info = {"bytes": 2, "sha256": "0" * 64, "included": True}
+    payload = {"artifact_key": "k", "info": info, "content": {"x": 1}}
     path = tmp_path / "log"
     path.write_bytes(line(ONE, 1, "node_output", output=payload))
     api.server.serve_log(str(path))
