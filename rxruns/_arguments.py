@@ -59,7 +59,7 @@ def check_after_seq(value: object) -> None:
 
 
 def check_limit(value: object) -> None:
-    """Require a maximum number of events; None is no limit."""
+    """Require a maximum number of events, or None."""
     if value is not None:
         check_whole_number("limit", value, at_least=1)
 

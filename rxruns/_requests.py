@@ -24,38 +24,14 @@ from rxruns._errors import InvalidArgumentError, must_be
 from rxruns._policies import RetryPolicy
 from rxruns._transport import Answer, RequestMetrics, Secret, Session
 from rxruns.errors import APIError, TransportError
-from rxruns.models import (
-    RunsCreateResponse,
-    RunsGetResponse,
-    RunsModelOverrides,
-    RunsPendingToolsResponse,
-    RunStepsResponse,
-    RunsToolResultsRequest,
-    RunsToolResultsResponse,
-    RunTasksResponse,
-    RunToolCallDetail,
-    WorkflowsCompileResponse,
-    WorkflowsLintResponse,
-)
-from rxruns.structschema import instance_of
+from rxruns.models import RunsModelOverrides, RunsToolResultsRequest
+from rxruns.structschema import StructSchema, instance_of
 from rxruns.workflow import WorkflowBuilder, WorkflowSpec
 from rxruns.workflow._mappings import checked as checked_mapping
 
 T = TypeVar("T")
 
 Spec = WorkflowSpec | Mapping[str, Any]
-
-_RESPONSES: dict[type[Any], type[ma.Schema]] = {
-    RunsCreateResponse: schemas.RunsCreateResponseSchema,
-    RunsGetResponse: schemas.RunsGetResponseSchema,
-    RunsPendingToolsResponse: schemas.RunsPendingToolsResponseSchema,
-    RunsToolResultsResponse: schemas.RunsToolResultsResponseSchema,
-    RunStepsResponse: schemas.RunStepsResponseSchema,
-    RunTasksResponse: schemas.RunTasksResponseSchema,
-    RunToolCallDetail: schemas.RunToolCallDetailSchema,
-    WorkflowsCompileResponse: schemas.WorkflowsCompileResponseSchema,
-    WorkflowsLintResponse: schemas.WorkflowsLintResponseSchema,
-}
 
 
 class ClientOptions(TypedDict, total=False):
@@ -168,11 +144,11 @@ def events_query(after_seq: int, limit: int | None, wait: bool, include_output: 
     return query
 
 
-def loaded(response: type[T], answer: Answer, run_id: UUID | None = None) -> T:
+def loaded(schema: type[StructSchema[T]], answer: Answer, run_id: UUID | None = None) -> T:
     """Return a response as its struct.
 
     Args:
-        response: the struct.
+        schema: the schema of the struct.
         answer: the response as received.
         run_id: the requested run.
 
@@ -182,7 +158,7 @@ def loaded(response: type[T], answer: Answer, run_id: UUID | None = None) -> T:
     """
     cause: Exception
     try:
-        found, named = _read(response, answer.body)
+        found, named = _read(schema, answer.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         problem, cause = f"invalid JSON: {error}", error
     except ma.ValidationError as error:
@@ -194,17 +170,17 @@ def loaded(response: type[T], answer: Answer, run_id: UUID | None = None) -> T:
         raise TransportError(f"the response is about another run: requested {run_id}, got {named}")
     answer.redactor.clean(cause, keep=sys.exception())
     raise APIError(
-        f"the response is not a valid {response.__name__}: {visible(answer.redactor.text(problem))}",
+        f"the response is not a valid {schema.struct.__name__}: {visible(answer.redactor.text(problem))}",
         status=answer.status,
         request_id=answer.request_id,
         raw_body=answer.excerpt,
     ) from cause
 
 
-def _read(response: type[T], body: bytes) -> tuple[T, UUID | None]:
+def _read(schema: type[StructSchema[T]], body: bytes) -> tuple[T, UUID | None]:
     """Return the struct, and the id of the run that the response names. This frame alone holds the record."""
     record: dict[str, Any] = msgspec.json.decode(body)
-    found = cast(T, instance_of(_RESPONSES[response]).load(record))
+    found = cast(T, instance_of(schema).load(record))
     named = record.get("run_id")
     try:
         return found, None if named is None else msgspec.convert(named, UUID)

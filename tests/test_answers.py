@@ -1,4 +1,4 @@
-"""Errors in every form that the service sends them, and credentials that are refused without being shown."""
+"""Errors in every form that the service sends them, and credentials that are refused without being quoted."""
 
 from __future__ import annotations
 

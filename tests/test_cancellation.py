@@ -247,8 +247,8 @@ def test_one_cancellation_serves_many_requests_and_ends_the_last(
 def test_cancelling_a_finished_request_does_not_affect_the_next_one_on_its_connection(
     transport_to: Connect,
 ) -> None:
-    cancellation, go_on = Cancellation(), threading.Event()
-    with FakeRuns(sends(HALF), until(go_on, then=replies(b"{}"))) as service:
+    cancellation, proceed = Cancellation(), threading.Event()
+    with FakeRuns(sends(HALF), until(proceed, then=replies(b"{}"))) as service:
         transport = transport_to(service.url)
         stream = transport.open_stream(get(cancellation))
         chunks = stream.chunks()
@@ -260,7 +260,7 @@ def test_cancelling_a_finished_request_does_not_affect_the_next_one_on_its_conne
         other.start()
         assert 0 == service.wait_requests(2)[1].connection
         cancellation.cancel()
-        go_on.set()
+        proceed.set()
         other.join(HANG)
 
     assert [200] == answers

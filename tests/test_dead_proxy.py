@@ -1,4 +1,4 @@
-"""Services on loopback are reached though the environment names proxies that are not there (R35)."""
+"""Services on loopback are reached although the environment has unreachable proxies (R35)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOG = events.run().node("draft").text("Hi").succeeds()
 
 @pytest.fixture(params=["http://127.0.0.1:{}", "socks5h://127.0.0.1:{}"], autouse=True)
 def dead_proxy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Proxies in the environment, on a port that is taken and where nobody listens."""
+    """Set proxies in the environment, on a bound port without a listener."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         proxy = request.param.format(taken.getsockname()[1])
@@ -65,7 +65,7 @@ def by_hand(service: DevServer | FakeRuns) -> RunsClient:
 
 @pytest.mark.parametrize("start", [DevServer, FakeRuns])
 @pytest.mark.parametrize("make", [from_service, by_hand])
-def test_R35_a_client_with_a_base_url_of_its_own_obeys_the_environment(
+def test_R35_a_client_with_its_own_base_url_obeys_the_environment(
     start: Callable[[], AbstractContextManager[DevServer | FakeRuns]],
     make: Callable[[DevServer | FakeRuns], RunsClient],
 ) -> None:
@@ -87,7 +87,7 @@ def test_a_certificate_authority_of_the_environment_is_still_trusted(
         assert "running" == client.get(LOG.run_id).status
 
 
-def test_R35_code_that_makes_its_client_itself_reaches_the_service_of_the_fixture(
+def test_R35_code_that_makes_its_own_client_reaches_the_service_of_the_fixture(
     runs_environment: DevServer,
 ) -> None:
     run = runs_environment.add_run(events=run_of(0))
@@ -95,7 +95,7 @@ def test_R35_code_that_makes_its_client_itself_reaches_the_service_of_the_fixtur
         assert "succeeded" == client.get(run.run_id).status
 
 
-def test_R35_the_fixture_keeps_what_is_not_to_be_proxied_anyway(
+def test_R35_the_fixture_keeps_no_proxy(
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "intranet.example")

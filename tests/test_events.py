@@ -24,7 +24,6 @@ from rxruns.events import (
     LLMCall,
     NodeEvent,
     NodeStarted,
-    NodeUserAsk,
     PayloadArtifact,
     PayloadInfo,
     PlanEvent,
@@ -33,7 +32,6 @@ from rxruns.events import (
     RunEvent,
     RunFailed,
     SchedulerEvent,
-    SchedulerMessageReceived,
     TerminalEvent,
     ToolCall,
     ToolCallWithArguments,
@@ -123,19 +121,16 @@ def test_any_event_survives_pickling(record: Record) -> None:
 
 
 @pytest.mark.parametrize("event", ALL, ids=lambda event: event.type)
-def test_an_event_and_all_inside_of_it_is_immutable(event: RunEvent) -> None:
+def test_an_event_and_its_parts_are_immutable_unordered_and_not_tracked_by_the_collector(
+    event: RunEvent,
+) -> None:
     for struct in structs_in(event):
+        assert (False, False) == (struct.__struct_config__.gc, struct.__struct_config__.order)
         for name in struct.__struct_fields__:
             with pytest.raises(AttributeError):
                 setattr(struct, name, None)
         with pytest.raises(AttributeError):
             struct.something = 1
-
-
-@pytest.mark.parametrize("event", ALL, ids=lambda event: event.type)
-def test_events_are_not_tracked_by_the_garbage_collector_and_have_no_order(event: RunEvent) -> None:
-    assert all(struct.__struct_config__.gc is False for struct in structs_in(event))
-    assert all(struct.__struct_config__.order is False for struct in structs_in(event))
 
 
 def test_all_payloads_of_the_samples_are_seen_by_these_tests() -> None:
@@ -157,7 +152,7 @@ def test_equal_events_have_equal_hashes() -> None:
 
 
 UNHASHABLE = {"node_output", "scheduler_coordinator_completed", "next_year"}
-"""They hold a JSON object."""
+"""Types with a JSON object."""
 
 
 def test_arguments_are_named() -> None:
@@ -172,50 +167,41 @@ def test_an_event_made_by_hand_has_the_envelope_version() -> None:
     assert "v2" == event.envelope_version == json.loads(msgspec.json.encode(event))["envelope_version"]
 
 
-def test_absent_optional_fields_are_none_and_are_not_written() -> None:
+def test_absent_fields_are_none_and_not_written_arrays_are_tuples_and_from_is_from_() -> None:
     call = LLMCall(step=0, request_id=UUID(HASH[:32]))
     assert (None, None, None) == (call.provider, call.usage, call.stop_reason)
     assert {"step", "request_id"} == set(msgspec.to_builtins(call))
+    assert isinstance(SAMPLES["node_user_ask"].user_ask.options, tuple)
+    received = SAMPLES["scheduler_message_received"].scheduler_message_received
+    assert ("a", {"a"}) == (received.from_, {msgspec.to_builtins(received)["from"]})
 
 
-def test_arrays_are_tuples() -> None:
-    ask = SAMPLES["node_user_ask"]
-    assert isinstance(ask, NodeUserAsk)
-    assert isinstance(ask.user_ask.options, tuple)
-
-
-def test_the_wire_field_from_is_from_() -> None:
-    event = SAMPLES["scheduler_message_received"]
-    assert isinstance(event, SchedulerMessageReceived)
-    assert "a" == event.scheduler_message_received.from_
-    assert "a" == msgspec.to_builtins(event)["scheduler_message_received"]["from"]
+EXCLUDED = PayloadInfo(bytes=4, sha256=HASH, included=False)
+INCLUDED = PayloadInfo(bytes=4, sha256=HASH, included=True)
 
 
 @pytest.mark.parametrize(
-    "payload",
-    [events.LLMCall, events.StepPayload],
+    ("payload", "options", "message"),
+    [
+        (LLMCall, {"step": 0, "request_id": NIL}, "request_id must be a UUID other than the nil UUID"),
+        (events.StepPayload, {"step": 0, "request_id": NIL}, "request_id must be a UUID"),
+        (PayloadArtifact, {"artifact_key": "a", "info": INCLUDED}, "content must be present if"),
+        (
+            events.ExcludedArtifact,
+            {"artifact_key": "a", "info": INCLUDED, "content": {}},
+            "info must be one with included=False",
+        ),
+    ],
 )
-def test_a_nil_request_id_is_refused(payload: type[events.StepPayload]) -> None:
-    with pytest.raises(InvalidArgumentError, match="must be a UUID other than the nil UUID") as caught:
-        payload(step=0, request_id=NIL)
-    assert "request_id" == caught.value.field
+def test_a_rule_between_fields_names_its_field(payload: Any, options: Any, message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"^{message}") as caught:
+        payload(**options)
+    assert message.split()[0] == caught.value.field
 
 
-def test_included_content_has_to_be_there_and_null_is_content() -> None:
-    included = PayloadInfo(bytes=4, sha256=HASH, included=True)
-    with pytest.raises(InvalidArgumentError, match="must be present if") as caught:
-        PayloadArtifact(artifact_key="a", info=included)
-    assert "content" == caught.value.field
-    assert PayloadArtifact(artifact_key="a", info=included, content=None).content is None
-    excluded = PayloadInfo(bytes=4, sha256=HASH, included=False)
-    assert PayloadArtifact(artifact_key="a", info=excluded).content is UNSET
-
-
-def test_an_excluded_artifact_is_never_included() -> None:
-    included = PayloadInfo(bytes=4, sha256=HASH, included=True)
-    with pytest.raises(InvalidArgumentError) as caught:
-        events.ExcludedArtifact(artifact_key="a", info=included, content={})
-    assert "info" == caught.value.field
+def test_absent_content_is_unset_and_null_is_a_value() -> None:
+    assert PayloadArtifact(artifact_key="a", info=INCLUDED, content=None).content is None
+    assert PayloadArtifact(artifact_key="a", info=EXCLUDED).content is UNSET
 
 
 def test_a_call_with_arguments_is_a_call() -> None:
@@ -229,20 +215,15 @@ def test_a_call_with_arguments_is_a_call() -> None:
 
 def test_an_unknown_event_has_the_envelope_its_type_and_its_whole_record() -> None:
     assert isinstance(UNKNOWN, UnknownEvent)
-    assert ("next_year", 7, "v2", "draft") == (
-        UNKNOWN.type,
-        UNKNOWN.seq,
-        UNKNOWN.envelope_version,
-        UNKNOWN.node_id,
-    )
+    envelope = (UNKNOWN.type, UNKNOWN.seq, UNKNOWN.envelope_version, UNKNOWN.node_id)
+    assert ("next_year", 7, "v2", "draft") == envelope
     assert sample("node_started", type="next_year", extra={"a": [None]}) == UNKNOWN.record
 
 
-@pytest.mark.parametrize("node_id", [None, 7, [], {"a": 1}])
-def test_a_node_id_that_is_no_text_is_none_for_an_unknown_event(node_id: Any) -> None:
-    event = load(sample("node_started", type="next_year", node_id=node_id))
-    assert isinstance(event, UnknownEvent)
-    assert event.node_id is None
+def test_the_node_id_of_an_unknown_event_is_none_unless_it_is_text() -> None:
+    for node_id in (None, 7, [], {"a": 1}):
+        event = load(sample("node_started", type="next_year", node_id=node_id))
+        assert (UnknownEvent, None) == (type(event), event.node_id)
 
 
 def test_unknown_events_of_different_records_differ() -> None:

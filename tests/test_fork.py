@@ -18,7 +18,7 @@ from tests.conftest import HANG
 from tests.observing import PLAN
 from tests.wire import KEY, NDJSON, Wire, head
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 
 CHILDREN, CALLS = 4, 400 // 5
 """Children, and calls of each of them and of the parent."""
@@ -36,9 +36,9 @@ SPEC = {"kind": "workflow", "nodes": [{"id": "a", "type": "llm", "model": "m", "
         "outputs": [{"name": "a", "from": "a"}]}
 
 def one(name):
-    # The key comes back as the plan's hash would, so an answer of another call is seen.
+    # The run id is derived from the key, so a response to another call is detected.
     run = client.create(SPEC, idempotency_key=name)
-    assert str(uuid.uuid5(uuid.NAMESPACE_URL, name)) == str(run.run_id), "another call's answer"
+    assert str(uuid.uuid5(uuid.NAMESPACE_URL, name)) == str(run.run_id), "another call's response"
     assert run.run_id == client.get(run.run_id).run_id
     events = block_on(run_events(run.run_id, client=client, resume=None).pipe(ops.to_list()))
     assert [(run.run_id, seq) for seq in (1, 2, 3)] == [(event.run_id, event.seq) for event in events]
@@ -55,15 +55,15 @@ def many(who):
 one("before")
 threads = [threading.Thread(target=client.get, args=(uuid.uuid4(),)) for _ in range(8)]
 for thread in threads: thread.start()
-for thread in threads: thread.join()  # now there are idle connections, of which all would take the last
-waiting = client.stream_events(uuid.UUID(int=5), after_seq=0)  # held open by the parent, read at the end
+for thread in threads: thread.join()  # now there are idle connections, and all processes would use the last
+waiting = client.stream_events(uuid.UUID(int=5), after_seq=0)  # kept open by the parent, read at the end
 pipes = []
 for child in range(children):
     reading, writing = os.pipe()
     if os.fork() == 0:
         with os.fdopen(writing, "w") as result:
             json.dump(many(f"child {child}"), result)
-        waiting.close()  # the parent's: it is left alone
+        waiting.close()  # the parent's connection is not affected
         os._exit(0)
     os.close(writing)
     pipes.append(reading)
@@ -77,9 +77,9 @@ print(json.dumps(wrong))
 
 
 class Mirror(Loopback):
-    """Answers each call with what only that call can have asked for.
+    """Answers each call with values of its own request.
 
-    The first call of each process is answered when all of them have come: each on a connection of its own.
+    The first calls of the processes are answered together, so each has its own connection.
     """
 
     def __init__(self) -> None:
@@ -121,7 +121,7 @@ def lines_of(run_id: str) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("users_own", [False, True], ids=["our session", "the user's session"])
-def test_R32_no_answer_reaches_another_process(users_own: bool) -> None:
+def test_R32_no_response_reaches_another_process(users_own: bool) -> None:
     with Mirror() as service:
         command = [sys.executable, "-W", "ignore", "-c", PROGRAM, service.url]
         command += [str(CHILDREN), str(CALLS), str(users_own), KEY]

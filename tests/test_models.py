@@ -1,4 +1,4 @@
-"""What REST calls take and return, as values and through their schemas."""
+"""Requests and responses of REST calls, as values and through their schemas."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import pickle
 from typing import Any
 from uuid import UUID
 
-import marshmallow as ma
 import msgspec
 import pytest
 from hypothesis import given
@@ -134,7 +133,7 @@ RECORDS: dict[type[models.Model], Record] = {
     },
     models.WorkflowIssue: {"code": "X", "path": "$.nodes[0]", "message": "is wrong"},
 }
-"""A full record of everything that is sent or received whole."""
+"""A full record of each request and response."""
 REQUESTS = [model for model in RECORDS if model.__name__.endswith("Request")]
 ABSTRACT = {models.Model, models.RunsCreateBody}
 
@@ -156,12 +155,12 @@ def full(model: type[models.Model]) -> Any:
 
 
 @pytest.mark.parametrize("model", RECORDS)
-def test_a_full_record_is_loaded_and_dumped_as_it_was(model: type[models.Model]) -> None:
+def test_a_full_record_is_loaded_and_dumped_unchanged(model: type[models.Model]) -> None:
     assert RECORDS[model] == schema_of(model).dump(full(model))
     assert msgspec.convert(RECORDS[model], model) == full(model)
 
 
-def test_the_records_here_hold_every_model() -> None:
+def test_the_records_here_have_every_model() -> None:
     every = {
         item for _, item in inspect.getmembers(models, inspect.isclass) if issubclass(item, models.Model)
     }
@@ -183,7 +182,7 @@ def test_each_model_and_each_payload_has_a_schema_with_its_name() -> None:
 
 
 @pytest.mark.parametrize("model", RECORDS)
-def test_a_model_and_all_inside_of_it_is_immutable_and_pickles(model: type[models.Model]) -> None:
+def test_a_model_and_its_parts_are_immutable_and_pickle(model: type[models.Model]) -> None:
     value = full(model)
     assert repr(value) == repr(pickle.loads(pickle.dumps(value)))
     for struct in structs_in(value):
@@ -193,7 +192,7 @@ def test_a_model_and_all_inside_of_it_is_immutable_and_pickles(model: type[model
 
 
 @pytest.mark.parametrize("model", RECORDS)
-def test_what_is_received_is_read_with_tolerance_and_what_is_sent_is_strict(
+def test_responses_are_read_with_tolerance_and_requests_are_strict(
     model: type[models.Model],
 ) -> None:
     messages = schema_of(model).validate(RECORDS[model] | {"next_year": 1})
@@ -218,7 +217,7 @@ def test_optional_fields_may_be_absent_or_null(model: type[models.Model]) -> Non
     assert all(value is not None for value in schema.dump(schema.load(required)).values())
 
 
-# ---- what is sent ----
+# ---- requests ----
 
 
 def test_absent_options_are_left_out_of_the_body() -> None:
@@ -238,16 +237,16 @@ def test_nil_ids_are_refused_by_name(model: type[models.Model], field: str) -> N
     assert field == caught.value.field
 
 
-@pytest.mark.parametrize("blank", ["", " ", "\n"])
-def test_blank_keys_and_models_are_not_sent(blank: str) -> None:
-    messages = schemas.RunsCreateRequestSchema().validate(
-        {"spec": {}, "model_override": blank, "options": {"idempotency_key": blank}}
-    )
-    told = ["Must be text that is not blank."]
-    assert {"model_override": told, "options": {"idempotency_key": told}} == messages
+def test_blank_keys_and_models_are_refused() -> None:
+    for blank in ("", " ", "\n"):
+        messages = schemas.RunsCreateRequestSchema().validate(
+            {"spec": {}, "model_override": blank, "options": {"idempotency_key": blank}}
+        )
+        refused = ["Must be text that is not blank."]
+        assert {"model_override": refused, "options": {"idempotency_key": refused}} == messages
 
 
-# ---- what is received ----
+# ---- responses ----
 
 
 @examples(50)
@@ -259,7 +258,7 @@ def test_enums_are_open(value: str) -> None:
     assert (value, value, value) == (run.status, run.nodes[0].status, run.nodes[0].type)
 
 
-def test_todays_states_have_names() -> None:
+def test_known_states_have_names() -> None:
     run = schemas.RunsGetResponseSchema().load(RUN)
     assert run.status == RunStatus.SUCCEEDED
     assert run.nodes[0].status == NodeStatus.FAILED
@@ -267,11 +266,9 @@ def test_todays_states_have_names() -> None:
     assert RunStatus.FAILED is pickle.loads(pickle.dumps(RunStatus.FAILED))
 
 
-def test_the_least_that_a_run_is() -> None:
-    least = {name: RUN[name] for name in ("run_id", "status", "plan_hash")} | {
-        "cost_summary": {"total_usd_cents": 0}
-    }
-    run = schemas.RunsGetResponseSchema().load(least)
+def test_a_run_may_have_only_its_required_fields() -> None:
+    least = {name: RUN[name] for name in ("run_id", "status", "plan_hash")}
+    run = schemas.RunsGetResponseSchema().load(least | {"cost_summary": {"total_usd_cents": 0}})
     assert isinstance(run, RunsGetResponse)
     assert ((), {}, None, (), None) == (run.nodes, run.outputs, run.summary, run.steps, run.parent_run_id)
     assert () == run.cost_summary.line_items
@@ -288,15 +285,11 @@ def test_outputs_and_details_are_any_json_value(value: Any) -> None:
     assert record == schemas.RunsGetResponseSchema().dump(run)
 
 
-def test_an_absent_count_of_tokens_of_a_step_is_0() -> None:
+def test_counts_are_ints_from_0_and_absent_tokens_of_a_step_are_0() -> None:
     usage = schemas.RunNodeStepUsageSchema().load({"input_tokens": 3, "total_tokens": None})
     assert models.RunNodeStepUsage(3, 0, 0) == usage
-
-
-@pytest.mark.parametrize("count", [-1, 1.0, True, "1"])
-def test_counts_are_whole_numbers_from_0(count: Any) -> None:
-    with pytest.raises(ma.ValidationError):
-        schemas.RunCostLineItemSchema().load(COST | {"usd_cents": count})
+    for count in (-1, 1.0, True, "1"):
+        assert ["usd_cents"] == list(schemas.RunCostLineItemSchema().validate(COST | {"usd_cents": count}))
 
 
 # ---- against the service's description ----
@@ -324,7 +317,7 @@ def test_models_have_the_fields_of_the_services_description(openapi: Record) -> 
         ours = msgspec.structs.fields(model)
         assert set(description["properties"]) == {field.encode_name for field in ours}, model
         required = {field.encode_name for field in ours if field.required}
-        if schema_of(model).unknown == "exclude":  # what is received; what is sent may be stricter
+        if schema_of(model).unknown == "exclude":  # a response; requests may be stricter
             assert required <= set(description.get("required", ())), model
 
 
@@ -332,5 +325,5 @@ def test_models_have_the_fields_of_the_services_description(openapi: Record) -> 
     "name, enum",
     [("RunStatusV0", RunStatus), ("NodeStatusV0", NodeStatus), ("RunTaskStatus", models.RunTaskStatus)],
 )
-def test_todays_states_are_those_of_the_services_description(openapi: Record, name: str, enum: Any) -> None:
+def test_known_states_are_those_of_the_services_description(openapi: Record, name: str, enum: Any) -> None:
     assert openapi["components"]["schemas"][name]["enum"] == list(enum)

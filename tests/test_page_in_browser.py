@@ -216,7 +216,7 @@ def test_nodes_are_filtered_in_timeline_and_table(open_page: Open) -> None:
     opened.page.select_option("#node-status", label="failed")
     assert ["check"] == opened.texts("#nodes tbody td.node") == opened.texts("#bars .name")
     opened.page.fill("#node-search", "nowhere")
-    assert ["No node fits."] == opened.texts("#no-nodes")
+    assert ["No matching node."] == opened.texts("#no-nodes")
 
 
 def test_the_table_of_nodes_is_sorted_by_a_click_and_leads_to_their_events(open_page: Open) -> None:

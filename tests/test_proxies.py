@@ -1,4 +1,4 @@
-"""Through an HTTP proxy and through SOCKS5 everything holds that holds without one (R34)."""
+"""Streams through an HTTP proxy and through SOCKS5 are disposed and resumed as without one (R34)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def stack() -> Iterator[ExitStack]:
 
 
 def disposed(route: Route, act: Act, ready: int) -> float:
-    """Seconds that dispose takes after so many events, or after the request where none come."""
+    """Measure the seconds of dispose after `ready` events, or after the request for 0."""
     with ExitStack() as stack:
         service = stack.enter_context(FakeRuns(act, tls=route.tls))
         proxy = stack.enter_context(route.proxy())
@@ -133,7 +133,7 @@ def test_R34_dispose_during_the_tls_handshake_behind_socks(authority: FakeAuthor
             assert taken < MARK * patience(soaking)
 
 
-def test_a_run_is_followed_through_a_proxy_and_its_connection_is_used_again(
+def test_a_run_is_followed_through_a_proxy_and_its_connection_is_reused(
     route: Route, stack: ExitStack
 ) -> None:
     acts = (sends(LINES, then=cuts), sends(END), replies(b"{}", status=404), replies(b"{}", status=404))
@@ -145,34 +145,23 @@ def test_a_run_is_followed_through_a_proxy_and_its_connection_is_used_again(
         for _ in range(2):
             with suppress(APIError):
                 client.get(RUN)
-    first, second, *answers = [asked.connection for asked in service.requests]
+    first, second, *others = [request.connection for request in service.requests]
     assert (0, 1) == (first, second)  # the first was cut
-    assert 1 == len(set(answers))
+    assert 1 == len(set(others))
     assert {("127.0.0.1", service.port)} == set(proxy.targets)
 
 
-def test_a_socks_proxy_that_is_not_there_is_a_connection_fault(stack: ExitStack) -> None:
-    with Mute() as proxy:
-        address = proxy.url
+@pytest.mark.parametrize(("is_open", "kind"), [(False, "connect"), (True, "timeout")])
+def test_a_socks_proxy_that_is_closed_or_silent_is_a_fault(
+    is_open: bool, kind: str, stack: ExitStack
+) -> None:
+    url = stack.enter_context(Mute()).url
+    if not is_open:
+        stack.close()
     session = stack.enter_context(requests.Session())
-    session.proxies = {"http": address}
-    retry = RetryPolicy(max_attempts=2, base_backoff=0.001)
-    with (
-        RunsClient(api_key=KEY, base_url="http://runs.example", session=session, retry=retry) as client,
-        pytest.raises(TransportError) as caught,
-    ):
-        client.get(RUN)
-    assert ("connect", 1) == (caught.value.kind, caught.value.retries)
-
-
-def test_a_socks_proxy_that_never_answers_is_a_timeout(stack: ExitStack) -> None:
-    proxy = stack.enter_context(Mute())
-    session = stack.enter_context(requests.Session())
-    session.proxies = {"http": proxy.url}
-    once = RetryPolicy(max_attempts=1)
-    client = RunsClient(
-        api_key=KEY, base_url="http://runs.example", session=session, retry=once, connect_timeout=0.05
-    )
-    with client, pytest.raises(TransportError) as caught:
-        client.get(RUN)
-    assert "timeout" == caught.value.kind
+    session.proxies = {"http": url}
+    options = {"retry": RetryPolicy(2, 0.001), "connect_timeout": 0.05 if is_open else 5.0}
+    with RunsClient(api_key=KEY, base_url="http://runs.example", session=session, **options) as client:  # type: ignore[arg-type]
+        with pytest.raises(TransportError) as caught:
+            client.get(RUN)
+    assert (kind, 1) == (caught.value.kind, caught.value.retries)

@@ -5,10 +5,7 @@ from __future__ import annotations
 import html
 import json
 import logging
-import pickle
-import traceback
 from collections.abc import Callable, Iterator
-from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
@@ -23,6 +20,7 @@ from rxruns.errors import RunsError
 from tests.disposing import RUN
 from tests.observing import Seen
 from tests.soak import measured
+from tests.texts import Texts
 from tests.wire import NDJSON, Act, FakeRuns, raw
 
 TOKEN = "tok-SECRET/of+the\"tests&1<2>=\\'"
@@ -59,7 +57,7 @@ def test_no_spelling_of_a_secret_is_left(secret: str, data: st.DataObject) -> No
 
 
 @given(st.text(), st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1))
-def test_a_text_without_the_secret_is_left_as_it_is(text: str, secret: str) -> None:
+def test_a_text_without_the_secret_is_not_changed(text: str, secret: str) -> None:
     redactor = Redactor([f"mr_sk_{secret}"])
     assert text == redactor.text(text) or "mr_sk" in text
     assert text == Redactor(()).text(text)
@@ -70,7 +68,7 @@ def test_a_text_of_backslashes_takes_linear_time() -> None:
     assert text == Redactor([KEY]).text(text)
 
 
-def test_the_callers_own_exception_is_left_as_it_is() -> None:
+def test_the_callers_own_exception_is_not_changed() -> None:
     try:
         raise LookupError(KEY)
     except LookupError as own:
@@ -95,7 +93,7 @@ def answer(status: str, body: bytes, kind: str = "application/json", headers: by
 
 
 def in_json(text: str) -> bytes:
-    """A JSON string with this very spelling inside, where that is one."""
+    """Make a JSON string of a text, unescaped if that is valid."""
     try:
         json.loads(f'"{text}"')
     except ValueError:
@@ -132,7 +130,7 @@ PLACES: dict[str, Callable[[str], bytes]] = {
     "a status line without a version": lambda text: echo(text) + b"\r\n\r\n",
     "a version": lambda text: b"HTTP/" + echo(text) + b" 200 OK\r\n\r\n",
     "a reason": lambda text: b"HTTP/1.1 500 " + echo(text) + b"\r\nContent-Length: 0\r\n\r\n",
-    "a line that is no header": lambda text: answer("200 OK", b"{}", headers=echo(text) + b"\r\nA: b\r\n"),
+    "a line that is not a header": lambda text: answer("200 OK", b"{}", headers=echo(text) + b"\r\nA: b\r\n"),
     "a transfer coding": lambda text: b"HTTP/1.1 200 OK\r\nTransfer-Encoding: " + echo(text) + b"\r\n\r\n",
     "an encoding": lambda text: answer("200 OK", b"{}", headers=b"Content-Encoding: " + echo(text) + b"\r\n"),
     "a length": lambda text: b"HTTP/1.1 200 OK\r\nContent-Length: " + echo(text) + b"\r\n\r\n{}",
@@ -141,10 +139,10 @@ PLACES: dict[str, Callable[[str], bytes]] = {
     "a chunk extension": lambda text: CHUNKED + b"4;" + echo(text) + b"\r\nnope\r\n0\r\n\r\n",
     "a body that breaks": lambda text: CHUNKED + b"400\r\n" + echo(text),
     "a line that is not JSON": lambda text: answer("200 OK", echo(text) + b"\n", NDJSON),
-    "a line that is no event": lambda text: answer(
+    "a line that is not an event": lambda text: answer(
         "200 OK", b'{"type": "run_started", "run_id": %b}\n' % in_json(text), NDJSON
     ),
-    "a type that is no text": lambda text: answer("200 OK", b'{"type": [%b]}\n' % in_json(text), NDJSON),
+    "a type that is not text": lambda text: answer("200 OK", b'{"type": [%b]}\n' % in_json(text), NDJSON),
     "a name in a line": lambda text: answer("200 OK", b'{%b: 1, "seq": "x"}\n' % in_json(text), NDJSON),
     "a line that is not UTF-8": lambda text: answer("200 OK", b'{"a": "\xff%b"}\n' % echo(text), NDJSON),
     "where a line is cut": lambda text: answer("200 OK", LONG + echo(text) + LONG + b"\n", NDJSON),
@@ -153,54 +151,19 @@ PLACES: dict[str, Callable[[str], bytes]] = {
 }
 
 
-class Shown:
-    """All that can be read of an error, as tools that print frames show it."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-        self._seen: list[BaseException] = []
-
-    def __call__(self, value: object) -> None:
-        self.texts += [repr(value), str(value)]
-        if isinstance(value, BaseException):
-            self._error(value)
-        elif hasattr(value, "error"):
-            self(value.error)
-        elif hasattr(value, "cause"):
-            self(value.cause)
-
-    def _error(self, error: BaseException) -> None:
-        if any(error is other for other in self._seen):
-            return
-        self._seen.append(error)
-        self.texts += [repr(error.args), repr(vars(error)), pickle.dumps(error).decode("latin-1")]
-        self.texts += traceback.format_exception(error)
-        self._frames(error.__traceback__)
-        for other in {error.__cause__, error.__context__} - {None}:
-            assert other is not None
-            self.texts.append(str(other))
-            self._error(other)
-
-    def _frames(self, current: TracebackType | None) -> None:
-        while current is not None:
-            if current.tb_frame.f_code.co_filename != __file__:  # the test itself knows the key
-                self.texts += [f"{name} = {value!r}" for name, value in current.tb_frame.f_locals.items()]
-            current = current.tb_next
-
-
 def fragments() -> set[str]:
-    """Parts of the secret in each spelling: what is left where one is cut, too."""
+    """Return parts of the secret in each spelling, to find it even if it was cut."""
     return {spell(TOKEN)[:14] for spell in SPELLINGS.values()} | {spell(TOKEN)[:8] for spell in (str, repr)}
 
 
 @pytest.fixture
-def shown(caplog: pytest.LogCaptureFixture) -> Iterator[Shown]:
+def texts(caplog: pytest.LogCaptureFixture) -> Iterator[Texts]:
+    texts = Texts(frames_without=__file__)  # the test itself knows the key
     with caplog.at_level(logging.DEBUG):
-        shown = Shown()
-        yield shown
+        yield texts
     for record in caplog.records:
-        shown.texts += [record.getMessage(), repr(record.args), str(record.exc_text), str(record.exc_info)]
-    leaks = [text for text in shown.texts if any(part in text for part in fragments())]
+        texts.texts += [record.getMessage(), repr(record.args), str(record.exc_text), str(record.exc_info)]
+    leaks = [text for text in texts.texts if any(part in text for part in fragments())]
     assert [] == leaks
     measured("R37", "places that show a key or a token that was echoed", len(leaks), 0, "")
 
@@ -217,7 +180,7 @@ OFTEN = ("plain", "JSON in JSON", "JSON of .NET", "URL")
     [pytest.param(name, marks=() if name in OFTEN else pytest.mark.soak) for name in SPELLINGS],
 )
 @pytest.mark.parametrize("place", PLACES)
-def test_R37_a_secret_that_is_echoed_is_not_shown(place: str, spelling: str, shown: Shown) -> None:
+def test_R37_an_echoed_secret_is_in_no_text(place: str, spelling: str, texts: Texts) -> None:
     spelled = SPELLINGS[spelling](KEY)
     act: Act = raw(PLACES[place](spelled), then=closes)
     retry = RetryPolicy(max_attempts=2, base_backoff=0.0)
@@ -226,26 +189,30 @@ def test_R37_a_secret_that_is_echoed_is_not_shown(place: str, spelling: str, sho
     with (
         FakeRuns(*[act] * 40) as service,
         RunsClient(
-            api_key=KEY, access_token=TOKEN, base_url=service.url, on_request=shown, **options
+            api_key=KEY, access_token=TOKEN, base_url=service.url, on_request=texts.add, **options
         ) as client,
     ):
         for call in (client.get, client.list_events, client.pending_tools):
             try:
                 call(RUN)
             except RunsError as error:
-                shown(error)
+                texts.add(error)
         for policy in (resume, None):
             seen = Seen()
             source = run_events(
-                RUN, client=client, resume=policy, on_lifecycle=shown, on_invalid=shown if policy else "raise"
+                RUN,
+                client=client,
+                resume=policy,
+                on_lifecycle=texts.add,
+                on_invalid=texts.add if policy else "raise",
             )
             source.subscribe(seen)
             seen.wait_end()
-            shown(seen.error)
+            texts.add(seen.error)
 
 
-def test_R37_a_key_that_a_function_gives_and_that_can_not_be_sent_is_in_no_frame(shown: Shown) -> None:
+def test_R37_an_invalid_key_of_a_function_is_in_no_frame(texts: Texts) -> None:
     with RunsClient(api_key=lambda: f"{KEY} blank", base_url="http://127.0.0.1:1") as client:
         with pytest.raises(RunsError) as caught:
             client.get(RUN)
-    shown(caught.value)
+    texts.add(caught.value)

@@ -1,4 +1,4 @@
-"""`unknown`, `only`, `exclude`, `partial` and their like mean what they mean in any marshmallow schema."""
+"""`unknown`, `only`, `exclude`, `partial` and similar options work as in any marshmallow schema."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class Tree(Struct, kw_only=True):
 
 
 class TreeSchema(StructSchema[Tree]):
-    """The schema that is tried."""
+    """The schema under test."""
 
 
 class PlainLeaf(ma.Schema):
-    """As somebody would write it by hand."""
+    """The same schema, written by hand."""
 
     n = ma.fields.Integer(strict=True, required=True, validate=ma.validate.Range(min=0))
     label = ma.fields.String(allow_none=True)
@@ -90,7 +90,7 @@ options = st.fixed_dictionaries(
 
 
 def outcome(schema: ma.Schema, record: Any) -> Any:
-    """What `load` gives as plain data, or the messages."""
+    """Return the result of `load` as plain data, or the messages."""
     try:
         return plain(schema.load(record))
     except ma.ValidationError as error:
@@ -98,7 +98,7 @@ def outcome(schema: ma.Schema, record: Any) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Structs as dicts, without what is as it is by default."""
+    """Convert structs to dicts without default values."""
     if isinstance(value, Struct):
         return {
             field.name: plain(getattr(value, field.name))
@@ -111,7 +111,7 @@ def plain(value: Any) -> Any:
 
 
 def both(options: dict[str, Any]) -> tuple[ma.Schema, ma.Schema]:
-    """Our schema and one written by hand. What is nested does with unknown fields what the schema does."""
+    """Make our schema and one written by hand, whose nested schemas treat unknown fields as it does."""
     unknown = options.get("unknown", ma.RAISE)
     inner = type("Inner", (PlainLeaf,), {"Meta": type("Meta", (), {"unknown": unknown})})
     nested = {
@@ -153,7 +153,7 @@ def test_a_part_of_a_record_is_a_dict_and_a_whole_one_the_struct() -> None:
 class TestUnknownFields:
     @pytest.fixture(params=["class", "constructor", "load"])
     def refuses(self, request: pytest.FixtureRequest) -> Iterator[Any]:
-        """`validate` of a schema of deltas that refuses unknown fields, by each way to say so."""
+        """Return `validate` of schemas that refuse unknown fields, by each form of the option."""
 
         class Strict(schemas.NodeOutputDeltaSchema):
             class Meta(schemas.NodeOutputDeltaSchema.Meta):
@@ -180,7 +180,7 @@ class TestUnknownFields:
             "load": [by_load(one()), by_load(any_type())],
         }[request.param]
 
-    def test_are_refused_where_that_is_asked_for_also_inside(self, refuses: Any) -> None:
+    def test_are_refused_with_raise_also_inside(self, refuses: Any) -> None:
         assert [{"mood": ["Unknown field."]}] * 2 == [validate(STRANGE) for validate in refuses]
         inside = {"delta": {"mood": ["Unknown field."]}}
         assert [inside] * 2 == [validate(STRANGE_INSIDE) for validate in refuses]
@@ -190,7 +190,7 @@ class TestUnknownFields:
         for schema in (schemas.RunEventSchema(), schemas.NodeOutputDeltaSchema()):
             assert delta("Hello") == schema.load(STRANGE) == schema.load(STRANGE_INSIDE)
 
-    def test_are_dropped_by_a_strict_schema_that_is_asked_to(self) -> None:
+    def test_are_dropped_by_a_strict_schema_with_exclude(self) -> None:
         request = {"spec": {}, "options": {"idempotency_key": "a", "mood": 1}, "mood": 1}
         schema = schemas.RunsCreateRequestSchema
         assert {"mood", "options"} == set(schema().validate(request))
@@ -210,7 +210,7 @@ class TestUnknownFields:
 
 
 class TestEventsOfAnyType:
-    def test_only_some_fields_are_loaded_and_dumped_of_each_type_those_that_it_has(self) -> None:
+    def test_only_selects_the_fields_that_each_type_has(self) -> None:
         schema = schemas.RunEventSchema(only=("type", "seq", "node_id", "delta.text_delta"))
         parts = [
             {"type": "node_output_delta", "seq": 4, "node_id": "draft", "delta": {"text_delta": "Hello"}},
@@ -226,18 +226,14 @@ class TestEventsOfAnyType:
             {"type": "node_started", "seq": 1}
         )
 
-    def test_some_fields_are_left_out(self) -> None:
+    def test_exclude_removes_fields(self) -> None:
         schema = schemas.RunEventSchema(exclude=["run_id", "ts", "envelope_version", "delta.kind"])
-        assert {
-            "type": "node_output_delta",
-            "seq": DELTA["seq"],
-            "node_id": "draft",
-            "delta": {"text_delta": "Hello"},
-        } == schema.dump(delta("Hello"))
+        rest = {name: DELTA[name] for name in ("type", "seq", "node_id")} | {"delta": {"text_delta": "Hello"}}
+        assert rest == schema.dump(delta("Hello"))
         assert "run_id" not in schema.load(STARTED)
         assert node_started() == schemas.RunEventSchema(exclude=["envelope_version"]).load(STARTED)
 
-    def test_some_fields_may_be_missing(self) -> None:
+    def test_partial_fields_may_be_missing(self) -> None:
         record = {"type": "node_started", "seq": 3}
         assert record == schemas.RunEventSchema(partial=True).load(record)
         assert record == schemas.RunEventSchema().load(record, partial=True)
@@ -245,14 +241,14 @@ class TestEventsOfAnyType:
         assert ["node_id"] == list(schemas.RunEventSchema(partial=["run_id", "ts"]).validate(record))
         assert node_started() == schemas.RunEventSchema(partial=True).load(STARTED)
 
-    def test_some_fields_are_for_one_way_alone(self) -> None:
+    def test_load_only_and_dump_only_fields_are_for_one_direction(self) -> None:
         schema = schemas.RunEventSchema(dump_only=["envelope_version"], load_only=["ts", "delta.kind"])
         assert delta("Hello") == schema.load({**DELTA, "envelope_version": "ignored"})
-        shown = schema.dump(delta("Hello"))
-        assert ("ts" in shown, shown["delta"]) == (False, {"text_delta": "Hello"})
+        dumped = schema.dump(delta("Hello"))
+        assert ("ts" in dumped, dumped["delta"]) == (False, {"text_delta": "Hello"})
         assert {} == schema.validate({**STARTED, "envelope_version": "not even checked"})
 
-    def test_an_event_of_an_unknown_type_gives_the_same_fields_of_its_record(self) -> None:
+    def test_the_options_apply_to_the_record_of_an_unknown_event(self) -> None:
         event = unknown(3, node_id="draft")
         event.record.update(delta={"kind": "k", "deep": {"a": 1}}, mood=1)
         dumped = schemas.RunEventSchema().dump(event)
@@ -262,12 +258,11 @@ class TestEventsOfAnyType:
         assert ({"deep": {"a": 1}}, False, True) == (less["delta"], "seq" in less, "mood" in less)
         assert {"seq": 3} == schemas.RunEventSchema(only=["seq"]).load(dumped)
         assert event == schemas.RunEventSchema(partial=True).load(dumped)
-        assert ["delta", "mood", "node_id"] == sorted(
-            schemas.RunEventSchema(unknown=ma.RAISE).validate(dumped)
-        )
+        refused = schemas.RunEventSchema(unknown=ma.RAISE).validate(dumped)
+        assert ["delta", "mood", "node_id"] == sorted(refused)
 
     @pytest.mark.parametrize("option", ["only", "exclude"])
-    def test_a_name_that_no_event_has_is_refused_as_anywhere(self, option: str) -> None:
+    def test_a_name_that_no_event_has_is_refused(self, option: str) -> None:
         with pytest.raises(ValueError, match="Invalid fields .*'nope'"):
             schemas.RunEventSchema(**{option: ["seq", "nope.deep", "nope"]})  # type: ignore[arg-type]
         with pytest.raises(ma.exceptions.StringNotCollectionError):
@@ -282,13 +277,13 @@ class TestEventsOfAnyType:
         assert page == Page().dump({"events": [node_started(seq=1)], "last": node_started(seq=1)})
 
 
-def test_a_plain_schema_with_no_options_makes_the_same_events_as_before() -> None:
+def test_a_schema_without_options_makes_events() -> None:
     assert node_started() == schemas.RunEventSchema().load(STARTED)
     assert isinstance(schemas.RunEventSchema(only=None, exclude=()).load(STARTED), events.NodeStarted)
 
 
 class TestDescriptions:
-    """What tools that describe schemas see."""
+    """Tools that describe schemas recognize the fields."""
 
     def test_uuids_and_times_are_marshmallows_own_fields(self) -> None:
         declared = schemas.NodeStartedSchema().fields

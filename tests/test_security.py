@@ -6,9 +6,7 @@ import io
 import logging
 import pickle
 import socket
-import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +15,7 @@ from uuid import UUID
 import pytest
 import requests
 
-from rxruns import RequestMetrics, ResumePolicy, RetryPolicy, RunsClient, run_events, start_run
+from rxruns import ResumePolicy, RetryPolicy, RunsClient, run_events, start_run
 from rxruns.devserver import DevServer, Faults
 from rxruns.devserver.faults import (
     CutAt,
@@ -35,6 +33,7 @@ from rxruns.models import RunsToolCall, RunsToolResultItem, RunsToolResultsReque
 from tests.bodies import Body
 from tests.observing import Seen, run_of
 from tests.soak import measured
+from tests.texts import Texts
 
 RUN = UUID("7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11")
 SPEC = {
@@ -203,40 +202,6 @@ def test_R26_credentials_of_a_netrc_do_not_replace_ours(
 KEY, TOKEN = "mr_sk_SECRET-of-the-tests", "TOKEN-of-the-tests"
 
 
-@dataclass
-class Texts:
-    """Collects every text in which a secret could be read."""
-
-    texts: list[str] = field(default_factory=list)
-
-    def add(self, *values: object) -> None:
-        for value in values:
-            self.texts += [repr(value), str(value)]
-            if isinstance(value, BaseException):
-                self.texts += traceback.format_exception(value)
-                self.texts.append(repr(vars(value)))
-                self._add_pickled(value)
-                self._add_chain(value)
-            if isinstance(value, RequestMetrics):
-                self.texts.append(repr(asdict(value)))
-
-    def _add_pickled(self, error: BaseException) -> None:
-        pickled = pickle.dumps(error)
-        self.texts.append(pickled.decode("latin-1"))
-        if isinstance(error, RunsError):
-            self.texts.append(repr(vars(pickle.loads(pickled))))
-
-    def _add_chain(self, error: BaseException) -> None:
-        """Add the causes too: Dask, for example, pickles an error with them."""
-        for cause in {error.__cause__, error.__context__} - {None}:
-            self.texts += [repr(cause), str(cause), repr(cause.args), repr(vars(cause))]
-            self._add_pickled(cause)
-            self._add_chain(cause)
-
-    def leaks(self) -> list[str]:
-        return [text for text in self.texts if "SECRET-of" in text or "TOKEN-of" in text]
-
-
 ECHO = f"you sent {KEY} and Bearer {TOKEN}".encode()
 ECHOED = b'{"error": {"code": "NO", "message": "%b", "fields": {"key": "%b"}}}' % (ECHO, ECHO)
 JSON = "application/json"
@@ -273,8 +238,9 @@ def texts(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -
     texts.texts += [formatter.format(record) for record in caplog.records]
     texts.texts += [repr(record.args) for record in caplog.records]
     texts.texts += capfd.readouterr()
-    assert [] == texts.leaks()
-    measured("R27", "places that show a key or a token", len(texts.leaks()), 0, "")
+    leaks = [text for text in texts.texts if "SECRET-of" in text or "TOKEN-of" in text]
+    assert [] == leaks
+    measured("R27", "places that show a key or a token", len(leaks), 0, "")
 
 
 @pytest.mark.parametrize("scene", SCENES)

@@ -123,7 +123,7 @@ def test_defaults_are_the_structs() -> None:
     assert ShapeSchema().load({"points": [], "name": "b"}).layers is not shape.layers
 
 
-def test_the_record_is_left_as_it_was() -> None:
+def test_the_record_is_not_changed() -> None:
     record = copy.deepcopy(FULL)
     ShapeSchema().load(record)
     assert FULL == record

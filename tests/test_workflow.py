@@ -16,7 +16,6 @@ from rxruns.errors import InvalidArgumentError
 from rxruns.workflow import (
     Input,
     JoinAllNode,
-    LLMNode,
     LLMRetry,
     MapFanoutNode,
     Output,
@@ -45,25 +44,25 @@ def function(name: str, **more: Any) -> dict[str, Any]:
     return {"type": "function", "function": {"name": name, **more}}
 
 
+def wire(type: str, id: str, **fields: Any) -> dict[str, Any]:
+    """A node on the wire."""
+    return {"type": type, "id": id, **fields}
+
+
 def depends_on(spec: WorkflowSpec) -> dict[str, tuple[str, ...]]:
     return {node.id: node.depends_on for node in spec.nodes}
 
 
-# ---- what is built ----
+# ---- results ----
 
 
 def test_a_spec_is_the_object_of_the_wire_without_absent_fields() -> None:
+    client_tools = {"tools": ["search", function("add")], "tool_execution": {"mode": "client"}}
     spec = (
         workflow("article", model=MODEL, max_parallelism=4)
         .input("topic", type="string", required=False, default=None)
         .llm("draft", system="Be brief.", user="{{topic}}", stream=True)
-        .llm(
-            "edit",
-            model="gpt-5",
-            user="{{draft}}",
-            tools=["search", function("add")],
-            tool_execution="client",
-        )
+        .llm("edit", model="gpt-5", user="{{draft}}", tools=client_tools["tools"], tool_execution="client")
         .edge("draft", "edit")
         .output("text", from_="edit", pointer="/text")
         .build()
@@ -76,23 +75,8 @@ def test_a_spec_is_the_object_of_the_wire_without_absent_fields() -> None:
         "max_parallelism": 4,
         "inputs": [{"name": "topic", "type": "string", "required": False, "default": None}],
         "nodes": [
-            {
-                "type": "llm",
-                "id": "draft",
-                "model": MODEL,
-                "system": "Be brief.",
-                "user": "{{topic}}",
-                "stream": True,
-            },
-            {
-                "type": "llm",
-                "id": "edit",
-                "depends_on": ["draft"],
-                "model": "gpt-5",
-                "user": "{{draft}}",
-                "tools": ["search", function("add")],
-                "tool_execution": {"mode": "client"},
-            },
+            wire("llm", "draft", model=MODEL, system="Be brief.", user="{{topic}}", stream=True),
+            wire("llm", "edit", depends_on=["draft"], model="gpt-5", user="{{draft}}", **client_tools),
         ],
         "outputs": [{"name": "text", "from": "edit", "pointer": "/text"}],
     } == spec.to_dict()
@@ -118,33 +102,30 @@ def test_each_kind_of_node_has_its_fields_on_the_wire() -> None:
 
     predicate = {"source": "node_output", "op": "matches", "path": "$.ok", "value": "yes|no"}
     both = {"depends_on": ["a", "b"]}
+    rest = {"from": "b", "pointer": "/x~1y/0"}
+    one = wire("llm", "one", model=MODEL)
     assert [
-        {"type": "join.all", "id": "all", **both},
-        {"type": "join.any", "id": "any", **both, "predicate": predicate},
-        {"type": "join.collect", "id": "some", **both, "limit": 1, "timeout_ms": 1},
-        {
-            "type": "transform.json",
-            "id": "card",
+        wire("join.all", "all", **both),
+        wire("join.any", "any", **both, predicate=predicate),
+        wire("join.collect", "some", **both, limit=1, timeout_ms=1),
+        wire("transform.json", "card", **both, object={"title": {"from": "a"}, "rest": rest}),
+        wire("transform.json", "sum", **both, merge=[{"from": "a"}, {"from": "b"}]),
+        wire(
+            "map.fanout",
+            "each",
             **both,
-            "object": {"title": {"from": "a"}, "rest": {"from": "b", "pointer": "/x~1y/0"}},
-        },
-        {"type": "transform.json", "id": "sum", **both, "merge": [{"from": "a"}, {"from": "b"}]},
-        {
-            "type": "map.fanout",
-            "id": "each",
-            **both,
-            "items_from": "a",
-            "items_pointer": "",
-            "subnode": {"type": "llm", "id": "one", "model": MODEL, "user": "{{item}} {{b}}"},
-        },
-        {
-            "type": "map.fanout",
-            "id": "every",
-            "items_from_input": "list",
-            "items_path": "/questions",
-            "subnode": {"type": "llm", "id": "one", "model": MODEL},
-            "max_parallelism": 2,
-        },
+            items_from="a",
+            items_pointer="",
+            subnode=one | {"user": "{{item}} {{b}}"},
+        ),
+        wire(
+            "map.fanout",
+            "every",
+            items_from_input="list",
+            items_path="/questions",
+            subnode=one,
+            max_parallelism=2,
+        ),
     ] == spec.to_dict()["nodes"][2:]
 
 
@@ -167,43 +148,20 @@ def test_an_llm_node_has_the_limits_and_forms_of_its_output_on_the_wire() -> Non
     assert spec == WorkflowSpec.from_dict(spec.to_dict())
 
 
-def test_the_model_of_the_spec_is_written_into_nodes_that_have_none() -> None:
-    spec = (
-        workflow(model=MODEL)
-        .input("items")
-        .llm("a", model="gpt-5")
-        .map_fanout("each", items_from_input="items", subnode=llm("one"))
-        .output("text", "a")
-        .build()
-    )
-
-    assert ["gpt-5", MODEL] == [
-        spec.to_dict()["nodes"][0]["model"],
-        spec.to_dict()["nodes"][1]["subnode"]["model"],
-    ]
-
-
-def test_the_model_of_a_spec_from_a_dict_means_the_same_as_a_builder_s() -> None:
-    fan_out = {"id": "each", "type": "map.fanout", "items_from": "a", "subnode": {"id": "one", "type": "llm"}}
-    record = {
-        "kind": "workflow",
-        "model": MODEL,
-        "nodes": [{"id": "a", "type": "llm", "model": "gpt-5"}, {"id": "b", "type": "llm"}, fan_out],
-        "outputs": [{"name": "text", "from": "b"}],
-    }
+def test_the_model_of_a_built_or_read_spec_is_written_into_nodes_that_have_none() -> None:
     builder = workflow(model=MODEL).llm("a", model="gpt-5").llm("b")
     built = builder.map_fanout("each", items_from="a", subnode=llm("one")).output("text", "b").build()
+    fan_out = wire("map.fanout", "each", items_from="a", subnode=wire("llm", "one"))
+    nodes = [wire("llm", "a", model="gpt-5"), wire("llm", "b"), fan_out]
+    record = {"kind": "workflow", "model": MODEL, "nodes": nodes, "outputs": [{"name": "text", "from": "b"}]}
 
-    read = WorkflowSpec.from_dict(record).to_dict()["nodes"]
-    assert ["gpt-5", MODEL, MODEL] == [read[0]["model"], read[1]["model"], read[2]["subnode"]["model"]]
-    assert [node["model"] for node in read[:2]] == [node["model"] for node in built.to_dict()["nodes"][:2]]
-
-
-def test_nodes_of_a_spec_without_a_model_keep_none() -> None:
+    for spec in (built, WorkflowSpec.from_dict(record)):
+        first, second, third = spec.to_dict()["nodes"]
+        assert ["gpt-5", MODEL, MODEL] == [first["model"], second["model"], third["subnode"]["model"]]
     assert "model" not in chain(llm("a", user="Hi")).to_dict()["nodes"][0]
 
 
-def test_a_node_waits_for_what_it_reads() -> None:
+def test_a_node_waits_for_the_nodes_that_it_reads() -> None:
     spec = (
         workflow(model=MODEL)
         .llm("last", input=[{"role": "user", "content": ["{{ second }}", 1]}, "{{first}}"])
@@ -237,22 +195,14 @@ def test_braces_that_are_not_a_placeholder_are_text() -> None:
 def test_a_single_name_counts_as_a_list() -> None:
     spec = chain(llm("a", tools="search"), llm("b", depends_on="a"), inputs="topic")
 
-    assert (("search",), {"a": (), "b": ("a",)}, "topic") == (
-        spec.nodes[0].tools if isinstance(spec.nodes[0], LLMNode) else None,
-        depends_on(spec),
-        spec.inputs[0].name,
-    )
+    assert ["search"] == spec.to_dict()["nodes"][0]["tools"]
+    assert ({"a": (), "b": ("a",)}, "topic") == (depends_on(spec), spec.inputs[0].name)
 
 
 def test_a_builder_can_be_used_after_it_built() -> None:
     builder = two_nodes().output("text", "a")
-    first = builder.build()
-    second = builder.llm("c").build()
-
-    assert ([2, 3], "<WorkflowBuilder two: 3 nodes>") == (
-        [len(first.nodes), len(second.nodes)],
-        repr(builder),
-    )
+    assert [2, 3] == [len(spec.nodes) for spec in (builder.build(), builder.llm("c").build())]
+    assert "<WorkflowBuilder two: 3 nodes>" == repr(builder)
 
 
 def test_a_chain_runs_in_order_and_its_last_node_is_the_result() -> None:
@@ -279,11 +229,13 @@ def test_parallel_nodes_are_joined(join: Any, kind: str) -> None:
     assert ([{"name": "both", "from": "both"}], 2) == (spec.to_dict()["outputs"], spec.max_parallelism)
 
 
-def test_a_spec_survives_json_dicts_and_pickle() -> None:
+def test_a_spec_survives_json_dicts_and_pickle_and_nodes_may_be_dicts() -> None:
     spec = parallel(llm("a", tools=[function("x")]), llm("b"), then=llm("c", user="{{join}}"), model=MODEL)
+    node: Any = wire("llm", "a", user="Hi")
 
     assert spec == WorkflowSpec.from_dict(json.loads(json.dumps(spec.to_dict())))
     assert spec == pickle.loads(pickle.dumps(spec))
+    assert chain(llm("a", user="Hi")) == chain(node)
 
 
 def test_changing_an_argument_later_does_not_change_the_spec() -> None:
@@ -294,13 +246,7 @@ def test_changing_an_argument_later_does_not_change_the_spec() -> None:
     assert [function("x", parameters={"type": "object"})] == spec.to_dict()["nodes"][0]["tools"]
 
 
-def test_nodes_may_be_plain_dicts() -> None:
-    node: Any = {"id": "a", "type": "llm", "user": "Hi"}
-
-    assert chain(llm("a", user="Hi")) == chain(node)
-
-
-# ---- what is refused ----
+# ---- errors ----
 
 
 def one(**options: Any) -> Callable[[], object]:

@@ -1,4 +1,4 @@
-"""What can not be meant is refused where it is passed, by name; not later, and by no foreign error."""
+"""Wrong arguments are refused by name where they are passed, with an error of rxruns."""
 
 from __future__ import annotations
 
@@ -145,9 +145,7 @@ class BytesPath:
         ("log", served_file),
     ],
 )
-def test_a_path_that_the_file_system_can_not_take_is_refused_by_name(
-    field: str, call: Callable[[Any], object], path: Any
-) -> None:
+def test_an_invalid_path_is_refused_by_name(field: str, call: Callable[[Any], object], path: Any) -> None:
     with pytest.raises(InvalidArgumentError, match=f"^{field} must be ") as refused:
         call(path)
     assert field == refused.value.field

@@ -9,13 +9,14 @@ from rxruns._display._palette import LIGHT
 from rxruns._display._text import MARKS, status_label
 
 try:
-    import altair as alt
+    import altair
     import vl_convert
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"rxruns.charts needs {error.name}: pip install 'rxruns[charts]'", name=error.name
     ) from error
 
+alt = altair
 WIDTH = 720
 """Width of the plot in pixels."""
 

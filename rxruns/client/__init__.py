@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn, Unpack
 from uuid import UUID
 
+from rxruns import schemas
 from rxruns._arguments import (
     MAX_PAGE,
     check_base_url,
@@ -91,7 +92,8 @@ class RunsClient:
 
     Attributes:
         base_url: the address, without a trailing slash.
-        timeout, max_line_bytes: the arguments.
+        timeout: the argument.
+        max_line_bytes: the argument.
 
     Raises:
         InvalidArgumentError: an argument can't be used; its message quotes no secret.
@@ -267,11 +269,13 @@ class RunsClient:
         names = check_include(include)
         params = {"include": names} if names else None
         run = check_run_id(run_id)
-        return self._calls.call(RunsGetResponse, "", run_id=run, params=params, options=call)
+        return self._calls.call(schemas.RunsGetResponseSchema, "", run_id=run, params=params, options=call)
 
     def steps(self, run_id: UUID | str, **call: Unpack[CallOptions]) -> RunStepsResponse:
         """Get the steps of the run's nodes, with model calls and tool calls: ``GET /runs/{id}/steps``."""
-        return self._calls.call(RunStepsResponse, "/steps", run_id=check_run_id(run_id), options=call)
+        return self._calls.call(
+            schemas.RunStepsResponseSchema, "/steps", run_id=check_run_id(run_id), options=call
+        )
 
     def tool_call(
         self, run_id: UUID | str, step: int, tool_id: str, **call: Unpack[CallOptions]
@@ -288,11 +292,15 @@ class RunsClient:
         """
         check_whole_number("step", step, at_least=0)
         path = f"/steps/{step}/tool-calls/{path_segment('tool_id', tool_id)}"
-        return self._calls.call(RunToolCallDetail, path, run_id=check_run_id(run_id), options=call)
+        return self._calls.call(
+            schemas.RunToolCallDetailSchema, path, run_id=check_run_id(run_id), options=call
+        )
 
     def tasks(self, run_id: UUID | str, **call: Unpack[CallOptions]) -> RunTasksResponse:
         """Get the run's task list, which its model writes with ``tasks.write``: ``GET /runs/{id}/tasks``."""
-        return self._calls.call(RunTasksResponse, "/tasks", run_id=check_run_id(run_id), options=call)
+        return self._calls.call(
+            schemas.RunTasksResponseSchema, "/tasks", run_id=check_run_id(run_id), options=call
+        )
 
     def pending_tools(self, run_id: UUID | str, **call: Unpack[CallOptions]) -> RunsPendingToolsResponse:
         """Get the tool calls that wait for results: ``GET /runs/{id}/pending-tools``."""
@@ -322,7 +330,9 @@ class RunsClient:
             WorkflowValidationError: the service refused the spec.
         """
         body = compile_body(spec)
-        return self._calls.call(WorkflowsCompileResponse, "/workflows/compile", body, options=call)
+        return self._calls.call(
+            schemas.WorkflowsCompileResponseSchema, "/workflows/compile", body, options=call
+        )
 
     def lint(self, spec: Spec, *, compile: bool = True, **call: Unpack[CallOptions]) -> WorkflowsLintResponse:
         """Let the service find the issues of a workflow spec: ``POST /workflows/lint``.
@@ -342,7 +352,9 @@ class RunsClient:
         check_flag("compile", compile)
         params = None if compile else {"compile": "false"}
         body = lint_body(spec)
-        return self._calls.call(WorkflowsLintResponse, "/workflows/lint", body, params=params, options=call)
+        return self._calls.call(
+            schemas.WorkflowsLintResponseSchema, "/workflows/lint", body, params=params, options=call
+        )
 
     # ---- events ----
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 from uuid import UUID
 
+from rxruns import schemas
 from rxruns._arguments import check_headers, check_kind, check_timeout
 from rxruns._policies import RetryPolicy
 from rxruns._requests import CallOptions, events_query, loaded, tool_results_body
@@ -18,6 +19,7 @@ from rxruns.models import (
     RunsToolResultsRequest,
     RunsToolResultsResponse,
 )
+from rxruns.structschema import StructSchema
 
 __all__ = ["Calls", "check_retry"]
 
@@ -52,7 +54,7 @@ class Calls:
 
     def call(
         self,
-        response: type[T],
+        schema: type[StructSchema[T]],
         path: str,
         body: bytes | None = None,
         *,
@@ -65,7 +67,7 @@ class Calls:
         """Send a request, with POST if it has a body, and load its response.
 
         Args:
-            response: the struct of the response.
+            schema: the schema of the response.
             path: under the base URL, or under the run's path if `run_id` is given.
             once: make one attempt, whatever the policy.
         """
@@ -74,24 +76,28 @@ class Calls:
             headers["Content-Type"] = "application/json"
         path = path if run_id is None else f"/runs/{run_id}{path}"
         request = self._request(path, body, headers, params, options, cancellation, once)
-        return loaded(response, self._transport.request(request), run_id)
+        return loaded(schema, self._transport.request(request), run_id)
 
     def start(
         self, body: bytes, *, options: CallOptions | None = None, cancellation: Cancellation | None = None
     ) -> RunsCreateResponse:
         """Start a run with a body of :func:`~rxruns._requests.create_body`."""
-        return self.call(RunsCreateResponse, "/runs", body, options=options, cancellation=cancellation)
+        return self.call(
+            schemas.RunsCreateResponseSchema, "/runs", body, options=options, cancellation=cancellation
+        )
 
     def get_once(self, run_id: UUID, *, cancellation: Cancellation) -> RunsGetResponse:
         """Get the run in one attempt."""
-        return self.call(RunsGetResponse, "", run_id=run_id, cancellation=cancellation, once=True)
+        return self.call(
+            schemas.RunsGetResponseSchema, "", run_id=run_id, cancellation=cancellation, once=True
+        )
 
     def pending_tools(
         self, run_id: UUID, *, options: CallOptions | None = None, cancellation: Cancellation | None = None
     ) -> RunsPendingToolsResponse:
         """Get the tool calls that wait for results."""
         return self.call(
-            RunsPendingToolsResponse,
+            schemas.RunsPendingToolsResponseSchema,
             "/pending-tools",
             run_id=run_id,
             options=options,
@@ -108,7 +114,7 @@ class Calls:
     ) -> RunsToolResultsResponse:
         """Send results of tools."""
         return self.call(
-            RunsToolResultsResponse,
+            schemas.RunsToolResultsResponseSchema,
             "/tool-results",
             tool_results_body(request),
             run_id=run_id,

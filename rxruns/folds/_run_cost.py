@@ -29,7 +29,9 @@ class RunCost(Struct, frozen=True):
     has_ended: bool = False
 
     def step(self, event: RunEvent) -> RunCost:
-        """The cost after ``event``."""
+        """The cost after ``event``; `self` for a start, if events of the run are known."""
+        if self.last_seq and isinstance(event, RunStarted):
+            return self
         return RunCost(
             self.costs.step(event),
             self.calls + isinstance(event, NodeLLMCall),

@@ -330,7 +330,7 @@ remove one of these edges
 
 
 def _many(names: Sequence[T]) -> tuple[T | str, ...]:
-    # A text is a sequence of texts as well; nobody means its letters.
+    # A str is a sequence of letters too, but means one name.
     return (names,) if isinstance(names, str) else tuple(names)
 
 
