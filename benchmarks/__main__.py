@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks import cluster, report, sections
+from benchmarks import cluster, logs, report, sections
 from benchmarks.marks import Figure
 from benchmarks.sections import Plan
 
@@ -40,6 +40,7 @@ PEERS = (
     "orjson",
     "dask",
     "duckdb",
+    "polars",
 )
 
 SECTIONS: dict[str, Callable[[Plan, report.Report], None]] = {
@@ -56,6 +57,7 @@ SECTIONS: dict[str, Callable[[Plan, report.Report], None]] = {
     "nodes": sections.nodes_table,
     "import": sections.import_table,
     "cluster": cluster.cluster_tables,
+    "logs": logs.logs_tables,
 }
 
 

@@ -44,9 +44,9 @@ QUERY = """
 
 def cluster_tables(plan: Plan, report: Report) -> None:
     """The overhead of the cluster, and the rate over a log with the usual events."""
-    with _large_log((48 if plan.quick else 1_344) * MIB) as path:
+    with large_log((48 if plan.quick else 1_344) * MIB) as path:
         _overhead(path, 3 if plan.quick else 5, report)
-    with _large_log((96 if plan.quick else 2_560) * MIB) as path:
+    with large_log((96 if plan.quick else 2_560) * MIB) as path:
         _beside_duckdb(path, 3 if plan.quick else 5, report)
 
 
@@ -130,7 +130,7 @@ def _sum(parts: Any) -> CostTotals:
 
 
 @contextmanager
-def _large_log(size: int) -> Iterator[Path]:
+def large_log(size: int) -> Iterator[Path]:
     """A log of many runs, one after the other, deleted afterwards. Four events in five are text deltas."""
     run = b"".join(lines("stream", EVENTS_OF_A_RUN))
     with tempfile.TemporaryDirectory() as directory:

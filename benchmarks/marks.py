@@ -66,5 +66,8 @@ MARKS = {
         Mark("two workers / two plain processes, gain", 0.9, 1.0),
         Mark("one worker / plain fold, time", 1.25, 1.12, at_most=True),
         Mark("cost totals of a large log / DuckDB, rate", 0.5, 1.5),
+        Mark("rxruns cost / DuckDB, rate", 1, 1.3),
+        Mark("rxruns cost / Polars, rate", 2, 2.5),
+        Mark("fold of a gzip log / gzip -dc and the fold, time", 1.3, 1, at_most=True),
     )
 }

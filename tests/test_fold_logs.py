@@ -43,13 +43,21 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_engine, "LARGEST", 1_000)
 
 
+@pytest.fixture(params=["forked", "spawned"])
+def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Start other processes in this way, whether or not this process has threads."""
+    name = str(request.param)
+    monkeypatch.setattr(_pool, "_is_single_threaded", lambda: name == "forked")
+    return name
+
+
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
     turns = zip(run_of(), run_of(OTHER_RUN), strict=True)
     return write_log(tmp_path / "run.ndjson", [event for pair in turns for event in pair])
 
 
-@pytest.mark.usefixtures("small_parts", "no_leaks")
+@pytest.mark.usefixtures("small_parts", "no_leaks", "start")
 @pytest.mark.parametrize("fold", [Seen(), SeenCalls(), SeenInOrder(), CostTotals(PRICES)], ids=str)
 @pytest.mark.parametrize("processes", [1, 3, None])
 def test_a_log_comes_to_what_its_events_come_to(log: Path, fold: Any, processes: int | None) -> None:
@@ -110,14 +118,14 @@ def test_of_several_bad_lines_the_first_one_is_raised(tmp_path: Path, processes:
     assert f"{log}, byte {log.read_bytes().index(b'?')}: not JSON" in str(caught.value)
 
 
-@pytest.mark.usefixtures("small_parts")
+@pytest.mark.usefixtures("small_parts", "start")
 @pytest.mark.parametrize("processes", [1, 2])
 def test_an_error_of_the_fold_is_raised_here(log: Path, processes: int) -> None:
     with pytest.raises(ArithmeticError, match="no use for"):
         fold_logs(log, Refusing(), processes=processes)
 
 
-@pytest.mark.usefixtures("small_parts", "no_leaks")
+@pytest.mark.usefixtures("small_parts", "no_leaks", "start")
 def test_a_killed_process_is_an_error_that_names_it_and_its_part(log: Path) -> None:
     with pytest.raises(RunsError) as caught:
         fold_logs(log, DeadlyElsewhere(), processes=2)
@@ -128,9 +136,10 @@ def test_a_killed_process_is_an_error_that_names_it_and_its_part(log: Path) -> N
 
 STUCK = """
 import sys
-from rxruns._logs import _engine
+from rxruns._logs import _engine, _pool
 from rxruns.folds import fold_logs
 from tests.folding import StuckElsewhere
+_pool._is_single_threaded = lambda: sys.argv[3] == "forked"
 _engine.SMALLEST, _engine.LARGEST = 1, 1_000
 fold_logs(sys.argv[1], StuckElsewhere(pipe=sys.argv[2]), processes=2)
 """
@@ -146,10 +155,10 @@ def is_running(process: int) -> bool:
     return Path(f"/proc/{process}").exists()
 
 
-def test_ctrl_c_ends_the_other_processes_too(log: Path, tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_other_processes_too(log: Path, tmp_path: Path, start: str) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with program(STUCK, log, pipe) as process:
+    with program(STUCK, log, pipe, start) as process:
         other = int(pipe.read_text("ascii").split()[0])
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=HANG)
@@ -159,11 +168,12 @@ def test_ctrl_c_ends_the_other_processes_too(log: Path, tmp_path: Path) -> None:
 
 
 SCRIPT = """
-from rxruns._logs import _engine
+from rxruns._logs import _engine, _pool
 from rxruns.folds import fold_logs
 from rxruns import CostTotals
 from tests.folding import Seen
 _engine.SMALLEST, _engine.LARGEST = 1, 1_000
+_pool._is_single_threaded = lambda: START == "forked"
 class Mine(Seen):
     pass
 assert 40 == fold_logs(LOG, CostTotals(), processes=2).requests
@@ -172,10 +182,10 @@ fold_logs(LOG, Mine(), processes=2)
 
 
 def test_a_program_needs_no_guard_and_its_own_classes_are_refused_with_a_remedy(
-    log: Path, tmp_path: Path
+    log: Path, tmp_path: Path, start: str
 ) -> None:
     script = tmp_path / "script.py"
-    script.write_text(SCRIPT.replace("LOG", repr(str(log))), "utf-8")
+    script.write_text(SCRIPT.replace("LOG", repr(str(log))).replace("START", repr(start)), "utf-8")
     done = subprocess.run([sys.executable, script], env=ENVIRONMENT, capture_output=True, text=True)
     assert (
         "InvalidArgumentError: fold can't be sent to other processes: a class or function of it is defined "

@@ -144,8 +144,8 @@ class _PartEvents:
             else:
                 ended = block.data[block.end - 1] == _NEWLINE
                 events = self._decoded(block) if ended else self._last_event(block)
-                types = self._types
-                yield from (event for event in events if not types or isinstance(event, types))
+                types = frozenset(self._types)  # `isinstance` takes six times as long
+                yield from (event for event in events if not types or type(event) in types)
 
     def _blocks(self) -> Iterator[Block]:
         part, file = self._part, self._file

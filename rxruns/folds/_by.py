@@ -94,7 +94,7 @@ class By(Mapping[_K, _F], Generic[_K, _F]):
     def step(self, event: RunEvent) -> By[_K, _F]:
         """The folds after ``event``: `self` if it changes none."""
         start = self._start
-        if start.types and not isinstance(event, start.types):
+        if start.types and type(event) not in start.types:
             return self
         key = start.find_key(event)
         found = self._values.find(key)
