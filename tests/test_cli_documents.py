@@ -105,7 +105,7 @@ def test_an_error_in_a_file_is_reported_with_its_position(
     assert len(refused.value.message) < 500
 
 
-def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="can't be read: No such file"):
         load(tmp_path / "none.json")
 
@@ -223,7 +223,7 @@ def test_a_list_of_prices_comes_with_an_extra() -> None:
         ),
     ],
 )
-def test_prices_that_can_not_be_used_are_said(text: str, said: str, tmp_path: Path) -> None:
+def test_invalid_prices_are_reported_with_their_position(text: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(FileError) as refused:
         prices(str(written(tmp_path, "prices.json", text)))
     assert said in refused.value.message
@@ -232,7 +232,7 @@ def test_prices_that_can_not_be_used_are_said(text: str, said: str, tmp_path: Pa
 @pytest.mark.parametrize(
     "text", ["city", "=Lisbon", ":=3", "days:=three", "", "a:=NaN", "a:=" + "9" * 5_000, "a:=" + "[" * 5_000]
 )
-def test_an_input_that_is_none_is_refused(text: str) -> None:
+def test_an_invalid_input_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter):
         key_value(text)
 

@@ -1,4 +1,4 @@
-"""Recorded logs on the command line: each command reads the same ones, and ends the same way."""
+"""Recorded logs on the command line: all commands read the same logs, with the same exit codes."""
 
 from __future__ import annotations
 
@@ -105,17 +105,13 @@ def test_a_log_that_may_not_be_read_is_a_usage_error(
 
 @pytest.mark.parametrize("flags", [[], ["--json"]])
 @pytest.mark.parametrize("content", [b"", b"no log", b"PAR1", gzip.compress(b"".join(A_RUN))[:12]])
-def test_a_log_that_can_not_be_read_has_no_total(
-    rxruns: Rxruns, log: Path, content: bytes, flags: list[str]
-) -> None:
+def test_an_unreadable_log_has_no_total(rxruns: Rxruns, log: Path, content: bytes, flags: list[str]) -> None:
     log.write_bytes(content)
     code, out, err = rxruns("cost", log, *flags)
     assert (3, "", True) == (code, out, str(log) in err)
 
 
-def test_the_total_beside_a_log_that_can_not_be_read_says_what_it_is_of(
-    rxruns: Rxruns, log: Path, tmp_path: Path
-) -> None:
+def test_a_total_without_an_unreadable_log_is_marked(rxruns: Rxruns, log: Path, tmp_path: Path) -> None:
     log.write_bytes(b"".join(A_RUN))
     other = tmp_path / "other"
     other.write_bytes(b"PAR1")

@@ -1,4 +1,4 @@
-"""What a run looks like in a terminal: drawn by rich in virtual time, and once in a real pseudo-terminal."""
+"""Runs in a terminal: drawn by rich in virtual time, and in a real pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
 
 
-def test_a_run_at_work_is_a_table() -> None:
+def test_an_open_run_is_a_table() -> None:
     with Terminal() as terminal:
         terminal.panel.planned = ("draft", "edit")
 
@@ -270,7 +270,7 @@ def test_no_line_is_wider_than_the_terminal(text: str, width: int) -> None:
 
 
 @given(text=st.text(st.sampled_from("ab 流れé\u0301🙂"), max_size=80), room=st.integers(0, 40))
-def test_of_a_text_too_wide_as_much_of_the_end_is_shown_as_there_is_room_for(text: str, room: int) -> None:
+def test_a_text_that_is_too_wide_is_shown_with_as_much_of_its_end_as_fits(text: str, room: int) -> None:
     shown = _end(text, room)
     if cell_len(text) <= room:
         assert text == shown
@@ -293,7 +293,7 @@ def test_runs_that_need_few_lines_leave_theirs_to_those_with_many_nodes() -> Non
     assert "  … 31 more: 31 pending" == lines[-1]
 
 
-def test_where_there_is_no_room_for_a_header_the_node_in_trouble_stands() -> None:
+def test_a_failed_node_takes_precedence_over_a_header() -> None:
     failed = NodeFailed(**at(4), node_id="edit", error=NodeError(message="no luck"))
     started = [NodeStarted(**at(3.5 + place / 10), node_id=id) for place, id in enumerate(("cut", "edit"))]
     with Terminal(height=4) as terminal:
@@ -473,7 +473,7 @@ def in_terminal(
 
 
 def read_until(descriptor: int, said: str = "") -> str:
-    """What the terminal shows until it has shown that, or to its end."""
+    """Read what the terminal shows, up to `said` or to its end."""
     shown, end = b"", time.monotonic() + HANG
     while not said or said not in shown.decode("utf-8", "ignore"):
         assert select.select([descriptor], [], [], max(0, end - time.monotonic()))[0], shown

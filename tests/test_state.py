@@ -1,4 +1,4 @@
-"""The state of a run as a value: what events make of it, and that it is what the service says."""
+"""The state of a run as a value: its changes by events, and that it equals the service's."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class TestRun:
         assert {"a": ("succeeded", NOON), "b": ("canceled", NOON), "draft": ("canceled", None)} == found
         assert (status, NodeError(message=message), ()) == (state.status, state.error, state.pending_tools)
 
-    def test_a_run_waits_when_a_node_waits_and_none_is_at_work(self) -> None:
+    def test_a_run_waits_if_a_node_waits_and_none_is_running(self) -> None:
         state = fold([node_started(seq=1), node_started("other", 2), waiting(3)])
         assert ["running", "waiting"] == [state.status, state.step(node_succeeded("other", 4)).status]
 
@@ -124,7 +124,7 @@ class TestNode:
         assert (2, "running", "") == (node.attempt, node.status, node.text)
         assert node.error is node.ended_at is None
 
-    def test_a_waiting_node_goes_on_with_the_last_result(self) -> None:
+    def test_a_waiting_node_resumes_with_the_last_result(self) -> None:
         calls = call(), call("user_ask", "call_2")
         asked = fold([node_started(seq=1), user_ask(2), waiting(3, *calls)])
         once = asked.step(tool_result(4))
