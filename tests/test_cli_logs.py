@@ -39,11 +39,12 @@ def command(request: pytest.FixtureRequest, tmp_path: Path) -> list[object]:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_each_command_reads_a_log_in_each_format(
+def test_each_command_reads_a_log_in_each_format_and_order(
     rxruns: Rxruns, command: list[object], log: Path, format: str
 ) -> None:
-    log.write_bytes(PACK[format](b"".join(A_RUN)))
-    assert 0 == rxruns(*command, log).code
+    for lines in (A_RUN, [*A_RUN[1:], A_RUN[0]]):
+        log.write_bytes(PACK[format](b"".join(lines)))
+        assert 0 == rxruns(*command, log).code
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -84,11 +85,6 @@ def test_each_command_refuses_what_is_not_a_log_in_one_line(
     code, _, err = rxruns(*command, log)
     assert (3, 1) == (code, err.count("\n"))
     assert f"{log} is not a log: it seems to be a Parquet file" in err
-
-
-def test_each_command_reads_a_log_newest_first(rxruns: Rxruns, command: list[object], log: Path) -> None:
-    log.write_bytes(b"".join([*A_RUN[1:], A_RUN[0]]))
-    assert 0 == rxruns(*command, log).code
 
 
 def test_a_log_that_may_not_be_read_is_a_usage_error(

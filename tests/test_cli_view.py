@@ -320,21 +320,17 @@ def test_the_end_of_each_line_is_left_to_what_is_typed_and_echoed() -> None:
     assert 40 == max(map(cell_len, terminal.lines())), "what stays uses all of it"
 
 
-def test_what_does_not_fit_is_counted_and_what_is_in_trouble_is_shown() -> None:
+def test_nodes_that_do_not_fit_are_counted_and_failed_ones_shown() -> None:
     nodes = [f"node{number:02d}" for number in range(40)]
-    events: list[RunEvent] = [
-        NodeStarted(**at(1 + place / 100), node_id=id) for place, id in enumerate(nodes)
-    ]
-    events += [NodeSucceeded(**at(2 + place / 100), node_id=id) for place, id in enumerate(nodes[:30])]
+    events: list[RunEvent] = [NodeStarted(**at(1 + n / 100), node_id=id) for n, id in enumerate(nodes)]
+    events += [NodeSucceeded(**at(2 + n / 100), node_id=id) for n, id in enumerate(nodes[:30])]
     events.append(NodeFailed(**at(3), node_id="node35", error=NodeError(message="no luck")))
     with Terminal(height=10) as terminal:
         lines = terminal.show(*events, until=0.2)
         assert len(lines) < 10
-        assert ["node30", "node31", "node32", "node33", "node34", "node35"] == [
-            line.split()[0] for line in lines[2:-1]
-        ]
+        assert nodes[30:36] == [line.split()[0] for line in lines[2:-1]]
         assert "  … 34 more: 30 succeeded, 4 running" == lines[-1]
-    assert 42 == len(terminal.lines()) - 1, "at the end all of them are left on the screen"
+    assert 42 == len(terminal.lines()) - 1, "at the end all of them stay on the screen"
 
 
 def test_more_runs_than_lines_are_counted_too() -> None:
