@@ -1,7 +1,7 @@
-"""The fixtures of rxruns for pytest, which finds them by itself.
+"""The fixtures of rxruns for pytest, a plugin that needs no configuration.
 
-This module stands beside the package, and imports it in the fixtures alone: a test run that uses none of them
-pays nothing, and coverage of a package that is measured sees its import.
+This module is outside the package and imports it only inside the fixtures: a test run without them pays
+nothing, and a coverage measurement sees the import of the package.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["fake_runs", "runs_client", "runs_environment", "runs_service"]
 
 @pytest.fixture
 def runs_service() -> Iterator[DevServer]:
-    """A runs service of this test: real HTTP on loopback, a simulated model, the same texts each time."""
+    """A runs service for this test: real HTTP on loopback, a simulated model, the same texts each time."""
     from rxruns.devserver import DevServer
 
     with DevServer(seed=7) as service:
@@ -39,9 +39,9 @@ def runs_client(runs_service: DevServer) -> Iterator[RunsClient]:
 
 @pytest.fixture
 def runs_environment(runs_service: DevServer, monkeypatch: pytest.MonkeyPatch) -> DevServer:
-    """``runs_service``, which the environment names: for code that makes its client itself.
+    """``runs_service``, set in the environment: for code that makes its own client.
 
-    No proxy is asked for it, as ``NO_PROXY`` says.
+    ``NO_PROXY`` keeps its requests away from proxies.
     """
     monkeypatch.setenv("MODELRELAY_API_KEY", runs_service.api_key)
     monkeypatch.setenv("MODELRELAY_API_BASE_URL", runs_service.url)
@@ -54,7 +54,7 @@ def runs_environment(runs_service: DevServer, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def fake_runs() -> Iterator[Callable[..., FakeRuns]]:
-    """Start services that play a story, until the end of the test: ``fake_runs(sends(e1, e2), drops())``."""
+    """Start scripted services for the rest of the test: ``fake_runs(sends(e1, e2), drops())``."""
     from rxruns.testing import FakeRuns
 
     with ExitStack() as started:

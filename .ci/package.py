@@ -1,7 +1,7 @@
-"""Build the distributions and use them as a stranger would: ``tox -e package``.
+"""Build the distributions and use them as a new user would: ``tox -e package``.
 
 The sdist is built, and the wheel from it; both are checked for their metadata and for every file of the
-package. The wheel goes into a fresh virtual environment, where the demo and the example of a test run far
+package. The wheel goes into a fresh virtual environment, where the demo and the example of a test run away
 from the checkout.
 """
 
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def build(folder: Path) -> tuple[Path, Path]:
-    """The wheel and the sdist, from a copy without what git does not know."""
+    """Build the wheel and the sdist from a copy of the files that git doesn't ignore."""
     checkout = folder.parent / "checkout"
     known = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT).split("\0")
     for name in filter(None, known):
@@ -44,7 +44,7 @@ def build(folder: Path) -> tuple[Path, Path]:
 
 
 def check_files(wheel: Path, sdist: Path) -> None:
-    """Each file of the package is in both, and nothing else is in the wheel but what tells about it."""
+    """Require each file of the package in both, and nothing else in the wheel but metadata."""
     package = {*package_files(), "pytest_rxruns.py"}
     with zipfile.ZipFile(wheel) as archive:
         in_wheel = {name for name in archive.namelist() if ".dist-info/" not in name}
@@ -73,13 +73,13 @@ def use(wheel: Path, work: Path) -> None:
     where = run(python, "-c", "import rxruns; print(rxruns.__file__)", cwd=away)
     expect("rxruns is imported from the wheel", set() if str(work) in where else {where})
     run(python, "-m", "pip", "check")
-    shown = run(str(work / "venv" / "bin" / "rxruns"), "demo", "--delay", "0", cwd=away)
-    expect("the demo ends well", set() if "succeeded" in shown else {shown})
+    output = run(str(work / "venv" / "bin" / "rxruns"), "demo", "--delay", "0", cwd=away)
+    expect("the demo ends well", set() if "succeeded" in output else {output})
     run(python, "-m", "pytest", "-q", "-W", "error", "test_my_pipeline.py", cwd=away)
 
 
 def run(*command: str, cwd: Path | None = None) -> str:
-    """What a command writes; its failure ends all."""
+    """Return the output of a command; exit if it fails."""
     ran = subprocess.run(
         command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
@@ -89,7 +89,7 @@ def run(*command: str, cwd: Path | None = None) -> str:
 
 
 def expect(what: str, wrong: set[str]) -> None:
-    """End all if anything is wrong."""
+    """Exit if anything is wrong."""
     if wrong:
         sys.exit(f"{what}: {sorted(wrong)}")
     print(f"{what}: good")

@@ -60,20 +60,22 @@ SECTIONS: dict[str, Callable[[Plan, report.Report], None]] = {
 
 
 def main() -> int:
-    """Run the sections; 1 if a figure is short of what it has to be."""
+    """Run the sections; return 1 if a figure misses its mark."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="under a minute: small inputs, few rounds")
-    parser.add_argument("--only", choices=SECTIONS, action="append", help="this section; may be repeated")
-    parser.add_argument("--rounds", type=_at_least_one, help="rounds of each comparison")
-    parser.add_argument("--json", type=Path, default=Path("benchmarks.json"), help="where the figures go")
-    asked = parser.parse_args()
-    plan = QUICK if asked.quick else FULL
-    if asked.rounds:
-        plan = msgspec.structs.replace(plan, rounds=asked.rounds)
+    parser.add_argument(
+        "--quick", action="store_true", help="small inputs and few rounds: less than a minute"
+    )
+    parser.add_argument("--only", choices=SECTIONS, action="append", help="run this section; may be repeated")
+    parser.add_argument("--rounds", type=_at_least_one, help="number of rounds of each comparison")
+    parser.add_argument("--json", type=Path, default=Path("benchmarks.json"), help="file for the figures")
+    options = parser.parse_args()
+    plan = QUICK if options.quick else FULL
+    if options.rounds:
+        plan = msgspec.structs.replace(plan, rounds=options.rounds)
 
     results = report.Report()
     for name, section in SECTIONS.items():
-        if asked.only is None or name in asked.only:
+        if options.only is None or name in options.only:
             started = time.perf_counter()
             section(plan, results)
             print(f"({name}: {time.perf_counter() - started:.0f} s)\n", file=sys.stderr)
@@ -84,13 +86,13 @@ def main() -> int:
         "versions": {name: _version(name) for name in PEERS},
         "plan": plan,
     }
-    asked.json.write_bytes(msgspec.json.format(msgspec.json.encode(results.content(environment))))
+    options.json.write_bytes(msgspec.json.format(msgspec.json.encode(results.content(environment))))
     return int(any(_is_short(figure) for figure in results.figures))
 
 
 def _at_least_one(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: give a whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 

@@ -1,4 +1,4 @@
-"""Recorded logs on a cluster of this machine's cores: beside plain processes, and beside DuckDB."""
+"""Recorded logs on a cluster of this machine's cores, beside plain processes and DuckDB."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ QUERY = """
 
 
 def cluster_tables(plan: Plan, report: Report) -> None:
-    """What the cluster adds to the work itself, and the rate over a log as people have it."""
+    """The overhead of the cluster, and the rate over a log with the usual events."""
     with _large_log((48 if plan.quick else 1_344) * MIB) as path:
         _overhead(path, 3 if plan.quick else 5, report)
     with _large_log((96 if plan.quick else 2_560) * MIB) as path:
@@ -51,7 +51,7 @@ def cluster_tables(plan: Plan, report: Report) -> None:
 
 
 def _overhead(path: Path, rounds: int, report: Report) -> None:
-    """All lines decoded, so that it is the work and not the reading that counts; twelve parts.
+    """Decode all lines of twelve parts, so that decoding and not reading dominates.
 
     Dask gives each worker two tasks at first, and a third before the other worker has its own: with six parts
     one worker often gets four of them.
@@ -81,7 +81,7 @@ def _overhead(path: Path, rounds: int, report: Report) -> None:
 
 
 def _beside_duckdb(path: Path, rounds: int, report: Report) -> None:
-    import duckdb  # noqa: PLC0415  # a peer: not wanted by the other sections
+    import duckdb  # noqa: PLC0415  # a peer that the other sections don't need
 
     size = path.stat().st_size
     with _cluster(2) as client, duckdb.connect(config={"threads": 2}) as connection:

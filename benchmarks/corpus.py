@@ -1,8 +1,8 @@
-"""The bytes that everybody reads: event logs as the service writes them, one run each.
+"""The bytes for all contestants: event logs as the service writes them, one run each.
 
-``stream``: as a streaming run has them, four events in five are text deltas.
+``stream``: as in a streaming run, four events in five are text deltas.
 ``alike``: all 28 types, equally often.
-``deltas``: 99 events in a hundred are text deltas, as where models write at length.
+``deltas``: 99 events in a hundred are text deltas, as in runs with long texts.
 """
 
 from __future__ import annotations
@@ -107,10 +107,10 @@ _DELTA = "node_output_delta"
 
 
 def lines(mix: str, events: int, *, run_id: str = RUN_ID, ends: bool = True) -> Iterator[bytes]:
-    """The lines of one run's log, each with its newline: a period of some thousand, numbered on and on.
+    """The lines of one run's log, each with its newline: a period of some thousand, repeated.
 
-    The mix ``alike`` has terminal events in its midst; with `ends` the one at the very end is the only one,
-    so that the whole can be streamed.
+    The mix ``alike`` contains terminal events; with `ends`, only the last line is terminal, so that all of
+    them can be streamed.
     """
     period = [
         (head, tail)
@@ -147,7 +147,7 @@ def _period(mix: str, run_id: str) -> list[tuple[str, bytes, bytes]]:
 
 
 def _split_line(wire_type: str, random: Random, run_id: str) -> tuple[bytes, bytes]:
-    """A line without its ``seq``: what stands before it, and what stands behind it."""
+    """The parts of a line before and after its ``seq``."""
     head = b'{"envelope_version":"v2","seq":'
     record: dict[str, Any] = {
         "type": wire_type,

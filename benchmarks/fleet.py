@@ -1,4 +1,4 @@
-"""Many streams in one process: what they take, and what merging them costs.
+"""Many streams in one process: their resources, and the cost of merging them.
 
 ``live`` and ``waiting_id_bytes`` are measured in a process of their own.
 """
@@ -30,7 +30,7 @@ MERGED = "merge_runs"
 def merging(server: str, count: int, total: int, rounds: int) -> dict[str, list[Sample]]:
     """Samples of `total` events over `count` streams, which are subscribed to one by one, or merged."""
     with RunsClient(api_key=KEY, base_url=f"{server}/stream/{total // count}/16384") as client:
-        # One id for all: to the server's cache they are one log, to us as many streams.
+        # One id for all streams, so that the server caches one log.
         ids = [RUN_ID] * count
         contestants: dict[str, Contestant] = {
             ALONE: lambda: follow_all(client, drop, ids),
@@ -47,7 +47,7 @@ def _follow_merged(client: RunsClient, ids: list[str]) -> None:
 
 
 def live(server: str, streams: str, seconds: str) -> dict[str, float]:
-    """What that many live streams take: each has brought an event and waits for the next."""
+    """The resources of `streams` live streams, each of which waits after its first event."""
     count, warned = int(streams), _PoolWarnings()
     with RunsClient(api_key=KEY, base_url=f"{server}/idle/0/0") as client:
         _follow(client, 1).dispose()
@@ -95,10 +95,10 @@ def waiting_id_bytes(server: str, waiting: str) -> float:
 
 
 def _follow(client: RunsClient, count: int) -> abc.DisposableBase:
-    came = threading.Semaphore(0)
-    subscription = merge_runs([RUN_ID] * count, client=client).subscribe(lambda event: came.release())
+    arrivals = threading.Semaphore(0)
+    subscription = merge_runs([RUN_ID] * count, client=client).subscribe(lambda event: arrivals.release())
     for _ in range(count):
-        came.acquire()
+        arrivals.acquire()
     return subscription
 
 
@@ -118,7 +118,7 @@ def _descriptors() -> int:
 
 
 class _PoolWarnings(logging.Handler):
-    """Counts what urllib3 says about a pool that is too small."""
+    """Counts urllib3's warnings about a full connection pool."""
 
     def __init__(self) -> None:
         super().__init__()

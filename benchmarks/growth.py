@@ -1,4 +1,4 @@
-"""Cost as work grows: more streams at once, more operators."""
+"""The cost of more streams at once, and of more operators."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def streams(server: str, counts: list[int], total: int, rounds: int) -> dict[str
 
 
 def _following(client: RunsClient, count: int) -> Contestant:
-    # One id for all: to the server's cache they are one log, to us as many streams.
+    # One id for all streams, so that the server caches one log.
     return lambda: follow_all(client, drop, [RUN_ID] * count)
 
 
 def decoded(total: int) -> list[events.RunEvent]:
-    """Events, there to be emitted again and again."""
+    """Decoded events, to be emitted repeatedly."""
     decode = decode_event
     return [event for line in lines("stream", total) if (event := decode(line)) is not None]
 
@@ -55,7 +55,7 @@ def chains(log: list[events.RunEvent], lengths: list[int], rounds: int) -> dict[
 
 
 def operators(log: list[events.RunEvent], rounds: int) -> dict[str, list[Sample]]:
-    """Samples by operator, each alone; RxPY's own filter is the measure."""
+    """Samples by operator, each alone; RxPY's own filter is the reference."""
     with TemporaryDirectory() as directory:
         piped: dict[str, Operator] = {
             PLAIN: rx.filter(_true),

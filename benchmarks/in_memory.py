@@ -18,7 +18,7 @@ from rxruns.schemas import RunEventSchema
 
 OURS = "recorded_events"
 SLOW = 10
-"""``Schema.load`` gets one line in this many: it would take most of the time."""
+"""``Schema.load`` gets every tenth line, since it would take most of the time."""
 
 
 def measure(mix: str, events: int, rounds: int) -> dict[str, dict[str, list[Sample]]]:
@@ -49,7 +49,7 @@ def measure(mix: str, events: int, rounds: int) -> dict[str, dict[str, list[Samp
 
 @contextmanager
 def recorded_log(mix: str, events: int) -> Iterator[Path]:
-    """A log in a file, as ``ops.record`` leaves it."""
+    """A log file as ``ops.record`` writes it."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "run.ndjson")
         with path.open("wb") as file:
@@ -58,12 +58,12 @@ def recorded_log(mix: str, events: int) -> Iterator[Path]:
 
 
 def follow(path: Path) -> None:
-    """The recorded log to ``on_next``, which drops what it gets."""
+    """Read the log and drop its events."""
     recorded_events(path).subscribe(drop)
 
 
 def keep(path: Path) -> list[Any]:
-    """The recorded log to ``on_next``, which keeps what it gets."""
+    """Read the log and keep its events."""
     kept: list[Any] = []
     recorded_events(path).subscribe(kept.append)
     return kept

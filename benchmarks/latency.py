@@ -1,4 +1,4 @@
-"""How long a person waits: a stream to its first event, and a lone event to ``on_next``."""
+"""Delays: from opening a stream to its first event, and from writing a lone event to ``on_next``."""
 
 from __future__ import annotations
 
@@ -24,16 +24,18 @@ AT_ONCE = 20
 
 
 def openings(server: str, rounds: int) -> dict[str, list[Sample]]:
-    """Samples of opening a stream, seeing its first event and letting go, some times over."""
+    """Samples of opening a stream, receiving its first event and closing it, several times."""
     base_url = f"{server}/idle/0/0"
     url = f"{base_url}/runs/{RUN_ID}/events"
     with RunsClient(api_key=KEY, base_url=base_url) as client, requests.Session() as session:
 
         def ours() -> None:
             for _ in range(AT_ONCE):
-                came = threading.Event()
-                with run_events(RUN_ID, client=client).subscribe(lambda event, came=came: came.set()):
-                    came.wait()
+                arrived = threading.Event()
+                with run_events(RUN_ID, client=client).subscribe(
+                    lambda event, arrived=arrived: arrived.set()
+                ):
+                    arrived.wait()
 
         def theirs() -> None:
             for _ in range(AT_ONCE):
@@ -62,7 +64,7 @@ def lone_events(server: str, events: int, pause_ms: int = 5) -> list[float]:
 
 
 def lone_bytes(server: str, events: int, pause_ms: int = 5) -> list[float]:
-    """The same for a bare socket that decodes nothing: what the machine itself takes, now."""
+    """The same for a bare socket that decodes nothing: the machine's own delay."""
     delays: list[float] = []
     sent_at = re.compile(rb'"text_delta":"(\d+)"')
     address = urlsplit(server)

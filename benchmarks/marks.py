@@ -1,4 +1,4 @@
-"""What the ratios have to be, and what they should be."""
+"""The least value of each figure, and the aim."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Mark(Struct, frozen=True):
 
 
 class Figure(Struct, frozen=True):
-    """A mark and what was measured; `unit` is empty for a ratio."""
+    """A mark and the measured value; `unit` is empty for a ratio."""
 
     mark: Mark
     measured: Spread

@@ -14,7 +14,7 @@ Contestant = Callable[[], object]
 
 
 class Sample(Struct, frozen=True):
-    """One round of one contestant: seconds of this process (all its threads), and on the wall."""
+    """One round of one contestant: CPU seconds of this process (all threads), and wall seconds."""
 
     cpu: float
     wall: float
@@ -46,15 +46,15 @@ def spread(values: Sequence[float]) -> Spread:
 def side_by_side(
     contestants: Mapping[str, Contestant], rounds: int, *, warm: bool = False
 ) -> dict[str, list[Sample]]:
-    """Run all of them in each round, in an order of its own, after one round that does not count.
+    """Run all contestants in each round, in random order, after one round that doesn't count.
 
-    What a contestant returns is let go of after the clock was read: keeping is paid for, freeing is not.
+    A contestant's result is freed after the clock was read: the time for keeping counts, for freeing not.
 
     Args:
         contestants: by name.
-        rounds: that count.
-        warm: whose turn it is runs once before the clock does. Else who reads the bytes that the one before
-            has read finds them in the processor's cache, and others not.
+        rounds: the number of rounds that count.
+        warm: run each contestant once before it is timed. Otherwise a contestant that reads the same bytes as
+            the one before finds them in the processor's cache, and others don't.
     """
     samples: dict[str, list[Sample]] = {name: [] for name in contestants}
     random = Random(7)
@@ -79,11 +79,11 @@ def timed(contestant: Contestant) -> Sample:
 
 
 def ratio(samples: Mapping[str, Sequence[Sample]], peer: str, ours: str, clock: str = "cpu") -> Spread:
-    """How many times as long the peer took, round by round: above 1, ours is faster."""
+    """The peer's time divided by ours, round by round: above 1, ours is faster."""
     pairs = zip(samples[peer], samples[ours], strict=True)
     return spread([getattr(theirs, clock) / getattr(mine, clock) for theirs, mine in pairs])
 
 
 def per_event(samples: Sequence[Sample], events: int, clock: str = "cpu") -> Spread:
-    """Microseconds an event."""
+    """Microseconds per event."""
     return spread([getattr(sample, clock) / events * 1e6 for sample in samples])

@@ -1,4 +1,4 @@
-"""A run of many nodes: what a node costs its state and its page, among 20,000 and among 100,000."""
+"""The cost of a node in the state and the page of a run of 20,000 and of 100,000 nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of a long run: how long it takes to write, to open, and to search."""
+"""The page of a long run: the time to write, open and search it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from rxruns.page import RunPage
 from tests.browser import chromium, executable
 
 EVENTS = 100_000
-"""As many as the mark says."""
+"""The number in the mark's name."""
 
 WORD = "流れ"
 
 
 def has_browser() -> bool:
-    """Whether the page can be opened here."""
+    """Return True if a browser is installed."""
     return executable() is not None
 
 
 def measure(rounds: int) -> dict[str, list[float]]:
-    """What it takes to fold a log, to write its page, to open it and to search it; and the size."""
+    """The time to fold a log, and to write, open and search its page; and the size."""
     path = executable()
     assert path is not None
     with tempfile.TemporaryDirectory() as folder, recorded_log("stream", EVENTS) as log:

@@ -1,4 +1,4 @@
-"""The peers' own classes for the same events, made from ours: the same fields, types and checks."""
+"""The peers' own classes for the same events, derived from ours: the same fields, types and checks."""
 
 from __future__ import annotations
 

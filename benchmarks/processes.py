@@ -24,12 +24,12 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def rss() -> int:
-    """Bytes of memory that this process has now."""
+    """Bytes of memory of this process (RSS)."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
 
 
 def measured_alone(function: Callable[..., object], *arguments: object) -> Any:
-    """What a function of a module answers in a new process, as JSON has it. It gets its arguments as text."""
+    """Call a function of a module in a new process, with its arguments as text; return its result as JSON."""
     name = (function.__module__, function.__name__)
     command = [sys.executable, "-m", "benchmarks.processes", *name, *map(str, arguments)]
     return msgspec.json.decode(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
@@ -54,7 +54,7 @@ def _keep_models(path: Path) -> list[Any]:
 
 
 def growth(server: str, events: str) -> dict[str, float]:
-    """Memory and time for that many events through four operators, after a hundredth of them."""
+    """Memory and time for `events` events through four operators, after a hundredth as warm-up."""
     count = int(events)
     _through_four_operators(server, count // 100)
     before = rss()
@@ -92,7 +92,7 @@ def _is_even(event: Any) -> bool:
 
 
 def idle(server: str, streams: str, seconds: str) -> dict[str, float]:
-    """Memory of a stream that waits, KiB, and the share of a CPU that all of them take, %."""
+    """Memory of a waiting stream, KiB, and the CPU share of all of them, %."""
     count = int(streams)
     first = threading.Semaphore(0)
     with RunsClient(api_key=loopback.KEY, base_url=f"{server}/idle/0/0") as client:
@@ -117,7 +117,7 @@ def idle(server: str, streams: str, seconds: str) -> dict[str, float]:
 def import_seconds(statement: str) -> float:
     """CPU time of a new interpreter that runs one statement, compiled before."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    # Bytecode is kept, as it is where people install us.
+    # With cached bytecode, as in an installed package.
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
     subprocess.run([sys.executable, "-c", statement], check=True, env=environment)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -12,7 +12,7 @@ Cell = str | float | int | Spread
 
 
 class Report:
-    """Collects tables, which are printed as they come, and figures that have a mark."""
+    """Collects tables, which are printed at once, and figures that have a mark."""
 
     def __init__(self) -> None:
         self.figures: list[Figure] = []
@@ -28,7 +28,7 @@ class Report:
         self.figures.append(Figure(MARKS[name], measured, unit))
 
     def print_marks(self) -> None:
-        """Print all figures with what they have to be."""
+        """Print all figures with their marks."""
         rows = [
             [
                 figure.mark.name + (f", {figure.unit}" if figure.unit else ""),
@@ -40,12 +40,12 @@ class Report:
             for figure in self.figures
         ]
         print(
-            "Marks\n" + as_text([["figure", "measured (quartiles)", "has to be", "aim", ""], *rows]),
+            "Marks\n" + as_text([["figure", "measured (quartiles)", "mark", "aim", ""], *rows]),
             flush=True,
         )
 
     def content(self, environment: dict[str, Any]) -> dict[str, Any]:
-        """What is written as JSON."""
+        """The content of the JSON file."""
         marks = [
             {
                 "name": figure.mark.name,

@@ -1,4 +1,4 @@
-"""What is measured, section by section, and put into tables."""
+"""The sections: each measures, and reports tables and marks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _COLUMNS = ("", "CPU µs an event", "wall µs an event", "CPU ÷ ours", "wall ÷
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """How much is measured."""
+    """The amount of work to measure."""
 
     events: int
     loopback_events: int
@@ -38,7 +38,7 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 def in_memory_tables(plan: Plan, report: Report) -> None:
-    """Recorded logs against loaders that get whole lines out of memory."""
+    """Recorded logs against loaders of lines in memory."""
     for mix in MIXES[: 1 if plan.quick else None]:
         samples = in_memory.measure(mix, plan.events, plan.rounds)
         for fate, by_name in samples.items():
@@ -123,7 +123,7 @@ def latency_table(plan: Plan, report: Report) -> None:
 
 
 def idle_table(plan: Plan, report: Report) -> None:
-    """What streams cost that wait."""
+    """The cost of idle streams."""
     with serving() as server:
         cost = measured_alone(processes.idle, server, 300, plan.idle_seconds)
     report.mark("memory of an idle stream", _point(cost["kib"]), "KiB")
@@ -131,7 +131,7 @@ def idle_table(plan: Plan, report: Report) -> None:
 
 
 def streams_table(plan: Plan, report: Report) -> None:
-    """The same number of events, over ever more streams at once."""
+    """The same number of events, over more and more streams at once."""
     counts = [1, 200] if plan.quick else [1, 10, 50, 200, 1000]
     total = plan.loopback_events * 20
     with serving() as server:
@@ -141,7 +141,7 @@ def streams_table(plan: Plan, report: Report) -> None:
 
 
 def fleet_tables(plan: Plan, report: Report) -> None:
-    """Live streams in one process, opened and let go of; what merging them costs."""
+    """Live streams in one process, opened and disposed; the cost of merging them."""
     with serving() as server:
         lives = [
             measured_alone(fleet.live, server, count, plan.idle_seconds)
@@ -172,7 +172,7 @@ def fleet_tables(plan: Plan, report: Report) -> None:
 
 
 def operators_tables(plan: Plan, report: Report) -> None:
-    """More operators in a row, and what ours cost beyond RxPY's own."""
+    """More operators in a row, and the cost of ours beside RxPY's own."""
     log = growth.decoded(plan.events)
     rows = [
         (name, per_event(samples, len(log)))
@@ -193,7 +193,7 @@ def operators_tables(plan: Plan, report: Report) -> None:
 
 
 def growth_table(plan: Plan, report: Report) -> None:
-    """Rate and memory for ever more events through four operators."""
+    """Rate and memory for more and more events through four operators."""
     rows = []
     events = 10_000
     while events <= plan.growth_events:
@@ -242,7 +242,7 @@ def nodes_table(plan: Plan, report: Report) -> None:
 
 
 def import_table(plan: Plan, report: Report) -> None:
-    """A new interpreter with and without us."""
+    """A new interpreter with and without rxruns."""
     statements = {"rxruns": "import rxruns", "its four libraries": LIBRARIES, "nothing": "pass"}
     seconds: dict[str, list[float]] = {name: [] for name in statements}
     for number in range(plan.rounds + 1):

@@ -1,8 +1,8 @@
-"""The other process: a loopback HTTP server that is never what limits.
+"""The other process: a loopback HTTP server that is faster than every contestant.
 
 The path says what is served: ``/<mix>/<events>/<chunk bytes, 0: one event>/runs/<id>/events`` a whole log,
 ``/idle/…`` one event and then silence, ``/lone/<events>/<milliseconds between>/…`` events that carry the time
-at which they were written. Everything is HTTP/1.1, chunked, and was encoded before it is asked for again.
+at which they were written. Everything is HTTP/1.1, chunked, and is encoded before the second request.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from benchmarks.corpus import RUN_ID, chunks, lines
 _HEADERS = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
 _SEND = 1 << 18
 _KEPT = 1_000_000
-"""Logs of up to that many events are kept encoded."""
+"""Logs with at most this number of events are kept encoded."""
 
 
 @contextlib.contextmanager
 def serving() -> Iterator[str]:
-    """Start the server in another process; gives its address, without a trailing slash."""
+    """Start the server in another process; yield its address, without a trailing slash."""
     command = [sys.executable, "-m", "benchmarks.server"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None and process.stdout is not None
@@ -72,7 +72,7 @@ def _serve(connection: socket.socket) -> None:
 
 
 def _request(connection: socket.socket) -> str:
-    """The path of the next request, ``""`` when there is none. None has a body."""
+    """The path of the next request, which has no body; empty at the end."""
     head = b""
     while b"\r\n\r\n" not in head:
         received = connection.recv(65536)
@@ -99,7 +99,7 @@ def _kept(mix: str, events: int, size: int, run_id: str) -> tuple[bytes, ...]:
 
 
 def _pieces(mix: str, events: int, size: int, run_id: str) -> Iterator[bytes]:
-    """HTTP chunks, as many to a piece as one call of `send` takes well."""
+    """HTTP chunks, joined to pieces for one call of `send`."""
     encoded = map(_chunk, chunks(mix, events, size, run_id))
     per_piece = 1000 if size == 0 else max(1, _SEND // size)
     while piece := b"".join(islice(encoded, per_piece)):

@@ -1,4 +1,4 @@
-"""What it costs to watch a run in a terminal, beyond following it."""
+"""The cost of watching a run in a terminal, beyond following it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from rxruns.cli._view import RunView
 OURS = "watch"
 PLAIN = "run_events"
 EVENTS = 100_000
-"""As many as the mark says."""
+"""The number in the mark's name."""
 ROUNDS = 9
-"""In each process. They differ by some hundredths, which more rounds in one of them would not even out."""
+"""In each process. Processes differ by some hundredths, which more rounds in one wouldn't average out."""
 
 
 def measure(server: str, mix: str, processes: int) -> dict[str, list[Sample]]:
@@ -36,7 +36,7 @@ def measure(server: str, mix: str, processes: int) -> dict[str, list[Sample]]:
 
 
 def in_one_process(server: str, mix: str) -> dict[str, list[Sample]]:
-    """Those of one process."""
+    """The samples of one process."""
     with RunsClient(api_key=loopback.KEY, base_url=f"{server}/{mix}/{EVENTS}/{32 * 1024}") as client:
         return side_by_side(
             {PLAIN: lambda: loopback.follow(client, drop), OURS: lambda: _watch(client)}, ROUNDS
@@ -44,7 +44,7 @@ def in_one_process(server: str, mix: str) -> dict[str, list[Sample]]:
 
 
 def _watch(client: RunsClient) -> None:
-    """As ``rxruns watch`` does, in a terminal of 120 columns that takes everything at once."""
+    """As ``rxruns watch`` does, in a terminal of 120 columns that never blocks."""
     run_id = UUID(RUN_ID)
     with open(os.devnull, "w") as terminal:
         console = Console(file=terminal, force_terminal=True, width=120, height=40, color_system="256")

@@ -1,8 +1,8 @@
-"""Pages for the site that are no files of this folder, and links that lead to them.
+"""Pages of the site that aren't files of this folder, and links to them.
 
 The pages here are written to be read on a code host: links lead to files, and ``index.md`` is the one list of
-pages. On the site, the headings and tables of ``index.md`` are the navigation, each public module has a page,
-and the sources of the examples stand below their table.
+pages. On the site, the headings and lists of ``index.md`` become the navigation, each public module has a
+page, and the source of each example follows their list.
 """
 
 from __future__ import annotations
@@ -29,25 +29,23 @@ PROJECT = {
     "SECURITY.md": "security",
     "benchmarks/README.md": "benchmarks",
 }
-"""Pages for people who work on the project, by their files; they keep their places in the repository."""
-
-APART = {"rxruns.operators", "rxruns.cli"}
-"""They have pages of their own."""
+"""Pages for contributors, by their files, which keep their places in the repository."""
 
 API = """\
-Made from the docstrings, which say the promise first, then the arguments with their units, then what is
-raised. The operators have :doc:`a page of their own </operators>`.
+Made from the docstrings: each states its promise first, then the arguments with their units, then the errors.
+The operators are in :mod:`rxruns.operators`, each with a marble drawing and an example; in the drawings time
+runs from left to right, ``|`` is completion and ``#`` an error.
 """
 
 INSIDE = """\
-For those who change it: the modules that are private, and may change without a word. Data goes one way,
-transport, framing, decoding, reader, operators, and nothing imports to its right.
+For contributors: the private modules, which may change in any release. Data flows one way, from transport
+through framing, decoding and reader to operators, and nothing imports to its right.
 """
 
 FETCHED = re.compile(
     r"""<(?:script|link|img|iframe|source)\b[^>]*(?:src|href)="(?:https?:)?//|url\(["']?(?:https?:)?//|@import"""
 )
-"""What makes a browser ask another host."""
+"""Markup that makes a browser send a request to another host."""
 
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
@@ -61,7 +59,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
 
 
 def write_pages(app: Sphinx) -> None:
-    """Write the pages of the modules and of the project, which git ignores; remove those that are no more."""
+    """Write the pages of the modules and of the project, which git ignores; remove outdated ones."""
     pages = dict(generated())
     for folder in ("api", "project"):
         (DOCS / folder).mkdir(exist_ok=True)
@@ -70,12 +68,12 @@ def write_pages(app: Sphinx) -> None:
                 path.unlink()
     for name, text in pages.items():
         path = DOCS / name
-        if not path.exists() or path.read_text("utf-8") != text:  # what is newer is built again
+        if not path.exists() or path.read_text("utf-8") != text:  # Sphinx rebuilds pages with a newer date
             path.write_text(text, "utf-8")
 
 
 def generated() -> Iterator[tuple[str, str]]:
-    """Each page that is no file of this folder, by its name."""
+    """Each page that isn't a file of this folder, as its name and text."""
     for file, name in PROJECT.items():
         if (ROOT / file).exists():
             path = ROOT / file
@@ -87,7 +85,7 @@ def generated() -> Iterator[tuple[str, str]]:
 
 
 def adapt(app: Sphinx, page: str, source: list[str]) -> None:
-    """Make a page of this folder one of the site."""
+    """Turn a page of this folder into one of the site."""
     if page.startswith(("api/", "project/")):
         return
     source[0] = rewritten(source[0], (DOCS / page).parent)
@@ -98,11 +96,11 @@ def adapt(app: Sphinx, page: str, source: list[str]) -> None:
 
 
 def refuse_other_hosts(app: Sphinx, error: Exception | None) -> None:
-    """The site is files alone: fail if a page would fetch something from elsewhere."""
+    """Fail if a page would fetch something from another host."""
     files = [file for kind in ("html", "css", "svg") for file in Path(app.outdir).rglob(f"*.{kind}")]
     fetching = [file.name for file in files if FETCHED.search(file.read_text("utf-8"))]
     if fetching and error is None:
-        raise ExtensionError(f"other hosts are asked by {', '.join(fetching)}")
+        raise ExtensionError(f"pages that fetch from other hosts: {', '.join(fetching)}")
 
 
 def rewritten(text: str, folder: Path, page: Path | None = None) -> str:
@@ -117,7 +115,7 @@ def rewritten(text: str, folder: Path, page: Path | None = None) -> str:
 
 
 def on_site(file: PurePosixPath) -> str | None:
-    """The page that shows a file; None where the file is no page."""
+    """The page that shows a file; None for a file without a page."""
     if str(file) in PROJECT:
         return f"/project/{PROJECT[str(file)]}.md"
     if str(file) == "README.md":
@@ -131,10 +129,10 @@ def on_site(file: PurePosixPath) -> str | None:
 
 
 def navigation(index: str) -> str:
-    """A hidden list of pages for each heading of the index, from the first cells of its tables."""
+    """A hidden list of pages for each heading of the index, from the links that its items start with."""
     trees = []
     for section in index.split("\n## ")[1:]:
-        pages = re.findall(r"^\| \[[^]]+\]\(([^)#]+)\)", section, re.MULTILINE)
+        pages = re.findall(r"^- \[[^]]+\]\(([^)#]+)\)", section, re.MULTILINE)
         caption = section.partition("\n")[0]
         trees.append("\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *pages, "```\n"]))
     return "\n" + "\n".join(trees)
@@ -146,10 +144,10 @@ def listing(path: Path) -> str:
 
 
 def public_modules() -> list[ModuleType]:
-    """The package, its public modules, and what public packages name in their ``__all__``."""
+    """The package, its public modules and the modules in their ``__all__``, without the command line."""
     modules = [rxruns]
     for found in pkgutil.iter_modules(rxruns.__path__, "rxruns."):
-        if not re.search(r"\._", found.name) and found.name not in APART:
+        if not re.search(r"\._", found.name) and found.name != "rxruns.cli":
             module = importlib.import_module(found.name)
             parts = (getattr(module, name) for name in names_of(module))
             modules += [module, *(part for part in parts if isinstance(part, ModuleType))]
@@ -157,24 +155,29 @@ def public_modules() -> list[ModuleType]:
 
 
 def names_of(module: ModuleType) -> list[str]:
-    """What a module shows: its ``__all__``, or the public names that it defines."""
+    """The names in a module's ``__all__``, without RxPY's, or the public names that it defines."""
     if hasattr(module, "__all__"):
-        return module.__all__
+        return [name for name in module.__all__ if not is_from_rxpy(getattr(module, name))]
     return [name for name, value in vars(module).items() if name[0] != "_" and is_defined_in(module, value)]
 
 
 def is_defined_in(module: ModuleType, value: object) -> bool:
-    """Whether a class or a function is the module's own."""
+    """Return True if a class or function is the module's own."""
     return getattr(value, "__module__", None) == module.__name__
 
 
+def is_from_rxpy(value: object) -> bool:
+    """Return True if a class or function is RxPY's."""
+    return str(getattr(value, "__module__", None)).startswith("reactivex.operators")
+
+
 def module_page(module: ModuleType, modules: list[ModuleType]) -> str:
-    """One module: its docstring, then what belongs to it; of the package, what it shows, too."""
+    """One module: its docstring, then its members; of the package itself, a table of its names."""
     homes = {name: home(module, name, modules) for name in names_of(module)}
     own = [name for name, owner in homes.items() if owner is module]
     lines = [*heading(module.__name__), f".. automodule:: {module.__name__}"]
     if module is rxruns:
-        lines += ["", "All that it shows:", "", *table(shown(homes))]
+        lines += ["", "All of its names:", "", *table(exported(homes))]
         lines += [f"\n.. autoclass:: rxruns.{name}\n   :members:" for name in own if name[0] != "_"]
     else:
         lines.append(f"   :members: {', '.join(own)}")
@@ -184,7 +187,7 @@ def module_page(module: ModuleType, modules: list[ModuleType]) -> str:
 
 
 def home(module: ModuleType, name: str, modules: list[ModuleType]) -> ModuleType:
-    """The module that documents a name: where it is defined, else what shows it, the package itself last."""
+    """The module that documents a name: its own, else one that exports it, the package last."""
     value = getattr(module, name)
     if isinstance(value, ModuleType):
         return value
@@ -193,8 +196,8 @@ def home(module: ModuleType, name: str, modules: list[ModuleType]) -> ModuleType
     return (defining or showing[1:] or showing)[0]
 
 
-def shown(homes: dict[str, ModuleType]) -> dict[str, str]:
-    """A reference and a first sentence for each name that the package shows."""
+def exported(homes: dict[str, ModuleType]) -> dict[str, str]:
+    """A reference and a first sentence for each name of the package."""
     rows = {}
     for name, owner in homes.items():
         value = getattr(rxruns, name)
@@ -213,18 +216,18 @@ def api_index(modules: list[ModuleType]) -> str:
 
 
 def private_modules() -> dict[str, str]:
-    """The first sentence of each module that is nobody's business, read and not imported."""
+    """The first sentence of each private module, which is parsed and not imported."""
     rows = {}
     for path in sorted((ROOT / "rxruns").rglob("*.py")):
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         if re.search(r"\._(?!_)", name):
-            told = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
-            rows[f"``{name.removeprefix('rxruns.')}``"] = first_paragraph(told)
+            docstring = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+            rows[f"``{name.removeprefix('rxruns.')}``"] = first_paragraph(docstring)
     return rows
 
 
 def first_sentence(value: object) -> str:
-    """What a docstring says first."""
+    """The first paragraph of a docstring."""
     return first_paragraph(value.__doc__ or "")
 
 
@@ -235,7 +238,7 @@ def first_paragraph(text: str) -> str:
 
 def table(rows: dict[str, str]) -> list[str]:
     """A table of two columns in reStructuredText."""
-    cells = [f"   * - {name}\n     - {told}" for name, told in rows.items()]
+    cells = [f"   * - {name}\n     - {text}" for name, text in rows.items()]
     return [".. list-table::", "   :widths: 30 70", "", *cells]
 
 

@@ -6,12 +6,12 @@ import ast
 import builtins
 import importlib
 import pydoc
+import re
 import sys
 
 from docutils import nodes
 from msgspec import inspect
 from msgspec.inspect import type_info
-from operators import OURS
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
@@ -20,7 +20,7 @@ from sphinx.util.nodes import make_refnode
 
 from rxruns.events import Payload, RunEvent
 from rxruns.models import Model
-from rxruns.workflow.nodes import Part
+from rxruns.workflow._nodes import Part
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
@@ -39,12 +39,8 @@ def resolve(
     """The link for a name that Sphinx did not find; its text where it has no page; None where it is wrong."""
     if node.get("refdomain") != "py":
         return None
-    target: str = node["reftarget"]
-    name = target.removeprefix("rxruns.operators.").removeprefix("ops.")
-    if name in OURS or target == "rxruns.operators":
-        place = ("operators", name if name in OURS else "")
-    else:
-        place = documented(env, target, node["reftype"])
+    target: str = re.sub(r"^ops\.", "operators.", node["reftarget"])
+    place = documented(env, target, node["reftype"])
     if place is not None:
         return make_refnode(app.builder, node["refdoc"], *place, content)
     return content if in_signature(node) or is_real(target, node.get("py:module")) else None
@@ -62,14 +58,14 @@ def documented(env: BuildEnvironment, target: str, role: str) -> tuple[str, str]
 
 
 def in_signature(node: nodes.Node) -> bool:
-    """Whether it stands in what autodoc reads from the code, not in what somebody wrote."""
+    """Return True for a name in a signature, which autodoc reads from the code."""
     return isinstance(node, addnodes.desc_signature) or (
         node.parent is not None and in_signature(node.parent)
     )
 
 
 def is_real(target: str, module: str | None) -> bool:
-    """Whether the name means something where it is written, though it has no page."""
+    """Return True if the name can be resolved where it is written, although it has no page."""
     if target.startswith("'"):  # a Literal
         return True
     known = target.partition(".")[0] in sys.modules and pydoc.locate(target) is not None
@@ -77,7 +73,7 @@ def is_real(target: str, module: str | None) -> bool:
 
 
 def is_in(module: str, name: str) -> bool:
-    """Whether the module has the dotted name."""
+    """Return True if the module has the dotted name."""
     value: object = importlib.import_module(module)
     for part in name.split("."):
         value = getattr(value, part, None)
@@ -111,18 +107,18 @@ class Plain(ast.NodeTransformer):
 
 
 def add_bounds(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
-    """Say below the docstring of what travels how its own fields are checked."""
+    """Append the checks of a wire type's own fields to its docstring."""
     if not (isinstance(value, type) and issubclass(value, RunEvent | Payload | Model | Part)):
         return
     own = value.__dict__.get("__annotations__", {})
     fields = {field.encode_name: bounds(field.type) for field in type_info(value).fields if field.name in own}
-    told = [f"``{field}`` is {bound}" for field, bound in fields.items() if bound]
-    if told:
-        lines += ["", f"Checked: {'; '.join(told)}.", ""]
+    rules = [f"``{field}`` is {bound}" for field, bound in fields.items() if bound]
+    if rules:
+        lines += ["", f"Checked: {'; '.join(rules)}.", ""]
 
 
 def bounds(kind: inspect.Type) -> str:
-    """What a value of the type has to be beside its type, in words; nothing where it may be any."""
+    """The rule that a value of the type must satisfy, in words; empty if there is none."""
     match kind:
         case inspect.UnionType(types=types):
             return "".join(dict.fromkeys(map(bounds, types)))

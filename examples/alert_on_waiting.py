@@ -1,4 +1,4 @@
-"""Alert when a node has been waiting for tools or for a person for longer than a minute."""
+"""Alert when a node has waited for tools or for a person for more than a minute."""
 
 from collections.abc import Callable
 from operator import attrgetter
@@ -14,13 +14,13 @@ from rxruns.models import NodeStatus
 from rxruns.state import NodeState
 from rxruns.workflow import chain, llm
 
-spec = chain([llm("ask", user="Go on?", model="gpt-4o", tools=["ask_boss"], tool_execution="client")])
+spec = chain([llm("ask", user="Continue?", model="gpt-4o", tools=["ask_boss"], tool_execution="client")])
 
 
 def waiting_too_long(
     seconds: float = 60.0, scheduler: abc.SchedulerBase | None = None
 ) -> Callable[[Observable[RunEvent]], Observable[str]]:
-    """Emit the id of each node that waits for so long since its event came, once for each wait."""
+    """Emit the id of each node that waits for `seconds` after its event arrived, once for each wait."""
 
     def alert(node: NodeState) -> Observable[str]:
         if node.status != NodeStatus.WAITING:
@@ -30,7 +30,7 @@ def waiting_too_long(
     def of_node(events: GroupedObservable[str, NodeEvent]) -> Observable[str]:
         return events.pipe(
             ops.scan(NodeState.step_to, NodeState(id=events.key)),
-            ops.distinct_until_changed(attrgetter("status")),  # one of two answers: it still waits
+            ops.distinct_until_changed(attrgetter("status")),  # after one of two answers it still waits
             ops.switch_map(alert),
         )
 

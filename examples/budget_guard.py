@@ -1,4 +1,4 @@
-"""Start runs one after the other until they have cost more than the budget."""
+"""Start runs one after the other until their cost exceeds the budget."""
 
 import reactivex
 from reactivex import Observable
@@ -27,7 +27,7 @@ def main(client: RunsClient) -> None:
     def show(event: RunEvent) -> None:
         print(f"{event.run_id!s:.8} {event.type}")
 
-    runs = reactivex.from_iterable(TOPICS).pipe(ops.map(run), ops.concat_all())  # started when subscribed
+    runs = reactivex.from_iterable(TOPICS).pipe(ops.map(run), ops.concat_all())  # each starts when subscribed
     try:
         block_on(
             runs.pipe(
@@ -37,7 +37,7 @@ def main(client: RunsClient) -> None:
             )
         )
     except BudgetError as error:
-        # The call that passed the limit is paid for, and its run goes on at the service: no other is started.
+        # The last run continues at the service, and may cost more; no other run is started.
         print(f"{error}; {error.totals.requests} calls of {len(TOPICS)}")
 
 

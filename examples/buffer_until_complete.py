@@ -1,4 +1,4 @@
-"""Wait for whole things instead of pieces: each node when it ends, then the run."""
+"""Emit all events of a node when it ends, and then all events of the run."""
 
 from rxruns import RunsClient, block_on, ops, start_run
 from rxruns.devserver import DevServer
@@ -6,8 +6,8 @@ from rxruns.workflow import llm, parallel
 
 spec = parallel(
     [
-        llm("pro", user="What speaks for it?", model="gpt-4o"),
-        llm("contra", user="What speaks against it?", model="gpt-4o-mini"),
+        llm("pro", user="What are the arguments for it?", model="gpt-4o"),
+        llm("contra", user="What are the arguments against it?", model="gpt-4o-mini"),
     ]
 )
 

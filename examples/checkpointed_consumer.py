@@ -1,8 +1,8 @@
 """Follow a run so that it survives `kill -9`: ``python examples/checkpointed_consumer.py RUN_ID CURSORS``.
 
-Started again with the same file, it goes on after the last event that it has handled: none is lost, and only
-the one that was being handled may come twice. The service is found in the environment. Without arguments, two
-lives are played against the embedded service.
+Started again with the same file, it continues after the last event that it handled: no event is lost, and
+only the one in progress may be delivered twice. The environment names the service. Without arguments, it
+runs twice against the embedded service.
 """
 
 import sys
@@ -18,7 +18,7 @@ from rxruns.workflow import chain, llm
 
 
 def handle(event: RunEvent) -> None:
-    """Yours. What it writes has to bear being written twice: keep it by `run_id` and `seq`, for instance."""
+    """Your code. It must accept an event twice; for instance, store its output by `run_id` and `seq`."""
     print(event.seq, event.type, flush=True)
 
 
@@ -31,9 +31,9 @@ def consume(client: RunsClient, run_id: UUID | str, cursors: Path, limit: int | 
 def main(client: RunsClient) -> None:
     run_id = client.create(chain([llm("draft", user="[[tokens: 5]] Hello", model="gpt-4o")])).run_id
     with tempfile.TemporaryDirectory() as folder:
-        print("the first life")
+        print("first process")
         consume(client, run_id, Path(folder, "cursors.db"), limit=4)
-        print("the second life")
+        print("second process")
         consume(client, run_id, Path(folder, "cursors.db"))
 
 

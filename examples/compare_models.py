@@ -1,6 +1,6 @@
-"""Ask two models the same and let a third decide: ``python examples/compare_models.py "Is tea better?"``.
+"""Ask two models a question and let a third decide: ``python examples/compare_models.py "Is tea better?"``.
 
-Needs no key: it runs against the embedded service, whose models say made-up things. With a key in
+It needs no key: it uses the embedded service, whose models invent their answers. With a key in
 ``MODELRELAY_API_KEY``, leave ``client=`` out.
 """
 
@@ -14,7 +14,7 @@ from rxruns.events import NodeOutputDelta
 
 
 def comparison() -> workflow.WorkflowSpec:
-    """Two answers side by side, and a verdict that reads both."""
+    """Two answers, and a verdict on both."""
     return workflow.parallel(
         workflow.llm("first", model="claude-sonnet-4-5", user="{{question}}"),
         workflow.llm("second", model="gpt-5", user="{{question}}"),
@@ -25,7 +25,7 @@ def comparison() -> workflow.WorkflowSpec:
 
 
 def main(question: str) -> None:
-    """Print the verdict as it comes."""
+    """Print the verdict while it is written."""
     with DevServer() as server, server.client() as client:
         block_on(
             start_run(comparison(), input={"question": question}, client=client).pipe(

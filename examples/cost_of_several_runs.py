@@ -1,4 +1,4 @@
-"""Follow five runs at once and add up what they cost, then compare with the service's own account."""
+"""Follow five runs at once, add up their cost, and compare it with the service's own totals."""
 
 from decimal import Decimal
 
@@ -14,15 +14,16 @@ spec = chain(
 
 def main(client: RunsClient) -> None:
     run_ids = [client.create(spec).run_id for _ in range(5)]
-    totals = block_on(merge_runs(run_ids, client=client).pipe(ops.cost_totals(PRICES))) or CostTotals()
+    events = merge_runs(run_ids, client=client)
+    totals = block_on(events.pipe(ops.cost_totals(PRICES)), default=CostTotals())
     for item in totals.line_items:
         print(f"{item.provider}/{item.model}: {item.requests} calls, {item.total_tokens} tokens, ${item.usd}")
     assert totals.usd is not None, f"no price for {totals.unpriced}"
-    print(f"together {totals.requests} calls, ${totals.usd:.6f}")
+    print(f"total: {totals.requests} calls, ${totals.usd:.6f}")
 
-    accounted = sum(client.get(run_id).cost_summary.total_usd_cents for run_id in run_ids)
-    # It rounds each model of a run to whole cents.
-    print(f"the service, in whole cents: ${Decimal(accounted) / 100}")
+    cents = sum(client.get(run_id).cost_summary.total_usd_cents for run_id in run_ids)
+    # The service rounds each model of a run to whole cents.
+    print(f"the service, in whole cents: ${Decimal(cents) / 100}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Add up what forty runs cost on a Dask cluster, from the service and again from recorded logs.
+"""Add up the cost of forty runs on a Dask cluster, from the service and again from recorded logs.
 
-Here the cluster is two processes; a cluster of many machines is used in the same way.
+This cluster is two processes; a cluster of many machines works the same way.
 """
 
 import os
@@ -24,12 +24,12 @@ spec = chain(
 def main(client: RunsClient, directory: str) -> None:
     run_ids = [client.create(spec).run_id for _ in range(40)]
 
-    # Without the address of a scheduler this starts a LocalCluster.
+    # Without a scheduler's address, this starts a LocalCluster.
     with Client(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0"):
         folded = fold_runs(run_ids, CostTotals(PRICES))
         show("from the service", folded.value)
         for run_id, error in folded.errors.items():
-            print(f"{run_id} could not be read: {error}")
+            print(f"{run_id} could not be followed: {error}")
 
         for part in range(4):
             path = Path(directory, f"runs-{part}.ndjson")
@@ -44,7 +44,7 @@ def show(source: str, totals: CostTotals) -> None:
 
 if __name__ == "__main__":
     with DevServer() as server, server.client() as client, TemporaryDirectory() as directory:
-        # The workers inherit the environment. Elsewhere it is set where they are started, or shared.
+        # These workers inherit the environment; on other machines, set it where they are started.
         service = {"MODELRELAY_API_KEY": server.api_key, "MODELRELAY_API_BASE_URL": server.url}
         with patch.dict(os.environ, service):
             main(client, directory)

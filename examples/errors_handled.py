@@ -1,4 +1,4 @@
-"""What can go wrong, and what it is called: all of it is a RunsError."""
+"""The errors of rxruns and their classes: each is a RunsError."""
 
 from uuid import uuid4
 

@@ -1,4 +1,4 @@
-"""Show what two nodes write, side by side on one line, while they write it."""
+"""Show the text of two nodes side by side on one line while it is written."""
 
 from collections.abc import Callable
 
@@ -12,22 +12,21 @@ from rxruns.workflow import llm, parallel
 WIDTH = 38
 spec = parallel(
     [
-        llm("pro", user="What speaks for it?", model="gpt-4o"),
-        llm("contra", user="What speaks against it?", model="claude-haiku-4-5"),
+        llm("pro", user="What are the arguments for it?", model="gpt-4o"),
+        llm("contra", user="What are the arguments against it?", model="claude-haiku-4-5"),
     ]
 )
 
 
 def tail_of(node_id: str) -> Callable[[Observable[NodeText]], Observable[str]]:
-    """The end of the node's text, after each piece: of a long text, nothing else is kept."""
+    """Emit the end of the node's text after each piece, without keeping the rest."""
 
-    def longer(tail: str, said: NodeText) -> str:
-        return (tail + said.piece.replace("\n", " "))[-WIDTH:]
+    def longer(tail: str, text: NodeText) -> str:
+        return (tail + text.piece.replace("\n", " "))[-WIDTH:]
 
     def tail(texts: Observable[NodeText]) -> Observable[str]:
-        return texts.pipe(
-            ops.filter(lambda said: said.node_id == node_id), ops.scan(longer, ""), ops.start_with("")
-        )
+        own = texts.pipe(ops.filter(lambda text: text.node_id == node_id))
+        return own.pipe(ops.scan(longer, ""), ops.start_with(""))
 
     return tail
 

@@ -1,6 +1,6 @@
-"""Record runs as they happen, make their logs a Parquet file, and ask it which model writes most.
+"""Record runs, convert their logs to a Parquet file, and query which model writes most.
 
-The recorded NDJSON is the interface: DuckDB, Polars and Spark read it as it is. Needs ``pip install duckdb``.
+DuckDB, Polars and Spark read the recorded NDJSON directly. Needs ``pip install duckdb``.
 """
 
 import tempfile
@@ -17,7 +17,7 @@ spec = chain(
     model="claude-sonnet-4-5",
 )
 
-# Named, so that all logs give one table, also those without a model call. What is not named is not read.
+# Named columns give the same table for all logs, also for those without a model call; others are not read.
 USAGE = "STRUCT(input_tokens BIGINT, output_tokens BIGINT, total_tokens BIGINT)"
 COLUMNS = {
     "run_id": "UUID",
@@ -27,7 +27,7 @@ COLUMNS = {
     "node_id": "VARCHAR",
     "llm_call": f"STRUCT(provider VARCHAR, model VARCHAR, usage {USAGE})",
 }
-QUESTION = """
+QUERY = """
     SELECT llm_call.model, count(*), sum(llm_call.usage.output_tokens)::BIGINT AS written
     FROM read_parquet($runs) WHERE type = 'node_llm_call' GROUP BY ALL ORDER BY written DESC
 """
@@ -42,7 +42,7 @@ def main(client: RunsClient, folder: Path) -> None:
     run_ids = [client.create(spec).run_id for _ in range(10)]
     block_on(merge_runs(run_ids, client=client, record=folder / "runs.ndjson"))
     to_parquet(f"{folder}/*.ndjson", folder / "runs.parquet")
-    answer = duckdb.execute(QUESTION, {"runs": str(folder / "runs.parquet")})
+    answer = duckdb.execute(QUERY, {"runs": str(folder / "runs.parquet")})
     for model, calls, written in answer.fetchall():
         print(f"{model}: {calls} calls, {written} tokens written")
 

@@ -1,8 +1,8 @@
 """Relay the events of a run to browsers, as server-sent events from an asyncio web application.
 
-``EventSource`` reconnects by itself and names the last event that it saw, so none is lost on that way either.
-Serve it with any ASGI server; a visitor who leaves frees thread and socket. Needs Starlette, which the extra
-``dev`` has: ``pip install starlette``.
+``EventSource`` reconnects by itself and sends the id of the last event that it received, so no event is lost.
+Serve it with any ASGI server; when a visitor leaves, thread and socket are freed. Needs Starlette
+(``pip install starlette``), which the extra ``dev`` includes.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ schema = RunEventSchema()
 
 
 async def relay(client: RunsClient, run_id: UUID, after_seq: int) -> AsyncIterator[str]:
-    """The run's events as they come; disposed when the response is cancelled, closed or at its end."""
+    """The run's events as they arrive; disposed when the response is cancelled, closed or complete."""
     async with aio.events(run_id, client=client, after_seq=after_seq) as events:
         async for event in events:
             yield f"id: {event.seq}\nevent: {event.type}\ndata: {json.dumps(schema.dump(event))}\n\n"
@@ -41,7 +41,7 @@ def application(client: RunsClient) -> Starlette:
 
 
 def main(client: RunsClient) -> None:
-    """Play the server's part for one visitor."""
+    """Act as the server for one visitor."""
     run_id = client.create(chain([llm("hello", user="Say hello.", model="gpt-4o")])).run_id
     scope: dict[str, Any] = {"type": "http", "method": "GET", "path": f"/runs/{run_id}/events", "headers": []}
 

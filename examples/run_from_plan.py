@@ -1,4 +1,4 @@
-"""Compile a workflow once, then start runs of its plan with inputs of their own."""
+"""Compile a workflow once, then start runs of its plan with different inputs."""
 
 from rxruns import RunsClient, block_on, ops, start_run
 from rxruns.devserver import DevServer
@@ -19,7 +19,7 @@ def main(client: RunsClient) -> None:
     print(f"plan {plan.plan_hash[:12]}")
     for name in ("Ada", "Grace"):
         events = start_run(plan.plan_hash, client=client, input={"name": name})
-        state = block_on(events.pipe(ops.run_state())) or RunState()
+        state = block_on(events.pipe(ops.run_state()), default=RunState())
         print(f"{state.status}: {state.nodes['greet'].text}")
 
 

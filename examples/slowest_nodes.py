@@ -11,14 +11,14 @@ RUNS = 50
 spec = parallel(
     [
         llm("short", user="[[tokens: 3]] In three words, please.", model="gpt-4o-mini"),
-        llm("long", user="[[tokens: 60]] And now at length.", model="gpt-4o"),
+        llm("long", user="[[tokens: 60]] In detail, please.", model="gpt-4o"),
     ],
     then=llm("sum", user="[[tokens: 6]] Sum up: {{join}}", model="gpt-4o-mini"),
 )
 
 
 def seconds(span: NodeSpan) -> float:
-    return span.duration or 0.0  # None where the start or the end was not seen
+    return span.duration or 0.0  # None without a start or an end
 
 
 Slowest = dict[UUID, NodeSpan]
@@ -33,7 +33,7 @@ def slower(slowest: Slowest, span: NodeSpan) -> Slowest:
 def main(client: RunsClient) -> None:
     run_ids = [client.create(spec).run_id for _ in range(RUNS)]
     spans = merge_runs(run_ids, max_concurrent=8, client=client).pipe(ops.node_spans())
-    slowest = block_on(spans.pipe(ops.reduce(slower, Slowest()))) or {}
+    slowest = block_on(spans.pipe(ops.reduce(slower, Slowest())), default=Slowest())
     ranked = sorted(slowest.values(), key=seconds, reverse=True)
     for span in ranked:
         print(f"{span.run_id}  {span.node_id:8} {seconds(span) * 1000:6.1f} ms  {span.status}")

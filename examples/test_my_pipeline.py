@@ -14,7 +14,7 @@ LOG = events.run(every=1.0).node("draft").text("It ", "rains").after(40).text(".
 
 
 def headline(node_id: str = "draft") -> Callable[[Observable[RunEvent]], Observable[str]]:
-    """What is to be tested: the text of a node, whenever it has been at rest for ten seconds."""
+    """The pipeline under test: the text of a node after each pause of ten seconds."""
 
     def titled(source: Observable[RunEvent]) -> Observable[str]:
         return source.pipe(
@@ -28,15 +28,15 @@ def headline(node_id: str = "draft") -> Callable[[Observable[RunEvent]], Observa
     return titled
 
 
-def test_a_headline_comes_when_the_node_rests() -> None:
+def test_a_headline_is_emitted_when_the_node_pauses() -> None:
     assert [(14.0, "It rains"), (47.0, "It rains.")] == play(LOG, headline()).values
 
 
-def test_a_headline_is_of_one_node() -> None:
+def test_a_headline_belongs_to_one_node() -> None:
     assert [] == play(LOG, headline("edit")).values
 
 
-def test_events_of_other_nodes_are_left_out() -> None:
+def test_events_of_other_nodes_are_skipped() -> None:
     log = events.run().node("draft").node("edit").succeeds()
     assert "-----c---e-----|" == drawn("-a-b-c-d-e-f-g-|", log, ops.for_node("draft"))
 
@@ -48,4 +48,4 @@ def test_a_broken_network_changes_nothing(fake_runs: Callable[..., FakeRuns], fa
         texts = run_events(LOG.run_id, client=client, resume=QUICK).pipe(headline(), ops.to_list())
         assert ["It rains."] == block_on(texts)
 
-    assert [0, 4] == sorted({asked.after_seq for asked in service.streams})
+    assert [0, 4] == sorted({request.after_seq for request in service.streams})

@@ -1,4 +1,4 @@
-"""Describe a tool and answer its calls yourself. `Tools` and `ops.execute_tools` do all of this for you."""
+"""Describe a tool and answer its calls yourself; `Tools` and `ops.execute_tools` do the same for you."""
 
 import json
 

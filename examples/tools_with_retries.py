@@ -1,4 +1,4 @@
-"""Answer tool calls with a function that fails now and then: it tries again before the model hears it."""
+"""Answer tool calls with a function that sometimes fails, and retry it before the model gets an error."""
 
 import functools
 import time
@@ -18,7 +18,7 @@ tools = Tools()
 
 
 def retried(times: int, pause: float) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Call again after a ConnectionError, pausing for longer each time; the last error is raised."""
+    """Retry after a ConnectionError with growing pauses; the last error is raised."""
 
     def wrap(function: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(function)  # the arguments of a call are checked against the function's own signature
@@ -28,7 +28,7 @@ def retried(times: int, pause: float) -> Callable[[Callable[P, R]], Callable[P, 
                     return function(*args, **kwargs)
                 except ConnectionError as error:
                     print(f"attempt {attempt + 1}: {error}")
-                    time.sleep(pause * 2**attempt)  # a thread of this call alone
+                    time.sleep(pause * 2**attempt)  # on the thread of this call
             return function(*args, **kwargs)
 
         return calling
@@ -49,7 +49,7 @@ def main(client: RunsClient) -> None:
     spec = chain([llm("ask", user="How is it?", model="gpt-4o", tools=tools, tool_execution="client")])
     answered = start_run(spec, client=client).pipe(ops.execute_tools(tools, client=client, timeout=30))
     result = block_on(answered.pipe(ops.of_type(NodeToolResult), ops.first()))
-    print(f"the model hears: {result.tool_result.output if result else None}")
+    print(f"the model gets: {result.tool_result.output if result else None}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The errors that every module may raise. :mod:`rxruns.errors` has the whole tree; this imports nothing."""
+"""The errors that every module may raise, without imports. :mod:`rxruns.errors` has the whole tree."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["InvalidArgumentError", "RunsError", "StoreError", "must_be"]
 
 
 class RunsError(Exception):
-    """The root: ``except RunsError`` catches whatever rxruns itself raises."""
+    """The root: ``except RunsError`` catches every error of rxruns."""
 
     __module__ = "rxruns.errors"
 
@@ -19,10 +19,10 @@ class RunsError(Exception):
 
 
 class InvalidArgumentError(RunsError, ValueError):
-    """An argument that can not be sent: nothing was requested.
+    """An argument is invalid; no request was made.
 
     Attributes:
-        field: the argument or field that is wrong, ``"nodes[2].id"`` for one inside.
+        field: the argument or field, with its path inside a structure: ``"nodes[2].id"``.
     """
 
     __module__ = "rxruns.errors"
@@ -52,8 +52,8 @@ def must_be(field: str, expectation: str, value: object, remedy: str = "") -> In
     Args:
         field: the argument or field, with its path inside a structure.
         expectation: what the value must be, such as ``"a bool"``.
-        value: the value. Leave secrets out: quote a value that may hold one nowhere.
-        remedy: what to do about it, where the expectation doesn't say.
+        value: the value, which must not hold a secret.
+        remedy: the fix, if the expectation doesn't show it.
 
     >>> must_be("limit", "an int of 1 or more, or None", 0, "leave it out for no limit")
     InvalidArgumentError('limit must be an int of 1 or more, or None, got 0; leave it out for no limit')

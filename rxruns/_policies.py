@@ -1,6 +1,6 @@
-"""How often, and how long to wait between: policies as values, no I/O.
+"""Policies for retries and reconnects, as values. No I/O.
 
-The loops that obey them are elsewhere: ``_transport`` for single requests, ``reader`` for streams.
+The loops that follow them are in ``_transport``, for single requests, and in ``_streams``, for streams.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from email.utils import parsedate_to_datetime
 from rxruns._arguments import check_flag, check_seconds, check_timeout, check_whole_number
 
 RETRY_AFTER_LIMIT = 120.0
-"""Seconds: a longer ``Retry-After`` is not waited for."""
+"""The longest ``Retry-After`` that is obeyed, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How one request is tried again.
+    """The retry policy of one request.
 
-    Tried again are 408, 429, 5xx and connection faults; a ``POST`` only while `retry_post` is true.
+    Status 408, 429 and 5xx and connection faults are retried; a ``POST`` only if `retry_post` is true.
 
     Args:
         max_attempts: attempts in all, at least 1.
         base_backoff: seconds before the second attempt, doubled with each further one.
-        max_backoff: the longest wait in seconds; a ``Retry-After`` up to 120 s is obeyed even above it.
-        retry_post: whether a ``POST`` is repeated. ``POST /runs`` carries an idempotency key, so that
-            a repeated one starts no second run.
+        max_backoff: the longest delay in seconds; a ``Retry-After`` up to 120 s is obeyed even above it.
+        retry_post: retry a ``POST`` too. ``POST /runs`` has an idempotency key, so a retry doesn't start a
+            second run.
 
     Raises:
         InvalidArgumentError: a value is out of its range.
@@ -52,28 +52,28 @@ class RetryPolicy:
         check_flag("retry_post", self.retry_post)
 
     def delay(self, n: int, retry_after: float | None = None) -> float:
-        """Seconds to wait after the `n`-th attempt, counted from 1."""
+        """Return the seconds to wait after the `n`-th attempt, counted from 1."""
         return backoff(n, self.base_backoff, self.max_backoff, retry_after)
 
 
 @dataclass(frozen=True, slots=True)
 class ResumePolicy:
-    """How a stream that broke goes on.
+    """The policy for resuming a stream that broke.
 
     Args:
-        max_reconnects: reconnects in a row that bring no event, before the stream is given up.
+        max_reconnects: reconnects in a row without an event, after which the stream fails.
         base_backoff: seconds before the first reconnect, doubled with each further one.
-        max_backoff: the longest wait in seconds; a ``Retry-After`` up to 120 s is obeyed even above it.
-        idle_timeout: seconds without a byte after which the connection counts as broken. None: never,
-            which leaves a dead connection open until TCP notices.
+        max_backoff: the longest delay in seconds; a ``Retry-After`` up to 120 s is obeyed even above it.
+        idle_timeout: seconds without a byte after which the connection counts as broken. None for no limit:
+            a dead connection then stays open until TCP notices.
 
     Raises:
         InvalidArgumentError: a value is out of its range.
 
-    >>> ResumePolicy(idle_timeout=0)
+    >>> ResumePolicy(max_backoff=-1)
     Traceback (most recent call last):
     ...
-    rxruns.errors.InvalidArgumentError: idle_timeout is 0: give seconds above 0, or None for no limit
+    rxruns.errors.InvalidArgumentError: max_backoff must be a number of seconds, 0 or more, got -1
     """
 
     max_reconnects: int = 5
@@ -88,15 +88,15 @@ class ResumePolicy:
         check_timeout("idle_timeout", self.idle_timeout)
 
     def delay(self, n: int, retry_after: float | None = None) -> float:
-        """Seconds to wait before the `n`-th reconnect in a row, counted from 1."""
+        """Return the seconds to wait before the `n`-th reconnect in a row, counted from 1."""
         return backoff(n, self.base_backoff, self.max_backoff, retry_after)
 
 
 def backoff(n: int, base: float, longest: float, retry_after: float | None = None) -> float:
-    """Seconds to wait: `retry_after` up to 120 s exactly, else doubled from `base` with jitter.
+    """Return the seconds to wait: `retry_after` up to 120 s exactly, else doubled from `base` with jitter.
 
-    The jitter, half to one and a half, keeps clients that broke together from coming back together.
-    A `retry_after` of 0 names no time, so the backoff holds.
+    The jitter, a factor from 0.5 to 1.5, keeps clients that failed together from returning together.
+    A `retry_after` of 0 doesn't name a delay, so the backoff applies.
     """
     if retry_after is not None and 0 < retry_after <= RETRY_AFTER_LIMIT:
         return retry_after
@@ -105,17 +105,17 @@ def backoff(n: int, base: float, longest: float, retry_after: float | None = Non
 
 
 def is_retryable(status: int) -> bool:
-    """Whether an HTTP status means "try again": 408, 429 and 5xx."""
+    """Return True for a status that a retry may change: 408, 429 and 5xx."""
     return status in (408, 429) or 500 <= status <= 599
 
 
 def retry_after_seconds(text: str | None, date: str | None = None) -> float | None:
-    """Seconds that a ``Retry-After`` header asks for; None if it is absent or neither number nor date.
+    """Return the seconds of a ``Retry-After`` header; None if it is absent or neither a number nor a date.
 
     Args:
         text: the header.
-        date: the response's ``Date``, which a date is compared with: this machine's clock may be off.
-            Where there is none, the clock counts.
+        date: the response's ``Date``, from which a date in `text` is counted, because this machine's clock
+            may be off. None counts from the clock.
 
     >>> retry_after_seconds("2"), retry_after_seconds("soon")
     (2.0, None)
@@ -136,7 +136,7 @@ def retry_after_seconds(text: str | None, date: str | None = None) -> float | No
 
 
 def _time_of(text: str) -> datetime | None:
-    """The time that an HTTP date names; None for any other text."""
+    """Parse an HTTP date; return None for any other text."""
     try:
         when = parsedate_to_datetime(text)
         return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)

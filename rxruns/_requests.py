@@ -1,7 +1,7 @@
-"""What is sent and what is answered, between Python values and JSON. No I/O.
+"""Bodies of requests and responses, between Python values and JSON. No I/O.
 
-Bodies are checked against their schemas, and encoded before the first attempt, so that later changes of a
-mutable argument are of no consequence.
+Bodies are checked against their schemas and encoded before the first attempt, so changing a mutable argument
+later has no effect.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, TypedDict, TypeVar, cast
 from uuid import UUID, uuid4
 
@@ -17,11 +18,12 @@ import msgspec
 from marshmallow.exceptions import SCHEMA
 
 from rxruns import schemas
-from rxruns._arguments import check_after_seq, check_flag, check_id, check_limit, filled
+from rxruns._arguments import check_after_seq, check_flag, check_id, check_kind, check_limit, filled
 from rxruns._display._text import visible
+from rxruns._errors import InvalidArgumentError, must_be
 from rxruns._policies import RetryPolicy
 from rxruns._transport import Answer, RequestMetrics, Secret, Session
-from rxruns.errors import APIError, InvalidArgumentError, TransportError
+from rxruns.errors import APIError, TransportError
 from rxruns.models import (
     RunsCreateResponse,
     RunsGetResponse,
@@ -73,12 +75,12 @@ class ClientOptions(TypedDict, total=False):
 
 
 class CallOptions(TypedDict, total=False):
-    """What each method of :class:`rxruns.RunsClient` also takes, for that call in place of the client's own.
+    """Options that each method of :class:`rxruns.RunsClient` also takes, for that call alone.
 
     Attributes:
         timeout: seconds to wait for the next byte; None for no limit.
-        headers: sent beside the client's, and in place of those of the same name; the library's own win.
-        retry: how the request is repeated if it fails; ``RetryPolicy(max_attempts=1)`` for one attempt.
+        headers: sent with the client's, and instead of those of the same name; the library's own win.
+        retry: the policy if the request fails; ``RetryPolicy(max_attempts=1)`` for one attempt.
 
     >>> from rxruns.devserver import DevServer
     >>> with DevServer() as server, server.client() as client:
@@ -92,21 +94,22 @@ class CallOptions(TypedDict, total=False):
     retry: RetryPolicy
 
 
-class CreateOptions(TypedDict, total=False):
+@dataclass(frozen=True, slots=True)
+class CreateOptions:
     """The options of ``POST /runs``, as :meth:`rxruns.RunsClient.create` describes them."""
 
-    session_id: UUID | str | None
-    input: Mapping[str, Any] | None
-    model_override: str | None
-    model_overrides: RunsModelOverrides | None
-    stream: bool | None
-    idempotency_key: str | None
+    session_id: UUID | str | None = None
+    input: Mapping[str, Any] | None = None
+    model_override: str | None = None
+    model_overrides: RunsModelOverrides | None = None
+    stream: bool | None = None
+    idempotency_key: str | None = None
 
 
-def create_body(spec_or_plan_hash: Spec | str, options: CreateOptions) -> bytes:
-    """The body of ``POST /runs``. It always has an idempotency key."""
-    session_id, values = options.get("session_id"), options.get("input")
-    given = None if values is None else _plain("input", values)
+def create_body(spec_or_plan_hash: Spec | str, options: CreateOptions = CreateOptions()) -> bytes:
+    """Return the body of ``POST /runs``. It always has an idempotency key."""
+    session_id = options.session_id
+    given = None if options.input is None else _plain("input", options.input)
     schema: type[ma.Schema] = schemas.RunsCreateRequestSchema
     begun: dict[str, Any]
     if isinstance(spec_or_plan_hash, str):
@@ -116,44 +119,39 @@ def create_body(spec_or_plan_hash: Spec | str, options: CreateOptions) -> bytes:
     sent = {
         **begun,
         "input": given,
-        "model_override": filled("model_override", options.get("model_override")),
-        "model_overrides": _overrides(options.get("model_overrides")),
+        "model_override": filled("model_override", options.model_override),
+        "model_overrides": _overrides(options.model_overrides),
         "session_id": None if session_id is None else str(check_id(session_id, "session_id")),
-        "stream": options.get("stream"),
-        "options": {
-            "idempotency_key": filled("idempotency_key", options.get("idempotency_key")) or str(uuid4())
-        },
+        "stream": options.stream,
+        "options": {"idempotency_key": filled("idempotency_key", options.idempotency_key) or str(uuid4())},
     }
     return _encode_checked(schema, sent)
 
 
 def user_agent(name: str, session_headers: Mapping[str, str | bytes]) -> dict[str, str]:
-    """The ``User-Agent`` header, unless a session has one that is not the HTTP library's."""
+    """Return the ``User-Agent`` header, unless a session has one that isn't the default of requests."""
     own = str(session_headers.get("User-Agent") or "")
     return {} if own and not own.startswith("python-requests/") else {"User-Agent": name}
 
 
 def tool_results_body(request: RunsToolResultsRequest) -> bytes:
-    """The body of ``POST /runs/{id}/tool-results``."""
-    if not isinstance(request, RunsToolResultsRequest):
-        raise InvalidArgumentError(
-            f"request has to be a RunsToolResultsRequest, not {type(request).__name__}", field="request"
-        )
+    """Return the body of ``POST /runs/{id}/tool-results``."""
+    check_kind("request", request, RunsToolResultsRequest, "a RunsToolResultsRequest")
     return _encode_checked(schemas.RunsToolResultsRequestSchema, _as_record("request", request))
 
 
 def compile_body(spec: Spec) -> bytes:
-    """The body of ``POST /workflows/compile``."""
+    """Return the body of ``POST /workflows/compile``."""
     return _encode("spec", _spec(spec))
 
 
 def lint_body(spec: Spec) -> bytes:
-    """The body of ``POST /workflows/lint``. A mapping is sent unchecked."""
+    """Return the body of ``POST /workflows/lint``. A mapping is sent unchecked."""
     return _encode("spec", spec.to_dict() if isinstance(spec, WorkflowSpec) else _mapping(spec))
 
 
 def events_query(after_seq: int, limit: int | None, wait: bool, include_output: bool) -> dict[str, str]:
-    """The query of ``GET /runs/{id}/events``."""
+    """Return the query of ``GET /runs/{id}/events``."""
     check_after_seq(after_seq)
     check_limit(limit)
     check_flag("wait", wait)
@@ -171,28 +169,32 @@ def events_query(after_seq: int, limit: int | None, wait: bool, include_output: 
 
 
 def loaded(response: type[T], answer: Answer, run_id: UUID | None = None) -> T:
-    """The answer as its struct, or an error that names what is wrong with it.
+    """Return a response as its struct.
 
     Args:
         response: the struct.
-        answer: what came.
-        run_id: the run that was asked for: an answer that names another one is a `TransportError`.
+        answer: the response as received.
+        run_id: the requested run.
+
+    Raises:
+        APIError: the response isn't valid.
+        TransportError: the response names another run.
     """
     cause: Exception
     try:
         found, named = _read(response, answer.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        problem, cause = f"it is no JSON: {error}", error
+        problem, cause = f"invalid JSON: {error}", error
     except ma.ValidationError as error:
         problem, cause = ": ".join(_first_problem(cast(Any, error).messages)), error
     else:
         if run_id is None or named in (None, run_id):
             return found
-        # A proxy, or a connection that is shared, mixed up answers.
-        raise TransportError(f"the answer is about another run: {run_id} was asked for, got {named}")
+        # A proxy, or a shared connection, mixed up responses.
+        raise TransportError(f"the response is about another run: requested {run_id}, got {named}")
     answer.redactor.clean(cause, keep=sys.exception())
     raise APIError(
-        f"the service's answer is no valid {response.__name__}: {visible(answer.redactor.text(problem))}",
+        f"the response is not a valid {response.__name__}: {visible(answer.redactor.text(problem))}",
         status=answer.status,
         request_id=answer.request_id,
         raw_body=answer.excerpt,
@@ -200,7 +202,7 @@ def loaded(response: type[T], answer: Answer, run_id: UUID | None = None) -> T:
 
 
 def _read(response: type[T], body: bytes) -> tuple[T, UUID | None]:
-    """The struct, and the id of the run that the answer names. A frame of its own holds what was received."""
+    """Return the struct, and the id of the run that the response names. This frame alone holds the record."""
     record: dict[str, Any] = msgspec.json.decode(body)
     found = cast(T, instance_of(_RESPONSES[response]).load(record))
     named = record.get("run_id")
@@ -211,7 +213,7 @@ def _read(response: type[T], body: bytes) -> tuple[T, UUID | None]:
 
 
 def _spec(spec: Spec, given: Collection[str] = ()) -> dict[str, Any]:
-    """The checked spec as it is sent, which has the given inputs, if it says which it has."""
+    """Return the checked spec as it is sent. If it declares inputs, the given ones must be among them."""
     if isinstance(spec, WorkflowSpec):
         checked, sent = spec, spec.to_dict()
     else:
@@ -219,52 +221,43 @@ def _spec(spec: Spec, given: Collection[str] = ()) -> dict[str, Any]:
     declared = [item.name for item in checked.inputs]
     for name in given:
         if declared and name not in declared:
-            raise InvalidArgumentError(
-                f"input: the spec has no input {name!r}; it has {', '.join(declared)}", field="input"
-            )
+            raise must_be("input", f"declared by the spec ({', '.join(declared)})", name)
     return sent
 
 
 def _mapping(spec: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(spec, WorkflowBuilder):
-        raise InvalidArgumentError("spec is a builder: call its .build()", field="spec")
+        raise must_be("spec", "a spec or a mapping", spec, "call .build()")
     return _plain("spec", spec)
 
 
 def _hash(plan_hash: str) -> str:
     if not plan_hash.strip():
-        raise InvalidArgumentError("plan_hash is required", field="plan_hash")
+        raise must_be("plan_hash", "64 hexadecimal digits", plan_hash)
     return plan_hash.lower()
 
 
 def _plain(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise InvalidArgumentError(
-            f"{name} has to be a mapping that goes into JSON, not {type(value).__name__}", field=name
-        )
+    check_kind(name, value, Mapping, "a mapping of JSON values")
     return dict(value)
 
 
 def _overrides(overrides: RunsModelOverrides | None) -> dict[str, Any] | None:
     if overrides is None:
         return None
-    if not isinstance(overrides, RunsModelOverrides):
-        raise InvalidArgumentError(
-            f"model_overrides has to be a RunsModelOverrides, not {type(overrides).__name__}",
-            field="model_overrides",
-        )
+    check_kind("model_overrides", overrides, RunsModelOverrides, "a RunsModelOverrides or None")
     record = _as_record("model_overrides", overrides)
     return {name: models for name, models in record.items() if models} or None
 
 
 def _as_record(name: str, value: msgspec.Struct) -> dict[str, Any]:
-    """The struct as JSON has it: `to_builtins` alone leaves tuples, which are no lists to a schema."""
+    """Return the struct as decoded JSON: `to_builtins` alone keeps tuples, which a schema refuses."""
     record: dict[str, Any] = msgspec.json.decode(_encode(name, msgspec.to_builtins(value)))
     return record
 
 
 def _encode_checked(schema: type[ma.Schema], body: Mapping[str, Any]) -> bytes:
-    """The JSON of a request, None left out, checked against its schema first."""
+    """Return the JSON of a request without what is None, checked against its schema."""
     sent = {name: value for name, value in body.items() if value is not None}
     problems = instance_of(schema).validate(sent)
     if problems:
@@ -275,16 +268,16 @@ def _encode_checked(schema: type[ma.Schema], body: Mapping[str, Any]) -> bytes:
 
 
 def _encode(name: str, value: object) -> bytes:
-    """The JSON of one argument."""
+    """Return the JSON of one argument."""
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        reason = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
-        raise InvalidArgumentError(f"{name} can not be written as JSON: {reason}", field=name) from error
+        reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
+        raise InvalidArgumentError(f"{name} can't be written as JSON: {reason}", field=name) from error
 
 
 def _first_problem(problems: Any) -> tuple[str, str]:
-    """Where the first of marshmallow's messages is, ``results[0].output``, and what it says."""
+    """Return the path of the first of marshmallow's messages, ``results[0].output``, and its text."""
     path = ""
     while isinstance(problems, dict):
         step, problems = next(iter(cast(dict[str | int, Any], problems).items()))

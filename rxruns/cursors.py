@@ -1,7 +1,7 @@
-"""Where the cursors of runs are kept: by ``run_id``, the ``seq`` of the last event that was handled.
+"""Stores of cursors: for each ``run_id``, the ``seq`` of the last handled event.
 
-``run_events(run_id, after_seq=store.get(run_id)).pipe(..., ops.checkpoint(store))`` goes on where the last
-process ended.
+``run_events(run_id, after_seq=store.get(run_id)).pipe(..., ops.checkpoint(store))`` resumes where the last
+process stopped.
 
 >>> store = MemoryCursors()
 >>> run_id = UUID("7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11")
@@ -23,32 +23,32 @@ from uuid import UUID
 
 from rxruns._arguments import check_path, check_run_id, check_seconds, check_whole_number
 from rxruns._display._files import owner_only
-from rxruns.errors import InvalidArgumentError, StoreError
+from rxruns._errors import StoreError, must_be
 from rxruns.events import MAX_INTEGER
 
 __all__ = ["CursorStore", "MemoryCursors", "SqliteCursors"]
 
 
 class CursorStore(Protocol):
-    """What ``ops.checkpoint`` writes to. Implement these two to keep cursors elsewhere.
+    """A store that ``ops.checkpoint`` writes to. Implement these two methods to keep cursors elsewhere.
 
-    Raise :class:`~rxruns.errors.StoreError` where the store can't be used. Whatever ``set`` raises ends the
-    stream, and its event comes again.
+    Raise :class:`~rxruns.errors.StoreError` if the store can't be used. An exception of ``set`` ends the
+    stream, and a later stream emits its event again.
     """
 
     def get(self, run_id: UUID | str, /) -> int:
-        """``seq`` of the last event of the run that was handled, 0 for none: ``after_seq`` to go on from."""
+        """Return the ``seq`` of the run's last handled event, 0 for none; pass it as ``after_seq``."""
         ...
 
     def set(self, run_id: UUID | str, seq: int, /) -> None:
-        """Note that the event ``seq`` was handled. A ``seq`` below the stored one changes nothing."""
+        """Store that the event ``seq`` was handled. A ``seq`` below the stored one changes nothing."""
         ...
 
 
 class MemoryCursors:
-    """Cursors in memory: for tests, and for subscriptions that begin anew within one process.
+    """Cursors in memory: for tests, and for several subscriptions within one process.
 
-    Any thread may use it. A lower ``seq`` never takes the place of a higher one, as an event may come twice.
+    Any thread may use it. A lower ``seq`` never replaces a higher one, because an event may be emitted twice.
     """
 
     def __init__(self) -> None:
@@ -56,17 +56,17 @@ class MemoryCursors:
         self._lock = threading.Lock()
 
     def get(self, run_id: UUID | str) -> int:
-        """``seq`` of the last event of the run that was handled, 0 for none."""
+        """Return the ``seq`` of the run's last handled event, 0 for none."""
         return self._seqs.get(_key(run_id), 0)
 
     def set(self, run_id: UUID | str, seq: int) -> None:
-        """Note that the event ``seq`` was handled. A ``seq`` below the stored one changes nothing."""
+        """Store that the event ``seq`` was handled. A ``seq`` below the stored one changes nothing."""
         key, seq = _key(run_id), _checked(seq)
         with self._lock:
             self._seqs[key] = max(seq, self._seqs.get(key, 0))
 
     def forget(self, run_id: UUID | str) -> None:
-        """Remove the run, so that it is followed from its beginning."""
+        """Remove the run, so that it is followed from its start."""
         with self._lock:
             self._seqs.pop(_key(run_id), None)
 
@@ -74,14 +74,14 @@ class MemoryCursors:
 class SqliteCursors:
     """Cursors in a SQLite file, for many threads and processes of one machine.
 
-    A stored cursor survives the end of its process; the end of the machine may cost the last ones, whose
-    events then come again. A lower ``seq`` never takes the place of a higher one: a process that was slow to
-    stop can not set back the one that took over. Pickles as its path, and is opened anew in a forked process.
+    A stored cursor survives its process. A crash of the machine may lose the last ones, whose events are then
+    emitted again. A lower ``seq`` never replaces a higher one, so a process that is slow to stop can't set
+    back its successor. It pickles as its path, and a forked process opens its own connection.
 
     Args:
-        path: of the file, created with mode 0600 if it is missing; its directory has to exist, on a local
-            disk (SQLite's write-ahead log needs that).
-        busy_timeout: seconds to wait for another process that is writing.
+        path: the file, created with mode 0600 if it is missing. Its directory must exist, on a local disk
+            (SQLite's write-ahead log needs that).
+        busy_timeout: seconds to wait while another process writes.
 
     Raises:
         InvalidArgumentError: a path with a NUL character, or ``":memory:"``; a timeout below 0.
@@ -100,14 +100,14 @@ class SqliteCursors:
 
     def __init__(self, path: str | os.PathLike[str], *, busy_timeout: float = 30.0) -> None:
         if str(check_path("path", path)) == ":memory:":
-            raise InvalidArgumentError("path: to keep cursors in memory, use MemoryCursors()", field="path")
+            raise must_be("path", "a file", path, "use MemoryCursors() to keep cursors in memory")
         check_seconds("busy_timeout", busy_timeout)
         self._path = os.path.abspath(path)
         self._busy_timeout = busy_timeout
         self._open()
 
     def get(self, run_id: UUID | str) -> int:
-        """``seq`` of the last event of the run that was handled, 0 for none."""
+        """Return the ``seq`` of the run's last handled event, 0 for none."""
         key = _key(run_id)
         row, _ = self._execute("read", _GET, key)
         seq = 0 if row is None else row[0]
@@ -116,18 +116,18 @@ class SqliteCursors:
         return seq
 
     def set(self, run_id: UUID | str, seq: int) -> None:
-        """Note that the event ``seq`` was handled. A ``seq`` below the stored one changes nothing."""
+        """Store that the event ``seq`` was handled. A ``seq`` below the stored one changes nothing."""
         key, seq = _key(run_id), _checked(seq)
         _, changed = self._execute("written", _SET, key, seq)
-        if not changed:  # the stored one is higher, or was edited into something that compares as higher
+        if not changed:  # the stored one is higher, or was edited into a value that compares as higher
             self.get(run_id)
 
     def forget(self, run_id: UUID | str) -> None:
-        """Remove the run, so that it is followed from its beginning."""
+        """Remove the run, so that it is followed from its start."""
         self._execute("written", _FORGET, _key(run_id))
 
     def close(self) -> None:
-        """Close the file; once is enough. The store can not be used afterwards."""
+        """Close the file; repeated calls do nothing. The store can't be used afterwards."""
         with self._lock:
             self._close()
 
@@ -149,8 +149,8 @@ class SqliteCursors:
             raise self._error("opened", error) from error
         self._close = weakref.finalize(self, self._connection.close)
 
-    def _execute(self, what: str, statement: str, *values: object) -> tuple[tuple[object, ...] | None, int]:
-        """The first row, and how many rows were changed."""
+    def _execute(self, action: str, statement: str, *values: object) -> tuple[tuple[object, ...] | None, int]:
+        """Return the first row, and the number of changed rows."""
         if self._process != os.getpid():
             # SQLite's locks belong to a process. The parent's connection must not even be closed here.
             self._close.detach()
@@ -161,10 +161,10 @@ class SqliteCursors:
                 cursor = self._connection.execute(statement, values)
                 return cursor.fetchone(), cursor.rowcount
             except sqlite3.Error as error:
-                raise self._error(what, error) from error
+                raise self._error(action, error) from error
 
-    def _error(self, what: str, reason: object) -> StoreError:
-        return StoreError(f"the cursors in {self._path} could not be {what}: {reason}", path=self._path)
+    def _error(self, action: str, reason: object) -> StoreError:
+        return StoreError(f"the cursors in {self._path} could not be {action}: {reason}", path=self._path)
 
 
 _GET = "SELECT seq FROM cursors WHERE run_id = ?"
@@ -193,7 +193,7 @@ def _connect(path: str, busy_timeout: float) -> sqlite3.Connection:
         _use_write_ahead_log(connection, busy_timeout)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(_CREATE)
-        for statement, values in ((_GET, ("",)), (_SET, ("", 0))):  # compiled, not run: is the table ours?
+        for statement, values in ((_GET, ("",)), (_SET, ("", 0))):  # compiled, not run, to check the table
             connection.execute(f"EXPLAIN {statement}", values)
     except sqlite3.Error:
         connection.close()
@@ -202,16 +202,16 @@ def _connect(path: str, busy_timeout: float) -> sqlite3.Connection:
 
 
 def _create(path: str) -> None:
-    """Create the file with mode 0600, which SQLite gives to its other files too.
+    """Create the file with mode 0600, which SQLite copies to its other files.
 
     Under a lock: closing any descriptor of a file releases the locks that SQLite has on it in this process.
     """
-    with _creating, suppress(OSError):  # it exists, or SQLite reports what is wrong
+    with _creating, suppress(OSError):  # it exists, or SQLite reports the error
         os.close(owner_only(os.path.realpath(path), os.O_CREAT | os.O_EXCL | os.O_WRONLY))
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection, busy_timeout: float) -> None:
-    """Wait for others that change to it at the same moment: SQLite's own busy timeout does not."""
+    """Wait for others that switch to it at the same time: SQLite's own busy timeout doesn't."""
     deadline = time.monotonic() + busy_timeout
     while True:
         try:

@@ -1,15 +1,15 @@
 """Every error that rxruns raises, in one tree::
 
     RunsError
-      InvalidArgumentError(ValueError)  what you passed can not be sent
+      InvalidArgumentError(ValueError)  an argument is invalid
       APIError                          the service answered with an error status
         WorkflowValidationError         ... 400 or 422 with the issues of a workflow spec
-      TransportError                    no (whole) answer came: connection, timeout
-      StreamError                       an event stream could not go on
-        StreamProtocolError             a line that is no valid event
+      TransportError                    no (whole) response: connection, timeout
+      StreamError                       an event stream failed
+        StreamProtocolError             a line that is not a valid event
         StreamContentTypeError          a response that is not NDJSON
         StreamTimeoutError              silence for longer than the idle timeout
-        StreamInterruptedError          ended early, or given up after reconnects
+        StreamInterruptedError          it ended early, or reconnects ran out
         SequenceGapError                the service skipped a ``seq``
         StreamBackpressureError         a bounded queue overflowed
       RunFailedError                    a run failed or was canceled (``ops.raise_on_failure``)
@@ -19,7 +19,7 @@
 >>> issubclass(SequenceGapError, RunsError)
 True
 
-All of them pickle, and none of them holds an API key or a token.
+All of them can be pickled, and none of them contains an API key or a token.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ __all__ = [
 ]
 
 EXCERPT = 200
-"""How many characters of a refused line an error keeps."""
+"""The maximum number of characters of a refused line in an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class FieldError:
 
     Attributes:
         field: the name or path of the field, as the service sends it.
-        message: what is wrong with it.
+        message: the reason.
     """
 
     field: str
@@ -77,7 +77,7 @@ class FieldError:
 
 
 class APIError(RunsError):
-    """The service answered with an error status, or with a body that is no valid answer.
+    """The service answered with an error status, or with an invalid body.
 
     Attributes:
         status: HTTP status; the body's ``error.status`` wins where present.
@@ -87,7 +87,7 @@ class APIError(RunsError):
         fields: the refused fields of the request, in the service's order.
         retries: attempts beyond the first.
         raw_body: the body as text, cut to 4,096 characters.
-        retry_after: seconds that the service asked to wait, or None.
+        retry_after: seconds of ``Retry-After``, or None.
     """
 
     def __init__(
@@ -120,32 +120,32 @@ class APIError(RunsError):
 
     @property
     def is_not_found(self) -> bool:
-        """Whether the code is ``NOT_FOUND``."""
+        """True if the code is ``NOT_FOUND``."""
         return self.code == "NOT_FOUND"
 
     @property
     def is_validation(self) -> bool:
-        """Whether the code is ``VALIDATION_ERROR`` or ``INVALID_INPUT``."""
+        """True if the code is ``VALIDATION_ERROR`` or ``INVALID_INPUT``."""
         return self.code in ("VALIDATION_ERROR", "INVALID_INPUT")
 
     @property
     def is_rate_limit(self) -> bool:
-        """Whether the code is ``RATE_LIMIT``."""
+        """True if the code is ``RATE_LIMIT``."""
         return self.code == "RATE_LIMIT"
 
     @property
     def is_unauthorized(self) -> bool:
-        """Whether the code is ``UNAUTHORIZED``."""
+        """True if the code is ``UNAUTHORIZED``."""
         return self.code == "UNAUTHORIZED"
 
     @property
     def is_forbidden(self) -> bool:
-        """Whether the code is ``FORBIDDEN``."""
+        """True if the code is ``FORBIDDEN``."""
         return self.code == "FORBIDDEN"
 
     @property
     def is_unavailable(self) -> bool:
-        """Whether the code is ``SERVICE_UNAVAILABLE``."""
+        """True if the code is ``SERVICE_UNAVAILABLE``."""
         return self.code == "SERVICE_UNAVAILABLE"
 
 
@@ -153,7 +153,7 @@ class WorkflowValidationError(APIError):
     """The service refused a workflow spec.
 
     Attributes:
-        issues: what is wrong and where, each with ``code``, ``path`` and ``message``.
+        issues: the mistakes, each with ``code``, ``path`` and ``message``.
     """
 
     def __init__(self, message: str, *, issues: Sequence[WorkflowIssue] = (), **options: Any) -> None:
@@ -167,10 +167,10 @@ class WorkflowValidationError(APIError):
 
 
 class TransportError(RunsError):
-    """No whole answer came. The cause is the HTTP library's own exception.
+    """No whole response was received. The cause is the HTTP library's own exception.
 
     Attributes:
-        kind: ``"timeout"``, ``"connect"``, ``"request"`` (broken while it went on) or ``"other"``.
+        kind: ``"timeout"``, ``"connect"``, ``"request"`` (broken in progress) or ``"other"``.
         retries: attempts beyond the first.
     """
 
@@ -187,11 +187,11 @@ class TransportError(RunsError):
 
 
 class StreamError(RunsError):
-    """A stream of events could not go on.
+    """An event stream failed.
 
     Attributes:
-        run_id: the run that was followed, where one is known.
-        last_seq: ``seq`` of the last event that was delivered, 0 for none: ``after_seq`` to go on from.
+        run_id: the run, or None if it isn't known.
+        last_seq: ``seq`` of the last delivered event, 0 for none; pass it as ``after_seq`` to resume.
     """
 
     def __init__(self, message: str, *, run_id: UUID | None = None, last_seq: int = 0) -> None:
@@ -201,11 +201,11 @@ class StreamError(RunsError):
 
 
 class StreamProtocolError(StreamError):
-    """A line that is no valid event.
+    """A line is not a valid event.
 
     Attributes:
         raw_data: the line, at most 200 characters of it.
-        line_number: from 1, within its connection or file; None where no line is to blame.
+        line_number: from 1, within its connection or file; None if the error isn't about a line.
     """
 
     def __init__(
@@ -228,11 +228,11 @@ class StreamProtocolError(StreamError):
 
 
 class StreamContentTypeError(StreamError):
-    """A response that is not NDJSON.
+    """A response is not NDJSON.
 
     Attributes:
-        expected: the content type that was asked for.
-        received: the one that came, ``""`` for none.
+        expected: the requested content type.
+        received: the content type of the response, ``""`` for none.
         status: HTTP status of the response.
     """
 
@@ -259,16 +259,16 @@ class StreamTimeoutError(StreamError):
     """
 
     def __init__(self, *, timeout: float, run_id: UUID | None = None, last_seq: int = 0) -> None:
-        super().__init__(f"no byte came for {timeout:g} s", run_id=run_id, last_seq=last_seq)
+        super().__init__(f"no byte was received for {timeout:g} s", run_id=run_id, last_seq=last_seq)
         self.kind: Literal["idle"] = "idle"
         self.timeout = timeout
 
 
 class StreamInterruptedError(StreamError):
-    """The stream ended before the run did, or was given up. ``__cause__`` is the last fault.
+    """The stream ended before its run, or reconnects ran out. ``__cause__`` is the last fault.
 
     Attributes:
-        reconnects: reconnects in a row that brought no event, 0 where none was allowed.
+        reconnects: reconnects in a row without an event, 0 if none was allowed.
     """
 
     def __init__(
@@ -279,19 +279,17 @@ class StreamInterruptedError(StreamError):
 
 
 class SequenceGapError(StreamError):
-    """The service skipped a ``seq``, also at a second look.
+    """The service skipped a ``seq``, again after one more request.
 
     Attributes:
-        expected: the ``seq`` that was due.
-        received: the one that came.
+        expected: the next ``seq``.
+        received: the received ``seq``.
     """
 
     def __init__(
         self, *, expected: int, received: int, run_id: UUID | None = None, last_seq: int = 0
     ) -> None:
-        super().__init__(
-            f"seq {expected} is missing, {received} came instead", run_id=run_id, last_seq=last_seq
-        )
+        super().__init__(f"seq {expected} is missing, received {received}", run_id=run_id, last_seq=last_seq)
         self.expected = expected
         self.received = received
 
@@ -300,7 +298,7 @@ class StreamBackpressureError(StreamError):
     """A bounded queue overflowed because its consumer was too slow.
 
     Attributes:
-        dropped: how many values did not fit.
+        dropped: the number of values that didn't fit.
     """
 
     def __init__(self, message: str, *, dropped: int, run_id: UUID | None = None, last_seq: int = 0) -> None:
@@ -321,10 +319,10 @@ class RunFailedError(RunsError):
 
 
 class BudgetError(RunsError):
-    """What was spent passed the limit, or can not be priced.
+    """The costs exceeded the limit, or can't be calculated.
 
     Attributes:
-        totals: the cost totals when it happened.
+        totals: the cost totals at that time.
         unpriced: ``(provider, model)`` pairs without a price.
     """
 

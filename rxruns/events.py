@@ -1,13 +1,13 @@
-"""What flows: one frozen struct for each event type of the wire, and the payloads inside them.
+"""The events: a frozen struct for each event type of the wire, and the payloads inside them.
 
 Attributes are named as on the wire (``from``, a keyword of Python, is ``from_``), arrays are tuples, ids are
 :class:`uuid.UUID`, times are aware :class:`datetime.datetime`. An absent optional field is None.
 
-Classes form categories, so that ``isinstance`` and ``ops.of_type`` select many types at once::
+Classes form categories, with which ``isinstance`` and ``ops.of_type`` select many types at once::
 
     RunEvent
       TerminalEvent    RunCompleted RunFailed RunCanceled: nothing follows them
-      NodeEvent        all that has a node_id
+      NodeEvent        all that have a node_id
         SchedulerEvent
       UnknownEvent     a type that this version does not know
 
@@ -18,18 +18,19 @@ Classes form categories, so that ``isinstance`` and ``ops.of_type`` select many 
 ('node_started', True)
 """
 
-# No annotations as text: msgspec would compile each of them anew, for each schema, at each import.
+# No annotations as text: msgspec would compile each of them for each schema at each import.
+import warnings
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, dataclass_transform
 from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, field
 
-from rxruns._errors import InvalidArgumentError
+from rxruns._errors import must_be
 
 # fmt: off
 __all__ = [
-    "KNOWN_EVENTS", "MAX_INTEGER", "NIL", "TERMINAL_EVENTS", "Count", "ExcludedArtifact", "Filled", "LLMCall",
+    "KNOWN_EVENTS", "MAX_INTEGER", "NIL", "Count", "ExcludedArtifact", "Filled", "LLMCall",
     "MemoryUpdated", "NodeError",
     "NodeEvent", "NodeFailed", "NodeLLMCall", "NodeOutput", "NodeOutputDelta", "NodeStarted",
     "NodeSucceeded", "NodeToolCall", "NodeToolResult", "NodeUserAnswer", "NodeUserAsk", "NodeWaiting",
@@ -48,7 +49,7 @@ __all__ = [
 # fmt: on
 
 MAX_INTEGER = 2**63 - 1
-"""The largest valid ``seq``, count or index. Sums stay printable, and a database can hold each of them."""
+"""The largest valid ``seq``, count or index. Sums stay printable, and databases can store each of them."""
 
 Count = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
 Positive = Annotated[int, Meta(ge=1, le=MAX_INTEGER)]
@@ -63,11 +64,11 @@ NIL = UUID(int=0)
 # To type checkers `frozen=True` is not inherited, unless it is the default.
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
 class Payload(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
-    """The base of what events carry."""
+    """The base of payloads."""
 
 
 class NodeError(Payload):
-    """Why a node or a run failed: wire ``error``. ``detail`` is the provider's account, any JSON value."""
+    """The error of a node or a run: wire ``error``. ``detail`` is the provider's own, any JSON value."""
 
     message: Text
     code: str | None = None
@@ -91,7 +92,7 @@ class ToolCall(Payload):
 
 
 class ToolCallWithArguments(ToolCall):
-    """A call of a tool that is to be run: its arguments are always there."""
+    """A call of a tool that must be run: it always has arguments."""
 
     arguments: str  # pyright: ignore[reportIncompatibleVariableOverride, reportGeneralTypeIssues] -- frozen: narrower is sound
 
@@ -103,14 +104,14 @@ class PendingToolCall(Payload):
 
 
 class StepPayload(Payload):
-    """What belongs to one step of a node: ``step`` counts from 0; ``request_id`` is the model call's."""
+    """A payload of one step of a node: ``step`` counts from 0; ``request_id`` is the model call's."""
 
     step: Count
     request_id: UUID
 
     def __post_init__(self) -> None:
-        if not self.request_id.int:  # to compare two UUIDs takes four times as long
-            raise InvalidArgumentError("must not be the nil UUID", field="request_id")
+        if not self.request_id.int:  # comparing two UUIDs takes four times as long
+            raise must_be("request_id", "a UUID other than the nil UUID", self.request_id)
 
 
 class LLMCall(StepPayload):
@@ -124,13 +125,13 @@ class LLMCall(StepPayload):
 
 
 class ToolCallRequest(StepPayload):
-    """A tool call that the model asked for: wire ``tool_call`` of ``node_tool_call``."""
+    """A tool call that the model requested: wire ``tool_call`` of ``node_tool_call``."""
 
     tool_call: ToolCallWithArguments
 
 
 class ToolCallResult(StepPayload):
-    """What a tool gave back: wire ``tool_result``."""
+    """The result of a tool: wire ``tool_result``."""
 
     tool_call: ToolCall
     output: str
@@ -138,14 +139,14 @@ class ToolCallResult(StepPayload):
 
 
 class Waiting(StepPayload):
-    """What a node waits for: wire ``waiting``."""
+    """The calls that a node waits for: wire ``waiting``."""
 
     pending_tool_calls: Annotated[tuple[PendingToolCall, ...], Meta(min_length=1)]
     reason: Filled
 
 
 class UserAskOption(Payload):
-    """One answer that a question offers."""
+    """One option of a question."""
 
     label: Text
     description: str | None = None
@@ -178,7 +179,7 @@ class OutputDelta(Payload):
 
 
 class PayloadInfo(Payload):
-    """Size in bytes and hash of an artifact; ``included`` says that its content came along."""
+    """Size in bytes and hash of an artifact; ``included`` is true if its content is there."""
 
     bytes: Count
     sha256: Sha256
@@ -197,7 +198,7 @@ class PayloadArtifact(Payload):
 
     def __post_init__(self) -> None:
         if self.info.included and self.content is UNSET:
-            raise InvalidArgumentError("is missing although info.included is true", field="content")
+            raise must_be("content", "present if info.included is true", UNSET)
 
 
 class ExcludedArtifact(PayloadArtifact):
@@ -205,7 +206,7 @@ class ExcludedArtifact(PayloadArtifact):
 
     def __post_init__(self) -> None:
         if self.info.included:
-            raise InvalidArgumentError("must have included = false", field="info")
+            raise must_be("info", "one with included=False", self.info)
 
 
 class SchedulerParticipant(Payload):
@@ -306,10 +307,10 @@ class RunEvent(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, 
 
     Attributes:
         run_id: the run that it belongs to.
-        seq: its place in the run's log, from 1, without gaps.
+        seq: its position in the run's log, from 1, without gaps.
         ts: when the service recorded it; the offset is kept.
-        envelope_version: ``"v2"``, also where the service left it out.
-        type: the wire's name of the event type, a constant of the class.
+        envelope_version: ``"v2"``, even if the service left it out.
+        type: the event type's name on the wire, a constant of the class.
     """
 
     type: ClassVar[str]
@@ -317,7 +318,7 @@ class RunEvent(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, 
     run_id: UUID
     seq: Positive
     ts: Timestamp
-    # A factory, so that `omit_defaults` does not leave it out: the contract requires it.
+    # A factory, so that `omit_defaults` keeps it: the contract requires it.
     envelope_version: Literal["v2"] = field(default_factory=_v2)
 
 
@@ -325,9 +326,9 @@ class UnknownEvent(RunEvent):
     """An event of a type that this version does not know.
 
     Attributes:
-        record: the decoded JSON object, whole: what the service sent.
+        record: the whole decoded JSON object, as the service sent it.
         type: as in the record.
-        node_id: as in the record, None where it has none that is text.
+        node_id: as in the record; None if it has none or it isn't text.
     """
 
     record: dict[str, Any]
@@ -345,7 +346,7 @@ class UnknownEvent(RunEvent):
 
 
 class PlanEvent(RunEvent):
-    """The base of events of the run itself: they name the compiled plan."""
+    """The base of events of the run itself, which name the compiled plan."""
 
     plan_hash: Sha256
 
@@ -408,7 +409,7 @@ class NodeStarted(NodeEvent, tag="node_started"):
 
 
 class NodeSucceeded(NodeEvent, tag="node_succeeded"):
-    """A node ended well."""
+    """A node succeeded."""
 
 
 class NodeFailed(NodeEvent, tag="node_failed"):
@@ -418,25 +419,25 @@ class NodeFailed(NodeEvent, tag="node_failed"):
 
 
 class NodeLLMCall(NodeEvent, tag="node_llm_call"):
-    """A model answered; here are its tokens."""
+    """A model call ended; the event has its tokens."""
 
     llm_call: LLMCall
 
 
 class NodeToolCall(NodeEvent, tag="node_tool_call"):
-    """A model asked for a tool."""
+    """A model requested a tool call."""
 
     tool_call: ToolCallRequest
 
 
 class NodeToolResult(NodeEvent, tag="node_tool_result"):
-    """A tool gave its result."""
+    """A tool call ended; the event has its result."""
 
     tool_result: ToolCallResult
 
 
 class NodeWaiting(NodeEvent, tag="node_waiting"):
-    """A node waits for results that a client has to send."""
+    """A node waits for results that a client must send."""
 
     waiting: Waiting
 
@@ -557,9 +558,18 @@ KNOWN_EVENTS: tuple[type[RunEvent], ...] = (
 )
 """One class for each of the 28 event types of the wire."""
 
-TERMINAL_EVENTS: frozenset[type[RunEvent]] = frozenset((RunCompleted, RunFailed, RunCanceled))
-"""The three that end a run. ``type(event) in TERMINAL_EVENTS`` takes a quarter of the time of
-``isinstance(event, TerminalEvent)``, which type checkers understand."""
-
 for _event_class in KNOWN_EVENTS:
     _event_class.type = str(_event_class.__struct_config__.tag)
+
+if not TYPE_CHECKING:  # pragma: no branch -- a type checker refuses the old name
+
+    def __getattr__(name: str) -> Any:
+        if name != "TERMINAL_EVENTS":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        warnings.warn(
+            "rxruns.events.TERMINAL_EVENTS is deprecated and will be removed in the next release; use "
+            "isinstance(event, (RunCompleted, RunFailed, RunCanceled))",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return frozenset((RunCompleted, RunFailed, RunCanceled))

@@ -1,16 +1,16 @@
 """Folds: values with ``step`` and ``combine``, so that parts of the events can be folded in different places.
 
-A fold is an immutable value. ``step(event)`` gives the next one; ``combine(other)`` gives what both parts
-together come to. :class:`~rxruns.costs.CostTotals` is one, :class:`RunStates` and :class:`NodeSpans` are
-here, and any class of yours with these two methods is one. :mod:`rxruns.dask` spreads them over a cluster.
+A fold is an immutable value. ``step(event)`` returns the next one; ``combine(other)`` returns what both parts
+add up to. :class:`~rxruns.costs.CostTotals` is a fold, :class:`RunStates` and :class:`NodeSpans` are defined
+here, and so is any class of yours with these two methods. :mod:`rxruns.dask` spreads them over a cluster.
 
-A fold may say more in its class:
+A fold may declare more in its class:
 
-- ``event_types``: the events that its ``step`` looks at, classes or categories of :mod:`rxruns.events`. All
-  others it has to leave without effect, so that whoever reads a log may pass over lines that hold none of
-  them. Without it, every event is needed.
-- ``whole_runs = True``: the events of one run have to come one after the other, in the same place. Without
-  it, a run may be cut anywhere and its parts combined.
+- ``event_types``: the events that its ``step`` uses, as classes or categories of :mod:`rxruns.events`.
+  ``step`` must ignore all others, so that readers of a log may skip lines without them. Without it, every
+  event is needed.
+- ``whole_runs = True``: the events of one run must be folded in order, in one place. Without it, a run may be
+  cut anywhere and its parts combined.
 
 >>> from dataclasses import dataclass
 >>> from rxruns.events import NodeFailed
@@ -32,11 +32,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeVar
 from uuid import UUID
 
+from rxruns._errors import must_be
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import KNOWN_EVENTS, NodeEvent, RunEvent, TerminalEvent, UnknownEvent
 from rxruns.state import NodeSpan, RunState
 from rxruns.state._growing import Growing
-from rxruns.state._spans import OpenSpans
+from rxruns.state._spans import SpanTracker
 
 __all__ = ["Fold", "NodeSpans", "RunStates", "checked_fold", "known_types", "needs_whole_runs"]
 
@@ -45,11 +46,11 @@ class Fold(Protocol):
     """An immutable value that events are folded into."""
 
     def step(self, event: RunEvent, /) -> Self:
-        """The value after one more event: this very value if that changes nothing."""
+        """Return the value after one more event; `self` if nothing changed."""
         ...
 
     def combine(self, other: Self, /) -> Self:
-        """What this and the other, which comes after it, are together. It has to be associative."""
+        """Return the value of this part and the other, which follows it. Must be associative."""
         ...
 
 
@@ -61,8 +62,8 @@ class RunStates(Mapping[UUID, RunState]):
     """The state of each run, by its id: an immutable value that the events of many runs are folded into.
 
     Args:
-        initial: what each run begins with; ``RunState(costs=CostTotals(prices))`` begins with prices.
-        states: what to go on from.
+        initial: the state that each run begins with; ``RunState(costs=CostTotals(prices))`` has prices.
+        states: the states to continue from.
 
     >>> from datetime import datetime, timezone
     >>> from rxruns.events import NodeStarted
@@ -80,21 +81,21 @@ class RunStates(Mapping[UUID, RunState]):
         self, initial: RunState | None = None, states: Mapping[UUID, RunState] | None = None
     ) -> None:
         self._initial = RunState() if initial is None else initial
-        self._states = Growing(states)
+        self._states = states if isinstance(states, Growing) else Growing(states)
 
     def step(self, event: RunEvent) -> RunStates:
-        """The states after ``event``: this very value for one that its run has seen, by ``seq``."""
+        """Return the states after ``event``; `self` for an event that its run has seen, by ``seq``."""
         before = self._states.find(event.run_id) or self._initial
         after = before.step(event)
-        return self if after is before else self._with(self._states.having(event.run_id, after))
+        return self if after is before else RunStates(self._initial, self._states.having(event.run_id, after))
 
     def combine(self, other: RunStates) -> RunStates:
-        """The states of both.
+        """Return the states of both.
 
         Raises:
-            InvalidArgumentError: a run is in both. A state can not be made from the states of two parts.
+            InvalidArgumentError: a run is in both. A state can't be made from the states of two parts.
         """
-        return self._with(_united(self._states, other._states))
+        return RunStates(self._initial, _united(self._states, other._states))
 
     def __getitem__(self, run_id: UUID) -> RunState:
         return self._states[run_id]
@@ -111,21 +112,16 @@ class RunStates(Mapping[UUID, RunState]):
     def __repr__(self) -> str:
         return f"RunStates({dict(self._states)!r})"
 
-    def _with(self, states: Growing[UUID, RunState]) -> RunStates:
-        found = RunStates.__new__(RunStates)
-        found._initial, found._states = self._initial, states
-        return found
-
 
 class _RunSpans(NamedTuple):
-    """The spans of one run that have ended, and those that are open."""
+    """The spans of one run that have ended, and the tracker of its open ones."""
 
     ended: tuple[NodeSpan, ...]
-    going_on: OpenSpans
+    tracker: SpanTracker
 
 
 class NodeSpans:
-    """From when to when each node of many runs worked: what ``ops.node_spans`` emits, as an immutable value.
+    """When each node of many runs worked: the spans of ``ops.node_spans``, as an immutable value.
 
     >>> from datetime import datetime, timedelta, timezone
     >>> from rxruns.events import NodeStarted, NodeSucceeded
@@ -146,26 +142,31 @@ class NodeSpans:
 
     @property
     def spans(self) -> tuple[NodeSpan, ...]:
-        """Run by run: those that have ended, in the order of their ends, then those that are open."""
-        return tuple(span for run in self._runs.values() for span in (*run.ended, *run.going_on.end()))
+        """Run by run: the ended spans in the order of their ends, then the open ones."""
+        return tuple(
+            span
+            for run in self._runs.values()
+            for span in (*run.ended, *(attempt.span for attempt in run.tracker.open_attempts()))
+        )
 
     def step(self, event: RunEvent) -> NodeSpans:
-        """The spans after ``event``: this very value if it neither begins, ends nor changes one."""
-        run = self._runs.find(event.run_id) or _RunSpans((), OpenSpans(event.run_id))
-        if isinstance(event, NodeEvent) and not run.going_on.ignores(event):
-            spans = run.going_on.copy()
-            ended = tuple(span for span in spans.step(event) if span.ended_at is not None)
+        """Return the spans after ``event``; `self` if it neither begins, ends nor changes one."""
+        run = self._runs.find(event.run_id) or _RunSpans((), SpanTracker(event.run_id))
+        if isinstance(event, NodeEvent) and not run.tracker.ignores(event):
+            tracker = run.tracker.copy()
+            attempts = [attempt for attempt in tracker.step(event) if attempt.node.ended_at is not None]
         elif isinstance(event, TerminalEvent):
-            spans, ended = OpenSpans(event.run_id), tuple(run.going_on.end(event.ts))
+            tracker, attempts = SpanTracker(event.run_id), run.tracker.copy().end(event.ts)
         else:
             return self
-        return _spans(self._runs.having(event.run_id, _RunSpans(run.ended + ended, spans)))
+        ended = (*run.ended, *(attempt.span for attempt in attempts))
+        return _spans(self._runs.having(event.run_id, _RunSpans(ended, tracker)))
 
     def combine(self, other: NodeSpans) -> NodeSpans:
-        """The spans of both.
+        """Return the spans of both.
 
         Raises:
-            InvalidArgumentError: a run is in both. A span can not be made from the spans of two parts.
+            InvalidArgumentError: a run is in both. A span can't be made from the spans of two parts.
         """
         return _spans(_united(self._runs, other._runs))
 
@@ -183,75 +184,59 @@ class NodeSpans:
 
 
 def checked_fold(fold: _F) -> _F:
-    """The fold, if it is one.
+    """Return the fold if it is one.
 
     Raises:
-        InvalidArgumentError: it lacks a method, is a class, names types that are none, or is not empty.
+        InvalidArgumentError: it lacks a method, is a class, declares wrong event types, or is not empty.
     """
     if isinstance(fold, type):
-        raise InvalidArgumentError(
-            f"fold is the class {fold.__name__}: give a value, such as {fold.__name__}()", field="fold"
+        raise must_be("fold", "a value", fold, f"pass {fold.__name__}()")
+    if not all(callable(getattr(fold, method, None)) for method in ("step", "combine")):
+        raise must_be(
+            "fold", "a value with step(event) and combine(other)", fold, "for example CostTotals(prices)"
         )
-    for method in ("step", "combine"):
-        if not callable(getattr(fold, method, None)):
-            raise InvalidArgumentError(
-                f"fold is {type(fold).__name__}, which has no method {method}: give a value with step(event) "
-                "and combine(other), such as CostTotals(prices)",
-                field="fold",
-            )
     known_types(fold)
-    _refuse_filled(fold)
+    if type(fold).__eq__ is not object.__eq__ and fold.combine(fold) != fold:
+        raise InvalidArgumentError(
+            f"fold must be empty, because each part of the work begins with it, got a filled "
+            f"{type(fold).__name__}; combine a stored value with the result instead",
+            field="fold",
+        )
     return fold
 
 
 def known_types(fold: Fold) -> tuple[type[RunEvent], ...]:
-    """The event types that the fold needs, categories resolved; empty: all events, unknown ones too."""
+    """Return the event types that the fold needs, with categories resolved.
+
+    An empty tuple stands for all events, unknown ones included.
+    """
     declared: Any = getattr(fold, "event_types", None)
     if declared is None:
         return ()
     named: tuple[Any, ...] = (declared,) if isinstance(declared, type) else tuple(declared)
-    for given in named:
-        if not (isinstance(given, type) and issubclass(given, RunEvent)):
-            raise InvalidArgumentError(
-                f"fold.event_types has {given!r}: give a tuple of classes of rxruns.events",
-                field="fold.event_types",
-            )
-    found = tuple(known for known in KNOWN_EVENTS if issubclass(known, named))
+    if not named or not all(isinstance(given, type) and issubclass(given, RunEvent) for given in named):
+        raise must_be(
+            "fold.event_types", "a tuple of event classes", declared, "leave it out to get every event"
+        )
     if issubclass(UnknownEvent, named):
         return ()
-    if not found:
-        raise InvalidArgumentError(
-            "fold.event_types is empty: name what step looks at, or leave it out", field="fold.event_types"
-        )
-    return found
+    return tuple(known for known in KNOWN_EVENTS if issubclass(known, named))
 
 
 def needs_whole_runs(fold: Fold) -> bool:
-    """Whether a run's events have to be folded in one place."""
+    """Return True if a run's events must be folded in one place."""
     return bool(getattr(fold, "whole_runs", False))
-
-
-def _refuse_filled(fold: Fold) -> None:
-    """Refuse a fold that holds something already: it would be counted once for each part."""
-    if type(fold).__eq__ is not object.__eq__ and fold.combine(fold) != fold:
-        raise InvalidArgumentError(
-            "fold has to be empty, because each part of the work begins with it: combine a stored value with "
-            "the result instead",
-            field="fold",
-        )
 
 
 def _united(one: Growing[UUID, _V], other: Growing[UUID, _V]) -> Growing[UUID, _V]:
     twice = one.keys() & other.keys()
     if twice:
         raise InvalidArgumentError(
-            f"run_id: the events of run {min(twice)} were folded in two parts, which can not be combined; "
-            "its log has to be in one file, and in no second one",
+            f"run_id: the events of run {min(twice)} were folded in two parts, which can't be combined; "
+            "keep the log of a run in one file",
             field="run_id",
         )
-    if not one:
-        return other
-    return Growing({**one, **other}) if other else one
+    return Growing({**one, **other}) if one and other else one or other
 
 
 def _spans(runs: Growing[UUID, _RunSpans]) -> NodeSpans:

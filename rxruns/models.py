@@ -1,20 +1,20 @@
-"""What the REST calls take and return: frozen structs, named as in the service's OpenAPI description.
+"""Requests and responses of the REST calls: frozen structs, named as in the service's OpenAPI description.
 
-Enums in what the service sends are open: ``status``, ``type`` and providers are text, so that a value of next
-year is kept. :class:`RunStatus` and :class:`NodeStatus` name today's, and compare equal to the text:
+Enums of responses are open: ``status``, ``type`` and providers are text, so that a future value is kept.
+:class:`RunStatus` and :class:`NodeStatus` name the known ones, and compare equal to the text:
 
 >>> "running" == RunStatus.RUNNING
 True
 """
 
-# No annotations as text: msgspec would compile each of them anew, for each schema, at each import.
+# No annotations as text: msgspec would compile each of them for each schema at each import.
 from enum import StrEnum
 from typing import Any, dataclass_transform
 from uuid import UUID
 
 from msgspec import Struct, field, structs
 
-from rxruns._errors import InvalidArgumentError
+from rxruns._errors import must_be
 from rxruns.events import NIL, Count, Filled, Sha256, Text, Timestamp
 
 # fmt: off
@@ -96,7 +96,7 @@ class RunsCreateOptions(Model):
 
 
 class RunsCreateBody(Model):
-    """What both forms of ``POST /runs`` share."""
+    """The fields that both forms of ``POST /runs`` share."""
 
     input: dict[str, Any] | None = None
     model_override: Filled | None = None
@@ -107,9 +107,7 @@ class RunsCreateBody(Model):
 
     def __post_init__(self) -> None:
         if self.session_id == NIL:
-            raise InvalidArgumentError(
-                "session_id is required: it must not be the nil UUID", field="session_id"
-            )
+            raise must_be("session_id", "a UUID other than the nil UUID", self.session_id)
 
 
 class RunsCreateRequest(RunsCreateBody, kw_only=True):
@@ -133,7 +131,7 @@ class RunsToolCall(Model):
 
 
 class RunsToolResultItem(Model):
-    """What a tool gave back for one call."""
+    """The result of a tool for one call."""
 
     tool_call: RunsToolCall
     output: str
@@ -160,16 +158,14 @@ class RunsToolResultsRequest(Model):
 
     def __post_init__(self) -> None:
         if self.request_id == NIL:
-            raise InvalidArgumentError(
-                "request_id is required: it must not be the nil UUID", field="request_id"
-            )
+            raise must_be("request_id", "a UUID other than the nil UUID", self.request_id)
 
 
 # ---- responses ----
 
 
 class RunsCreateResponse(Model):
-    """The run that was started, or that the idempotency key had started before."""
+    """The run that was started, now or before with the same idempotency key."""
 
     run_id: UUID
     status: str
@@ -177,7 +173,7 @@ class RunsCreateResponse(Model):
 
 
 class RunCostLineItem(Model):
-    """What one model of one provider cost, in US cents."""
+    """The cost of one model of one provider, in US cents."""
 
     provider_id: str
     model: str
@@ -188,7 +184,7 @@ class RunCostLineItem(Model):
 
 
 class RunCostSummary(Model):
-    """What a run cost, in US cents."""
+    """The cost of a run, in US cents."""
 
     total_usd_cents: Count
     line_items: tuple[RunCostLineItem, ...] = ()
@@ -206,7 +202,7 @@ class RunSummary(Model):
 
 
 class NodeResultError(Model):
-    """Why a node failed; ``detail`` is the provider's own account, any JSON value."""
+    """The error of a node; ``detail`` is the provider's own, any JSON value."""
 
     message: str
     code: str | None = None
@@ -240,7 +236,7 @@ class RunToolResult(Model):
 
 
 class RunNodeStepWaiting(Model):
-    """What a step waits for."""
+    """The calls that a step waits for."""
 
     reason: str | None = None
     pending_tool_calls: tuple[RunsPendingToolCall, ...] = ()
@@ -286,12 +282,12 @@ class RunsGetResponse(Model):
     """A run as the service derives it from its log.
 
     Attributes:
-        status: as of :class:`RunStatus`, or one of next year.
+        status: as of :class:`RunStatus`, or a future one.
         cost_summary: in US cents.
         nodes: each node's state and output.
         outputs: the run's results by the names of its spec's outputs, once it has ended; any JSON value.
-        summary: counts, where the service sends them.
-        steps: by node, asked for with ``include=("steps",)``.
+        summary: counts, if the service sends them.
+        steps: by node, with ``include=("steps",)``.
     """
 
     run_id: UUID
@@ -310,7 +306,7 @@ class RunsGetResponse(Model):
 
 
 class RunStepDetail(Model):
-    """One step of a node, with the model's request and response where the service keeps them."""
+    """One step of a node, with the model's request and response if the service keeps them."""
 
     node_id: Text
     step: Count
@@ -368,14 +364,14 @@ class RunsPendingToolsResponse(Model):
 
 
 class RunsToolResultsResponse(Model):
-    """How many results were accepted, and the run's status after them."""
+    """The number of accepted results, and the run's status after them."""
 
     accepted: Count
     status: str
 
 
 class WorkflowIssue(Model):
-    """What is wrong with a workflow spec; ``path`` is such as ``$.nodes[0].id``."""
+    """A mistake in a workflow spec; ``path`` is a JSON path such as ``$.nodes[0].id``."""
 
     code: str
     path: str
@@ -383,12 +379,12 @@ class WorkflowIssue(Model):
 
 
 class WorkflowsLintResponse(Model):
-    """What the service finds wrong with a workflow spec, and its plan where it can be compiled.
+    """The mistakes that the service finds in a workflow spec, and its plan if it can be compiled.
 
     Attributes:
         lint_issues: of the JSON schemas in ``output_format``.
-        compile_issues: why it cannot be compiled.
-        compile_error: a failure to compile that is no issue of the spec.
+        compile_issues: the reasons why it can't be compiled.
+        compile_error: a failure to compile that isn't the spec's.
     """
 
     kind: str | None = None

@@ -1,11 +1,11 @@
-"""marshmallow schemas of everything that travels: what is valid, in both directions.
+"""marshmallow schemas of events, requests and responses.
 
 :class:`RunEventSchema` takes a record of any event type; each type, payload, request and response has a
 schema of its own too, made from its struct (see :mod:`rxruns.structschema`). They are ordinary marshmallow
-schemas: use one alone, subclass it, dump with it.
+schemas: you can use one alone, subclass it and dump with it.
 
-What the service sends is read with tolerance: unknown fields are dropped, an unknown event type becomes an
-:class:`~rxruns.events.UnknownEvent`. What is sent is strict: unknown fields are refused.
+Schemas of received data are tolerant: unknown fields are dropped, an unknown event type becomes an
+:class:`~rxruns.events.UnknownEvent`. Schemas of sent data are strict: unknown fields are refused.
 
 >>> record = {
 ...     "type": "node_started",
@@ -73,18 +73,18 @@ _T = TypeVar("_T")
 
 
 class Received(StructSchema[_T]):
-    """The base of schemas of what the service sends: unknown fields are dropped."""
+    """The base of schemas of received data: unknown fields are dropped."""
 
     class Meta:
         unknown: Unknown = ma.EXCLUDE
 
 
 class Sent(StructSchema[_T]):
-    """The base of schemas of what is sent: unknown fields are refused."""
+    """The base of schemas of sent data: unknown fields are refused."""
 
 
 class _UnknownEnvelopeSchema(Received[events.RunEvent]):
-    """The envelope of an event whose type is not known."""
+    """The envelope of an event of an unknown type."""
 
     type = fields.String(required=True, validate=validate.Length(min=1))
 
@@ -102,29 +102,29 @@ class _UnknownEnvelopeSchema(Received[events.RunEvent]):
 class RunEventSchema(PolymorphicSchema[events.RunEvent]):
     """Load a record of any event type, and dump any event.
 
-    A type that is not known becomes an :class:`~rxruns.events.UnknownEvent`, whose ``record`` is dumped as it
-    came. Options are those of any schema: ``only`` and ``exclude`` name fields, and each type takes the names
-    that it has. ``load`` makes a dict of a record that lacks what its event requires, as with ``partial``.
+    An unknown type becomes an :class:`~rxruns.events.UnknownEvent`, whose ``record`` is dumped unchanged.
+    Options are those of any schema: ``only`` and ``exclude`` name fields, of which each type uses its own.
+    With these and ``partial``, ``load`` makes a dict of a record that lacks a required field.
 
     Raises:
-        ValueError: ``only`` or ``exclude`` has a name that is no field of any event.
-        marshmallow.ValidationError: for a record that is no valid event, with the messages by field.
+        ValueError: ``only`` or ``exclude`` has a name that isn't a field of any event.
+        marshmallow.ValidationError: the record isn't a valid event; the messages are by field.
     """
 
     class Meta:
         unknown: Unknown = ma.EXCLUDE
 
     def _kinds(self) -> Iterable[type[StructSchema[Any]]]:
-        """The schemas of all known types."""
+        """Return the schemas of all known types."""
         return EVENT_SCHEMAS.values()
 
     def _kind_of(self, record: dict[str, Any]) -> type[StructSchema[Any]]:
-        """The schema that judges a record: by its ``type``, which is text."""
+        """Return the schema for the ``type`` of a record."""
         wire_type = record.get("type")
         return EVENT_SCHEMAS.get(wire_type if isinstance(wire_type, str) else "", _UNKNOWN)
 
     def _record_of(self, obj: Any) -> dict[str, Any] | None:
-        """The record of an event of an unknown type."""
+        """Return the record of an event of an unknown type."""
         return obj.record if isinstance(obj, events.UnknownEvent) else None
 
 
@@ -247,7 +247,7 @@ class SchedulerStoppedSchema(Received[events.SchedulerStopped]):
 
 
 class NodeErrorSchema(Received[events.NodeError]):
-    """Why a node or a run failed: wire ``error``. ``detail`` is the provider's account, any JSON value."""
+    """The error of a node or a run: wire ``error``. ``detail`` is the provider's own, any JSON value."""
 
 
 class TokenUsageSchema(Received[events.TokenUsage]):
@@ -259,7 +259,7 @@ class ToolCallSchema(Received[events.ToolCall]):
 
 
 class ToolCallWithArgumentsSchema(Received[events.ToolCallWithArguments]):
-    """A call of a tool that is to be run: its arguments are always there."""
+    """A call of a tool that must be run: it always has arguments."""
 
 
 class PendingToolCallSchema(Received[events.PendingToolCall]):
@@ -271,19 +271,19 @@ class LLMCallSchema(Received[events.LLMCall]):
 
 
 class ToolCallRequestSchema(Received[events.ToolCallRequest]):
-    """A tool call that the model asked for: wire ``tool_call`` of ``node_tool_call``."""
+    """A tool call that the model requested: wire ``tool_call`` of ``node_tool_call``."""
 
 
 class ToolCallResultSchema(Received[events.ToolCallResult]):
-    """What a tool gave back: wire ``tool_result``."""
+    """The result of a tool: wire ``tool_result``."""
 
 
 class WaitingSchema(Received[events.Waiting]):
-    """What a node waits for: wire ``waiting``."""
+    """The calls that a node waits for: wire ``waiting``."""
 
 
 class UserAskOptionSchema(Received[events.UserAskOption]):
-    """One answer that a question offers."""
+    """One option of a question."""
 
 
 class UserAskSchema(Received[events.UserAsk]):
@@ -299,7 +299,7 @@ class OutputDeltaSchema(Received[events.OutputDelta]):
 
 
 class PayloadInfoSchema(Received[events.PayloadInfo]):
-    """Size in bytes and hash of an artifact; ``included`` says that its content came along."""
+    """Size in bytes and hash of an artifact; ``included`` is true if its content is there."""
 
 
 class PayloadArtifactSchema(Received[events.PayloadArtifact]):
@@ -386,7 +386,7 @@ class RunsToolCallSchema(Sent[models.RunsToolCall]):
 
 
 class RunsToolResultItemSchema(Sent[models.RunsToolResultItem]):
-    """What a tool gave back for one call."""
+    """The result of a tool for one call."""
 
 
 class RunsToolResultsRequestSchema(Sent[models.RunsToolResultsRequest]):
@@ -397,15 +397,15 @@ class RunsToolResultsRequestSchema(Sent[models.RunsToolResultsRequest]):
 
 
 class RunsCreateResponseSchema(Received[models.RunsCreateResponse]):
-    """The run that was started, or that the idempotency key had started before."""
+    """The run that was started, now or before with the same idempotency key."""
 
 
 class RunCostLineItemSchema(Received[models.RunCostLineItem]):
-    """What one model of one provider cost, in US cents."""
+    """The cost of one model of one provider, in US cents."""
 
 
 class RunCostSummarySchema(Received[models.RunCostSummary]):
-    """What a run cost, in US cents."""
+    """The cost of a run, in US cents."""
 
 
 class RunSummarySchema(Received[models.RunSummary]):
@@ -413,7 +413,7 @@ class RunSummarySchema(Received[models.RunSummary]):
 
 
 class NodeResultErrorSchema(Received[models.NodeResultError]):
-    """Why a node failed; ``detail`` is the provider's own account, any JSON value."""
+    """The error of a node; ``detail`` is the provider's own, any JSON value."""
 
 
 class NodeResultSchema(Received[models.NodeResult]):
@@ -429,7 +429,7 @@ class RunToolResultSchema(Received[models.RunToolResult]):
 
 
 class RunNodeStepWaitingSchema(Received[models.RunNodeStepWaiting]):
-    """What a step waits for."""
+    """The calls that a step waits for."""
 
 
 class RunNodeStepLLMCallSchema(Received[models.RunNodeStepLLMCall]):
@@ -453,7 +453,7 @@ class RunsGetResponseSchema(Received[models.RunsGetResponse]):
 
 
 class RunStepDetailSchema(Received[models.RunStepDetail]):
-    """One step of a node, with the model's request and response where the service keeps them."""
+    """One step of a node, with the model's request and response if the service keeps them."""
 
 
 class RunStepsResponseSchema(Received[models.RunStepsResponse]):
@@ -481,15 +481,15 @@ class RunsPendingToolsResponseSchema(Received[models.RunsPendingToolsResponse]):
 
 
 class RunsToolResultsResponseSchema(Received[models.RunsToolResultsResponse]):
-    """How many results were accepted, and the run's status after them."""
+    """The number of accepted results, and the run's status after them."""
 
 
 class WorkflowIssueSchema(Received[models.WorkflowIssue]):
-    """What is wrong with a workflow spec; ``path`` is such as ``$.nodes[0].id``."""
+    """A mistake in a workflow spec; ``path`` is a JSON path such as ``$.nodes[0].id``."""
 
 
 class WorkflowsLintResponseSchema(Received[models.WorkflowsLintResponse]):
-    """What the service finds wrong with a workflow spec, and its plan where it can be compiled."""
+    """The mistakes that the service finds in a workflow spec, and its plan if it can be compiled."""
 
 
 class WorkflowsCompileResponseSchema(Received[models.WorkflowsCompileResponse]):

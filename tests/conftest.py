@@ -1,4 +1,4 @@
-"""What several test modules share: the contract's folder, Hypothesis profiles, a guard against leaks."""
+"""Fixtures for all tests: the contract's folder, Hypothesis profiles, a browser, a guard against leaks."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ from tests.browser import Open, chromium, executable, opening
 ROOT = Path(__file__).resolve().parent.parent
 CONTRACT = ROOT.parent / "shared" / "contract"
 HANG = 30.0
-"""Seconds that nothing in a test takes, on a busy machine either, unless it hangs."""
+"""Seconds after which a test hangs, also on a busy machine."""
+
+from tests.commands import rxruns, service  # noqa: E402, F401  (their helpers import HANG)
 
 # A shell ignores Ctrl-C for what it runs in the background, and so would the programs that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Times on a shared machine say nothing about the code, so no deadline; in CI the same examples each time.
+# No deadline, since times on a shared machine vary; in CI the same examples each time.
 settings.register_profile("dev", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", parent=settings.get_profile("dev"), derandomize=True, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
@@ -54,7 +56,7 @@ def openapi(contract: Path) -> dict[str, Any]:
     return description
 
 
-@pytest.fixture(scope="module")  # no longer: its event loop is in the way of asyncio's tests
+@pytest.fixture(scope="module")  # not longer: its event loop disturbs the tests of asyncio
 def browser() -> Iterator[Any]:
     """A headless Chromium; the test is skipped where there is none."""
     path = executable()
@@ -66,21 +68,21 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def open_page(browser: Any) -> Iterator[Open]:
-    """Opens HTML, and closes all of it in the end."""
+    """Opens HTML, and closes its pages after the test."""
     with opening(browser) as open_page:
         yield open_page
 
 
 def open_descriptors() -> set[str]:
-    """What the process holds open, as ``number -> target``; empty where the system does not tell.
+    """The open descriptors of this process, as ``number -> target``; empty without a ``/proc``.
 
-    Without what is read of the system itself, as a cluster does now and then that a fixture keeps.
+    Files in ``/proc`` are left out: a cluster of another fixture reads them now and then.
     """
     found = set()
     for entry in Path("/proc/self/fd").glob("*"):
         try:
             target = entry.readlink()
-        except OSError:  # the descriptor of this very listing
+        except OSError:  # the descriptor of the listing itself
             continue
         if not target.is_relative_to("/proc"):
             found.add(f"{entry.name} -> {target}")
@@ -88,7 +90,7 @@ def open_descriptors() -> set[str]:
 
 
 def eventually(holds: Callable[[], bool], *, within: float = HANG) -> bool:
-    """Whether it holds at some time in the next seconds. For what offers no event to wait on."""
+    """Return True once it holds, False after `within` seconds; for conditions without an event."""
     deadline = time.monotonic() + within
     pause = threading.Event()
     while not holds():
@@ -99,14 +101,14 @@ def eventually(holds: Callable[[], bool], *, within: float = HANG) -> bool:
 
 
 def running_threads() -> set[threading.Thread]:
-    """All but the thread that Dask keeps for the life of a process, once it has served a cluster."""
+    """All threads, without the one that Dask keeps for the rest of the process after its first cluster."""
     return {thread for thread in threading.enumerate() if not thread.name.startswith("Dask-Offload")}
 
 
 @pytest.fixture
 def no_leaks() -> Iterator[None]:
-    """Threads and descriptors are, soon after the test, what they were before it."""
-    resource_tracker.ensure_running()  # started with the first process of a cluster, kept to the end
+    """Require the threads and descriptors from before the test soon after it."""
+    resource_tracker.ensure_running()  # otherwise the first cluster starts it, and it stays
     threads, descriptors = running_threads(), open_descriptors()
     yield
     left: set[object] = set()
@@ -120,7 +122,7 @@ def no_leaks() -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What was measured, where the marks were."""
+    """Print the measured values beside their marks."""
     if soak.measurements and "not soak" not in terminalreporter.config.option.markexpr:
         terminalreporter.section("measured")
         for line in soak.table():

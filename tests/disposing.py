@@ -1,4 +1,4 @@
-"""Follow a run of one service, by whatever way, and measure how long it takes to be rid of it."""
+"""Follow a run of one service over any connection, and measure the time until it is disposed."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ END = line(3, "run_canceled", plan_hash=PLAN, error={"message": "enough"})
 
 
 def session_that_trusts(authority: FakeAuthority) -> requests.Session:
-    """A session of the user's, with a certificate authority of the user's."""
+    """A user's session with the user's certificate authority."""
     session = requests.Session()
     session.verify = authority.bundle
     return session
 
 
 class Followed:
-    """One subscription to the service, and how long it takes to be rid of it."""
+    """One subscription to the service, and the time until it is disposed."""
 
     def __init__(self, service: FakeRuns, session: requests.Session | None) -> None:
         self.seen = Seen()
@@ -43,11 +43,11 @@ class Followed:
         self._service = service
         self._closed = threading.Event()
         before = reader_threads()
-        source = run_events(RUN, client=self.client, on_lifecycle=self._tell)
+        source = run_events(RUN, client=self.client, on_lifecycle=self._note)
         self._subscription = source.subscribe(self.seen)
         (self._thread,) = (thread for thread in reader_threads() if thread not in before)
 
-    def _tell(self, value: LifecycleEvent) -> None:
+    def _note(self, value: LifecycleEvent) -> None:
         if isinstance(value, Closed):
             self._closed.set()
 
@@ -83,7 +83,7 @@ PHASES: dict[str, Act] = {
 
 
 class SpeaksNoTLS(FakeRuns):
-    """It waits for the end of a header that never comes."""
+    """Waits for the end of a header that never arrives."""
 
     @property
     def url(self) -> str:

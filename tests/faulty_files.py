@@ -1,4 +1,4 @@
-"""A disk without room and a user without rights, for the time of a block."""
+"""A full disk and an unprivileged user, for the time of a block."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NOBODY = 65534
 
 @contextmanager
 def no_room(more: int = 0) -> Iterator[None]:
-    """No file of this process is written beyond its first bytes: writes fail, as on a full disk."""
+    """Let writes beyond the first `more` bytes of a file fail, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (more, hard))
     try:
@@ -23,7 +23,7 @@ def no_room(more: int = 0) -> Iterator[None]:
 
 @contextmanager
 def unprivileged() -> Iterator[None]:
-    """The rights of an ordinary user, also where root runs the tests, who may write anything."""
+    """Take the rights of an ordinary user, also if root runs the tests."""
     if os.geteuid() != 0:
         yield
         return

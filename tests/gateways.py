@@ -1,4 +1,4 @@
-"""What may stand before a service and cuts quiet responses: nginx, HAProxy, and a gateway of our own."""
+"""Gateways that cut quiet responses: nginx, HAProxy, and one of our own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -16,7 +15,8 @@ from textwrap import dedent
 
 import pytest
 
-from tests.conftest import HANG, eventually
+from tests.conftest import eventually
+from tests.proxies import Proxy
 
 __all__ = ["OPENS", "Opens", "gateway", "haproxy", "nginx"]
 
@@ -25,7 +25,7 @@ _SEARCHED = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/
 
 @contextmanager
 def nginx(folder: Path, upstream: int, seconds: float, *, buffering: str = "off") -> Iterator[int]:
-    """nginx with that read timeout; gives its port."""
+    """Run nginx with that read timeout; yields its port."""
     config = """
         daemon off; master_process off; pid {folder}/pid;
         events {{}}
@@ -54,7 +54,7 @@ def nginx(folder: Path, upstream: int, seconds: float, *, buffering: str = "off"
 
 @contextmanager
 def haproxy(folder: Path, upstream: int, seconds: float) -> Iterator[int]:
-    """HAProxy with that server timeout; gives its port."""
+    """Run HAProxy with that server timeout; yields its port."""
     config = """
         defaults
             mode http
@@ -75,49 +75,32 @@ def haproxy(folder: Path, upstream: int, seconds: float) -> Iterator[int]:
         yield port
 
 
+class _Gateway(Proxy):
+    """Passes requests to one service, and ends each response at the first bytes after `seconds`."""
+
+    def __init__(self, upstream: int, seconds: float) -> None:
+        super().__init__()
+        self._upstream, self._seconds = upstream, seconds
+        self._requested: dict[socket.socket, float] = {}
+
+    def greet(self, client: socket.socket) -> tuple[str, int, bytes]:
+        return "127.0.0.1", self._upstream, b""
+
+    def passes(self, client: socket.socket, *, to_service: bool) -> bool:
+        if to_service:
+            self._requested[client] = time.monotonic()
+        return to_service or time.monotonic() < self._requested[client] + self._seconds
+
+
 @contextmanager
 def gateway(folder: Path, upstream: int, seconds: float) -> Iterator[int]:
-    """A gateway that ends each response at the first bytes after so long; gives its port."""
-    done, threads = threading.Event(), list[threading.Thread]()
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def start(target: Callable[..., None], *arguments: object) -> None:
-        threads.append(threading.Thread(target=target, args=arguments, daemon=True))
-        threads[-1].start()
-
-    def accept() -> None:
-        while not done.is_set():
-            with suppress(TimeoutError):
-                client, _ = listener.accept()
-                start(relay, client)
-
-    def relay(client: socket.socket) -> None:
-        asked = time.monotonic()
-        with client, socket.create_connection(("127.0.0.1", upstream), HANG) as service:
-
-            def pass_requests() -> None:
-                nonlocal asked
-                while data := _received(client):
-                    asked = time.monotonic()
-                    service.sendall(data)
-                _shut_down(service)
-
-            start(pass_requests)
-            while (data := _received(service)) and time.monotonic() - asked < seconds:
-                client.sendall(data)
-            _shut_down(client)
-
-    listener.settimeout(0.05)
-    with listener:
-        start(accept)
-        yield listener.getsockname()[1]
-        done.set()
-        for thread in threads:
-            thread.join(HANG)
+    """Run a gateway of our own; yields its port."""
+    with _Gateway(upstream, seconds) as proxy:
+        yield proxy.port
 
 
 Opens = Callable[[Path, int, float], AbstractContextManager[int]]
-"""It takes a folder of its own, the port of the service, and seconds after which it cuts."""
+"""Takes a folder of its own, the port of the service, and the seconds after which it cuts."""
 
 OPENS: dict[str, Opens] = {
     "nginx": nginx,
@@ -136,7 +119,7 @@ def _found(name: str) -> str:
 
 @contextmanager
 def _running(command: Callable[[int], list[str]]) -> Iterator[int]:
-    """A server on a free port. Another process may take that port first: then another one is tried."""
+    """Run a server on a free port, on another one if a process takes it first."""
     for _ in range(5):
         with socket.create_server(("127.0.0.1", 0)) as free:
             port: int = free.getsockname()[1]
@@ -158,15 +141,3 @@ def _listens(port: int) -> bool:
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return True
     return False
-
-
-def _received(sock: socket.socket) -> bytes:
-    try:
-        return sock.recv(65_536)
-    except OSError:
-        return b""
-
-
-def _shut_down(sock: socket.socket) -> None:
-    with suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)

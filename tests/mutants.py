@@ -1,8 +1,7 @@
-"""Mutation testing: each part of a line is changed in turn, and some test has to fail: ``tox -e mutation``.
+"""Mutation testing: each part of a line is changed in turn, and a test must fail: ``tox -e mutation``.
 
-What is mutated, and by which tests it is watched, is in ``setup.cfg``. Takes most of an hour on one core;
-results are kept in ``mutants/``, so a second run repeats only what has changed. CONTRIBUTING.md says what the
-survivors are.
+``setup.cfg`` lists the mutated modules and their tests. It takes most of an hour on one core; results are
+kept in ``mutants/``, so a second run repeats only changed code. CONTRIBUTING.md explains the survivors.
 """
 
 from __future__ import annotations
@@ -14,19 +13,19 @@ import sys
 from collections import Counter, defaultdict
 
 MARK = 0.85
-"""The part of a module's mutants that has to be noticed."""
+"""The least share of a module's mutants that tests must notice."""
 
 NOTICED = {"killed", "timeout", "segfault"}
 
 
 def mutmut(*arguments: str) -> str:
-    """What a command of mutmut writes."""
+    """Run a command of mutmut and return its output."""
     command = [sys.executable, "-m", "mutmut", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def table(results: str) -> dict[str, Counter[str]]:
-    """How many mutants of each module ended how."""
+    """Count the results of each module's mutants."""
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for name, status in re.findall(r"^\s*(\S+)__mutmut_\d+: ([\w ]+)$", results, re.MULTILINE):
         found[re.split(r"\.x[_ǁ]", name)[0]][status.strip()] += 1
@@ -34,7 +33,7 @@ def table(results: str) -> dict[str, Counter[str]]:
 
 
 def main() -> int:
-    """Run what is left to run, print each survivor and a line a module; 1 unless all are at the mark."""
+    """Run the missing mutants, print each survivor and a line per module; 1 unless all reach the mark."""
     os.nice(19)
     environment = os.environ | {"HYPOTHESIS_PROFILE": "ci"}
     command = [sys.executable, "-m", "mutmut", "run", "--max-children", "1", *sys.argv[1:]]

@@ -1,4 +1,4 @@
-"""Proxies for tests, on loopback. They pass bytes on in both directions."""
+"""Proxies for tests, on loopback, which pass bytes in both directions."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tests.conftest import HANG
 
 
 class Proxy:
-    """Accepts connections and passes their bytes on; `greet` reads from the client where they go.
+    """Accepts connections and passes their bytes; `greet` reads the target from the client.
 
     Attributes:
         accepted: set when the first connection was accepted.
-        targets: ``(host, port)`` of each connection that was asked for.
+        targets: ``(host, port)`` of each requested connection.
     """
 
     scheme = "http"
@@ -32,8 +32,13 @@ class Proxy:
         self._lock = threading.Lock()
 
     @property
+    def port(self) -> int:
+        port: int = self._listener.getsockname()[1]
+        return port
+
+    @property
     def url(self) -> str:
-        return f"{self.scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
         self._start(self._accept)
@@ -49,11 +54,15 @@ class Proxy:
             sock.close()
 
     def greet(self, client: socket.socket) -> tuple[str, int, bytes]:
-        """Host and port that the client asks for, and the bytes to send there first."""
+        """Return the host and port that the client requests, and the bytes to send there first."""
         raise NotImplementedError
 
     def connected(self, client: socket.socket) -> None:
-        """Tell the client that the connection is there."""
+        """Run when the connection to the target is open."""
+
+    def passes(self, client: socket.socket, *, to_service: bool) -> bool:
+        """Return False to close both connections instead of passing the next bytes."""
+        return True
 
     def _start(self, target: Callable[..., object], *arguments: object) -> None:
         thread = threading.Thread(target=target, args=arguments, daemon=True)
@@ -83,14 +92,15 @@ class Proxy:
             self._open.append(service)
         self.connected(client)
         service.sendall(first)
-        self._start(self._pass_on, service, client)
-        self._pass_on(client, service)
+        self._start(self._pass_bytes, client, service, False)
+        self._pass_bytes(client, service, True)
 
-    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+    def _pass_bytes(self, client: socket.socket, service: socket.socket, to_service: bool) -> None:
+        source, target = (client, service) if to_service else (service, client)
         with contextlib.suppress(OSError):
-            while data := source.recv(65536):
+            while (data := source.recv(65536)) and self.passes(client, to_service=to_service):
                 target.sendall(data)
-        for sock in (source, target):
+        for sock in (client, service):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
 
@@ -106,7 +116,7 @@ def _read(client: socket.socket, count: int) -> bytes:
 
 
 class HTTPProxy(Proxy):
-    """For ``http`` targets it passes the request on, for ``https`` it opens a tunnel."""
+    """Forwards requests for ``http`` targets, opens a tunnel for ``https``."""
 
     _tunnel = False
 
@@ -146,7 +156,7 @@ class SOCKSProxy(Proxy):
 
 
 class Mute(SOCKSProxy):
-    """Accepts, and never says a word."""
+    """Accepts connections and sends nothing."""
 
     def greet(self, client: socket.socket) -> tuple[str, int, bytes]:
         while _read(client, 1):

@@ -11,6 +11,7 @@ import os
 import random
 from functools import cache
 from typing import Any
+from uuid import UUID
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -236,6 +237,9 @@ uuids = st.builds(
     st.sampled_from([str, lambda uuid: uuid.hex, lambda uuid: str(uuid).upper()]),
 )
 """UUIDs in every spelling that the contract takes, but for the nil UUID."""
+
+NIL_REFUSED = f"must be a UUID other than the nil UUID, got {UUID(int=0)!r}"
+"""The message about a nil UUID."""
 
 
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=8)

@@ -1,4 +1,4 @@
-"""How big modules and functions are, as information: ``python -m tests.sizes``. It refuses nothing."""
+"""Print the long modules and functions, as information only: ``python -m tests.sizes``."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from statistics import median
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULE, FUNCTION = 250, 30
-"""Lines that a module and nine in ten functions should not pass."""
+"""The most lines that a module, and nine in ten functions, should have."""
 
 
 def functions(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines of each function, without its docstring, and where it is."""
+    """The lines of each function, without its docstring, and its place."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
@@ -22,7 +22,7 @@ def functions(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def main() -> None:
-    """Print what is over the measure, biggest first."""
+    """Print what exceeds the limits, longest first."""
     paths = sorted((ROOT / "rxruns").rglob("*.py"))
     modules = {path: len(path.read_text("utf-8").splitlines()) for path in paths}
     found = sorted((each for path in paths for each in functions(path)), reverse=True)

@@ -1,4 +1,4 @@
-"""What the tests of reliability measured, beside its mark: a table at the end of ``tox -e soak``."""
+"""The measured values of the reliability tests beside their marks: a table at the end of ``tox -e soak``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass
 class Measurement:
-    """The worst of what was measured so far, and how often."""
+    """The worst value so far, and the number of values."""
 
     row: str
     what: str
@@ -29,7 +29,7 @@ class Measurement:
 
     def __str__(self) -> str:
         times = f" (worst of {self.times:,})" if self.times > 1 else ""
-        value, mark = (_shown(number, self.unit) for number in (self.value, self.mark))
+        value, mark = (_formatted(number, self.unit) for number in (self.value, self.mark))
         return f"{self.row:<4} {self.what:<62} {value}, mark {mark}{times}"
 
 
@@ -37,7 +37,7 @@ measurements: dict[tuple[str, str], Measurement] = {}
 
 
 def measured(row: str, what: str, value: float, mark: float, unit: str = "s") -> float:
-    """Keep what was measured for a row of ``docs/reliability.md``; of several, the largest.
+    """Keep the largest value measured for a row of ``docs/reliability.md``.
 
     Returns:
         `value`.
@@ -60,26 +60,26 @@ def table() -> list[str]:
 both_sizes = pytest.mark.parametrize(
     "soaking", [pytest.param(False, id="suite"), pytest.param(True, id="soak", marks=pytest.mark.soak)]
 )
-"""The test is there twice: small in the suite, with times as hang guards; at full size, against its marks."""
+"""Run a test twice: small in the suite, with times as hang guards, and at full size against its marks."""
 
 
 def patience(soaking: bool) -> float:
-    """How many times its mark something may take: once when marks are measured, else 20, as a hang guard."""
+    """The factor on marks: 1 when they are measured, otherwise 20, as a hang guard."""
     return 1.0 if soaking else 20.0
 
 
 def resident(process: int | str = "self") -> float:
-    """Bytes of memory that the process holds now (RSS)."""
+    """Bytes of memory of a process (RSS)."""
     return float(Path(f"/proc/{process}/statm").read_text("ascii").split()[1]) * _PAGE
 
 
 @contextmanager
 def peak_of_memory(process: int | str = "self") -> Iterator[Callable[[], float]]:
-    """Inside the block, give the bytes by which RSS grew at its highest since the block began."""
+    """Yield a function that returns the peak growth of RSS since the block began, in bytes."""
     gc.collect()
     _give_back()
     before = resident(process)
-    Path(f"/proc/{process}/clear_refs").write_text("5", "ascii")  # sets the peak back to what is held now
+    Path(f"/proc/{process}/clear_refs").write_text("5", "ascii")  # resets the peak to the current size
 
     def grown() -> float:
         status = Path(f"/proc/{process}/status").read_text("ascii")
@@ -90,12 +90,12 @@ def peak_of_memory(process: int | str = "self") -> Iterator[Callable[[], float]]
 
 
 def _give_back() -> None:
-    """Free memory that the allocator keeps would hide what is taken from it."""
-    with suppress(OSError, AttributeError):  # of glibc alone
+    """Return free memory to the system: new objects in it would not show as growth."""
+    with suppress(OSError, AttributeError):  # only in glibc
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _shown(value: float, unit: str) -> str:
+def _formatted(value: float, unit: str) -> str:
     if unit == "s":
         return f"{value * 1000:.3g} ms" if value < 1 else f"{value:.3g} s"
     if unit == "MiB":

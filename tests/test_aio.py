@@ -293,7 +293,7 @@ class TestLast:
             run(aio.last(reactivex.throw(FAULT)))
 
     def test_a_source_that_is_not_an_observable_is_refused(self) -> None:
-        with pytest.raises(InvalidArgumentError, match="source is 5"):
+        with pytest.raises(InvalidArgumentError, match="source must be an Observable, got 5"):
             run(aio.last(5))  # type: ignore[arg-type]
 
     def test_cancelling_disposes(self) -> None:

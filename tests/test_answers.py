@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxruns._transport import Credentials
-from rxruns._transport._answers import RequestMetrics, api_error, request_id_of, status_error
+from rxruns._transport._answers import RequestMetrics, api_error, status_error
 from rxruns._transport._credentials import redactor_of
 from rxruns._transport._redaction import Redactor
 from rxruns.errors import APIError, FieldError, InvalidArgumentError, TransportError, WorkflowValidationError
@@ -69,27 +69,21 @@ def test_any_other_body_is_the_text_of_the_error(body: str, message: str) -> Non
     assert (message, None, body[:4096]) == (error.message, error.code, error.raw_body)
 
 
-def test_a_status_without_a_name_has_a_message_too() -> None:
-    assert "the service gave no reason" == error_of("", 599).message
-
-
 @pytest.mark.parametrize(
     ("sent", "status"), [(404, 404), (True, 409), ("404", 409), (99, 409), (600, 409), (None, 409)]
 )
-def test_the_status_in_the_body_wins_where_it_is_one(sent: object, status: int) -> None:
+def test_a_valid_status_in_the_body_wins(sent: object, status: int) -> None:
     assert status == error_of({"error": {**INNER, "status": sent}}).status
 
 
-def test_the_id_in_the_body_wins_over_the_headers() -> None:
+def test_the_id_in_the_body_wins_over_the_services_header_and_that_over_the_common_one() -> None:
+    headers = {"X_ModelRelay_Request_Id": "own", "X_Request_Id": "common"}
+    assert ["own", "common", None] == [
+        error_of("", **sent).request_id for sent in (headers, headers | {"X_ModelRelay_Request_Id": ""}, {})
+    ]
     assert "one" == error_of({"request_id": "one"}, X_Request_Id="two").request_id
     assert "two" == error_of({"request_id": 1}, X_Request_Id="two").request_id
     assert "one" == error_of({"requestId": "one"}, X_Request_Id="two").request_id
-
-
-def test_the_services_own_header_wins_over_the_common_one() -> None:
-    assert "own" == request_id_of({"X-ModelRelay-Request-Id": "own", "X-Request-Id": "common"})
-    assert "common" == request_id_of({"X-ModelRelay-Request-Id": "", "X-Request-Id": "common"})
-    assert request_id_of({}) is None
 
 
 def test_fields_are_kept_in_the_order_sent() -> None:
@@ -133,12 +127,13 @@ def test_without_issues_or_with_another_status_it_is_an_api_error(issues: object
 
 
 @given(st.text(max_size=60) | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
-def test_no_body_is_too_strange(body: str) -> None:
+def test_every_body_has_a_message(body: str) -> None:
     assert error_of(body).message
 
 
-def test_retry_after_is_kept() -> None:
+def test_retry_after_and_unnamed_statuses_are_understood() -> None:
     assert [30.0, None] == [error_of("", Retry_After=text).retry_after for text in ("30", "soon")]
+    assert "unknown status" == error_of("", 599).message
 
 
 @pytest.mark.parametrize(
@@ -154,15 +149,11 @@ def test_retry_after_is_kept() -> None:
         ("http://else\x1bwhere", "else\u241bwhere"),
     ],
 )
-def test_a_redirect_names_where_it_leads(location: str, place: str) -> None:
+def test_a_redirect_names_its_target(location: str, place: str) -> None:
     error = status_error(302, {"Location": location, "X-Request-Id": "req_1"})
 
     assert (302, "req_1") == (error.status, error.request_id)
     assert error.message.startswith(f"a redirect to {place} is not followed")
-
-
-def test_a_304_is_not_called_a_redirect() -> None:
-    assert "304: an unexpected status: Not Modified" == str(status_error(304, {}))
 
 
 def test_metrics_are_values() -> None:
@@ -179,9 +170,6 @@ def test_a_token_is_sent_as_bearer_once() -> None:
     tokens = ("abc", "Bearer abc", "bearer abc", "BEARER abc")
 
     assert [{"Authorization": "Bearer abc"}] * 4 == [Credentials(None, token).headers() for token in tokens]
-
-
-def test_with_both_both_are_sent() -> None:
     expected = {"X-ModelRelay-Api-Key": "mr_sk_1", "Authorization": "Bearer abc"}
     assert expected == Credentials("mr_sk_1", "abc").headers()
 
@@ -205,7 +193,7 @@ def test_with_both_both_are_sent() -> None:
         (None, "topsecret\r\nX-Evil: 1", "access_token"),
     ],
 )
-def test_what_can_not_be_sent_is_refused_and_not_shown(key: Any, token: Any, field: str) -> None:
+def test_an_invalid_credential_is_refused_and_not_quoted(key: Any, token: Any, field: str) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         Credentials(key, token)
 
@@ -213,14 +201,14 @@ def test_what_can_not_be_sent_is_refused_and_not_shown(key: Any, token: Any, fie
     assert "topsecret" not in str(caught.value)
 
 
-def test_what_a_function_gives_is_checked_when_it_does() -> None:
+def test_the_result_of_a_function_is_checked() -> None:
     credentials = Credentials(lambda: "sk_topsecret", lambda: "abc")
 
     with pytest.raises(InvalidArgumentError, match="api_key"):
         credentials.headers()
 
 
-def test_secrets_that_come_back_are_hidden() -> None:
+def test_echoed_secrets_are_hidden() -> None:
     redactor = redactor_of(Credentials("mr_sk_1", "abc").headers())
 
     assert "key [hidden], Bearer [hidden]" == redactor.text("key mr_sk_1, Bearer abc")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import requests
 from urllib3.util import connection
 
 from rxruns._policies import RetryPolicy
-from rxruns._transport import Ask, Cancellation, Cancelled, Credentials, Transport
+from rxruns._transport import Cancellation, Cancelled, Credentials, Request, Transport
 from tests.conftest import HANG
 from tests.wire import (
     KEY,
@@ -30,7 +31,12 @@ from tests.wire import (
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
+Connect = Callable[..., Transport]
 HALF = b'{"seq":1}\n{"seq"'
+
+
+def get(cancellation: Cancellation | None = None, retry: RetryPolicy | None = None) -> Request:
+    return Request("GET", "/runs", None, cancellation=cancellation or Cancellation(), retry=retry)
 
 
 @pytest.fixture
@@ -41,15 +47,13 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeAuthority:
 
 
 @pytest.fixture
-def transport_to() -> Iterator[Callable[..., Transport]]:
+def transport_to() -> Iterator[Connect]:
     opened: list[Transport] = []
 
     def connect(url: str, **options: Any) -> Transport:
-        transport = Transport(
-            base_url=url, credentials=Credentials(KEY, None), headers={}, connect_timeout=20.0, **options
-        )
-        opened.append(transport)
-        return transport
+        wanted = {"credentials": Credentials(KEY, None), "headers": {}, "connect_timeout": 20.0}
+        opened.append(Transport(base_url=url, **wanted | options))
+        return opened[-1]
 
     yield connect
     for transport in opened:
@@ -57,33 +61,33 @@ def transport_to() -> Iterator[Callable[..., Transport]]:
 
 
 class Reading(threading.Thread):
-    """Opens a stream under a cancellation and reads it to the end; keeps what came and how it ended."""
+    """Opens a stream under a cancellation and reads it to the end; keeps its pieces and its error."""
 
     def __init__(self, transport: Transport, retry: RetryPolicy | None = None) -> None:
         super().__init__()
         self.cancellation = Cancellation()
-        self.came = threading.Event()
+        self.received = threading.Event()
         self.pieces: list[bytes] = []
         self.ended_by: BaseException | None = None
         self._transport = transport
-        self._ask = Ask("GET", "/runs", None, retry=retry, cancellation=self.cancellation)
+        self._request = get(self.cancellation, retry)
         self.start()
 
     def run(self) -> None:
         try:
-            for piece in self._transport.open_stream(self._ask).chunks():
+            for piece in self._transport.open_stream(self._request).chunks():
                 self.pieces.append(piece)
-                self.came.set()
+                self.received.set()
         except Exception as error:
             self.ended_by = error
 
-    def cancel(self) -> BaseException | None:
-        """Cancel, and give what ended the thread: the service, which waits for the client, did not."""
+    def check_cancel(self) -> None:
+        """Cancel, and check that this ended the thread, because the service waits for the client."""
         self.cancellation.cancel()
         self.join(HANG)
         assert not self.is_alive()
         self.cancellation.cancel()
-        return self.ended_by
+        assert isinstance(self.ended_by, Cancelled)
 
 
 BODIES = [
@@ -96,60 +100,51 @@ BODIES = [
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("body", BODIES)
 def test_a_read_in_the_middle_of_a_line_ends(
-    body: Act, tls: bool, authority: FakeAuthority, transport_to: Callable[..., Transport]
+    body: Act, tls: bool, authority: FakeAuthority, transport_to: Connect
 ) -> None:
     with FakeRuns(body, tls=authority if tls else None) as service:
         reading = Reading(transport_to(service.url))
-        assert reading.came.wait(HANG)
+        assert reading.received.wait(HANG)
 
-        assert isinstance(reading.cancel(), Cancelled)
+        reading.check_cancel()
         assert [HALF] == reading.pieces
         assert service.gone.wait(HANG)
 
 
+@pytest.mark.parametrize("is_reused", [False, True])
 @pytest.mark.parametrize("tls", [False, True])
-def test_the_wait_for_headers_ends(
-    tls: bool, authority: FakeAuthority, transport_to: Callable[..., Transport]
+def test_the_wait_for_headers_ends_on_new_and_reused_connections(
+    tls: bool, is_reused: bool, authority: FakeAuthority, transport_to: Connect
 ) -> None:
-    with FakeRuns(silent, tls=authority if tls else None) as service:
-        reading = Reading(transport_to(service.url))
-        service.wait_requests(1)
+    with FakeRuns(*[replies(b"{}")] * is_reused, silent, tls=authority if tls else None) as service:
+        transport = transport_to(service.url)
+        for _ in range(is_reused):
+            transport.request(get())
+        reading = Reading(transport)
+        assert 0 == service.wait_requests(1 + is_reused)[-1].connection
 
-        assert isinstance(reading.cancel(), Cancelled)
+        reading.check_cancel()
         assert service.gone.wait(HANG)
 
 
-@pytest.mark.parametrize("tls", [False, True])
-def test_the_wait_for_headers_on_a_kept_connection_ends(
-    tls: bool, authority: FakeAuthority, transport_to: Callable[..., Transport]
-) -> None:
-    with FakeRuns(replies(b"{}"), silent, tls=authority if tls else None) as service:
-        transport = transport_to(service.url)
-        transport.request(Ask("GET", "/runs", 20.0))
-        reading = Reading(transport)
-        assert 0 == service.wait_requests(2)[1].connection
-
-        assert isinstance(reading.cancel(), Cancelled)
-
-
-def test_a_tls_handshake_ends(transport_to: Callable[..., Transport]) -> None:
-    with FakeRuns() as service:  # which speaks no TLS, and waits for the end of a line
+def test_a_tls_handshake_ends(transport_to: Connect) -> None:
+    with FakeRuns() as service:  # it doesn't speak TLS, and waits for the end of a line
         reading = Reading(transport_to(service.url.replace("http:", "https:")))
         service.wait_connections(1)
 
-        assert isinstance(reading.cancel(), Cancelled)
+        reading.check_cancel()
         assert service.gone.wait(HANG)
 
 
-def test_the_body_of_an_error_ends(transport_to: Callable[..., Transport]) -> None:
+def test_the_body_of_an_error_ends(transport_to: Connect) -> None:
     with FakeRuns(raw(b"HTTP/1.1 500 Oh\r\nContent-Length: 9\r\n\r\nhal", then=hangs)) as service:
         reading = Reading(transport_to(service.url))
         service.wait_requests(1)
 
-        assert isinstance(reading.cancel(), Cancelled)
+        reading.check_cancel()
 
 
-def test_the_wait_before_another_attempt_ends(transport_to: Callable[..., Transport]) -> None:
+def test_the_wait_before_another_attempt_ends(transport_to: Connect) -> None:
     about_to_wait = threading.Event()
 
     class Policy(RetryPolicy):
@@ -161,20 +156,16 @@ def test_the_wait_before_another_attempt_ends(transport_to: Callable[..., Transp
         reading = Reading(transport_to(service.url), Policy())
         assert about_to_wait.wait(HANG)
 
-        assert isinstance(reading.cancel(), Cancelled)
+        reading.check_cancel()
         assert 1 == len(service.requests)
 
 
 def test_a_body_that_is_not_being_read_is_cancelled_at_the_next_read(
-    transport_to: Callable[..., Transport],
+    transport_to: Connect,
 ) -> None:
     cancellation = Cancellation()
     with FakeRuns(sends(HALF, HALF)) as service:
-        chunks = (
-            transport_to(service.url)
-            .open_stream(Ask("GET", "/runs", None, cancellation=cancellation))
-            .chunks()
-        )
+        chunks = transport_to(service.url).open_stream(get(cancellation)).chunks()
         next(chunks)
         cancellation.cancel()
 
@@ -182,19 +173,19 @@ def test_a_body_that_is_not_being_read_is_cancelled_at_the_next_read(
             next(chunks)
 
 
-def test_nothing_is_asked_under_a_cancelled_one(transport_to: Callable[..., Transport]) -> None:
+def test_nothing_is_sent_under_a_cancelled_cancellation(transport_to: Connect) -> None:
     cancellation = Cancellation()
     cancellation.cancel()
     with FakeRuns() as service:
         with pytest.raises(Cancelled):
-            transport_to(service.url).request(Ask("GET", "/runs", None, cancellation=cancellation))
+            transport_to(service.url).request(get(cancellation))
 
         assert 0 == service.connections
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_nothing_is_sent_where_it_was_cancelled_while_connecting(
-    scheme: str, monkeypatch: pytest.MonkeyPatch, transport_to: Callable[..., Transport]
+def test_nothing_is_sent_if_it_is_cancelled_while_connecting(
+    scheme: str, monkeypatch: pytest.MonkeyPatch, transport_to: Connect
 ) -> None:
     cancellation = Cancellation()
     connect = connection.create_connection
@@ -208,84 +199,64 @@ def test_nothing_is_sent_where_it_was_cancelled_while_connecting(
     with FakeRuns() as service:
         url = service.url.replace("http:", f"{scheme}:")
         with pytest.raises(Cancelled):
-            transport_to(url).request(Ask("GET", "/runs", None, cancellation=cancellation))
+            transport_to(url).request(get(cancellation))
 
         assert service.gone.wait(HANG)
         assert [] == service.requests
 
 
-def test_no_connection_is_made_where_the_credentials_cancel(transport_to: Callable[..., Transport]) -> None:
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_nothing_is_sent_if_the_credentials_cancel_before_connecting_or_on_a_reused_connection(
+    attempt: int, transport_to: Connect
+) -> None:
     cancellation = Cancellation()
+    attempts = count(1)
 
     def key() -> str:
-        cancellation.cancel()
-        return KEY
-
-    with FakeRuns() as service:
-        transport = Transport(
-            base_url=service.url, credentials=Credentials(key, None), headers={}, connect_timeout=20.0
-        )
-        with pytest.raises(Cancelled):
-            transport.request(Ask("GET", "/runs", None, cancellation=cancellation))
-        transport.close()
-
-        assert 0 == service.connections
-
-
-def test_nothing_is_sent_on_a_kept_connection_where_the_credentials_cancel() -> None:
-    cancellation = Cancellation()
-    asked: list[int] = []
-
-    def key() -> str:
-        asked.append(len(asked))
-        if len(asked) == 2:
+        if next(attempts) == attempt:
             cancellation.cancel()
         return KEY
 
     with FakeRuns(replies(b"{}")) as service:
-        transport = Transport(
-            base_url=service.url, credentials=Credentials(key, None), headers={}, connect_timeout=20.0
-        )
-        transport.request(Ask("GET", "/runs", None))
+        transport = transport_to(service.url, credentials=Credentials(key, None))
+        for _ in range(attempt - 1):
+            transport.request(get())
         with pytest.raises(Cancelled):
-            transport.request(Ask("GET", "/runs", None, cancellation=cancellation))
-        transport.close()
+            transport.request(get(cancellation))
 
-        assert 1 == len(service.requests)
+        assert (attempt - 1, attempt - 1) == (len(service.requests), service.connections)
 
 
 def test_one_cancellation_serves_many_requests_and_ends_the_last(
-    transport_to: Callable[..., Transport],
+    transport_to: Connect,
 ) -> None:
     cancellation = Cancellation()
     with FakeRuns(replies(b"{}"), sends(HALF), sends(HALF, then=hangs)) as service:
         transport = transport_to(service.url)
-        transport.request(Ask("GET", "/runs", None, cancellation=cancellation))
-        list(transport.open_stream(Ask("GET", "/runs", None, cancellation=cancellation)).chunks())
-        chunks = transport.open_stream(Ask("GET", "/runs", None, cancellation=cancellation)).chunks()
+        transport.request(get(cancellation))
+        list(transport.open_stream(get(cancellation)).chunks())
+        chunks = transport.open_stream(get(cancellation)).chunks()
         next(chunks)
         cancellation.cancel()
         with pytest.raises(Cancelled):
             next(chunks)
 
-        assert [0, 0, 0] == [asked.connection for asked in service.requests]
+        assert [0, 0, 0] == [request.connection for request in service.requests]
 
 
-def test_cancelling_what_is_done_does_not_touch_who_uses_its_connection_now(
-    transport_to: Callable[..., Transport],
+def test_cancelling_a_finished_request_does_not_affect_the_next_one_on_its_connection(
+    transport_to: Connect,
 ) -> None:
     cancellation, go_on = Cancellation(), threading.Event()
     with FakeRuns(sends(HALF), until(go_on, then=replies(b"{}"))) as service:
         transport = transport_to(service.url)
-        stream = transport.open_stream(Ask("GET", "/runs", None, cancellation=cancellation))
+        stream = transport.open_stream(get(cancellation))
         chunks = stream.chunks()
         next(chunks)
         with pytest.raises(StopIteration):
             next(chunks)
         answers: list[int] = []
-        other = threading.Thread(
-            target=lambda: answers.append(transport.request(Ask("GET", "/runs", 20.0)).status)
-        )
+        other = threading.Thread(target=lambda: answers.append(transport.request(get()).status))
         other.start()
         assert 0 == service.wait_requests(2)[1].connection
         cancellation.cancel()
@@ -295,46 +266,39 @@ def test_cancelling_what_is_done_does_not_touch_who_uses_its_connection_now(
     assert [200] == answers
 
 
-def test_a_session_of_the_callers_is_cancelled_as_fast(transport_to: Callable[..., Transport]) -> None:
+def test_a_session_of_the_callers_is_cancelled_as_fast(transport_to: Connect) -> None:
     with FakeRuns(replies(b"{}"), silent) as service, requests.Session() as session:
         session.get(service.url)  # so that there are pools already
         reading = Reading(transport_to(service.url, session=session))
         service.wait_requests(2)
 
-        assert isinstance(reading.cancel(), Cancelled)
+        reading.check_cancel()
 
 
-def test_a_request_through_a_proxy_is_cancelled_as_fast(transport_to: Callable[..., Transport]) -> None:
+@pytest.mark.parametrize(("scheme", "method"), [("http", "GET"), ("https", "CONNECT")])
+def test_a_request_or_tunnel_through_a_proxy_is_cancelled_as_fast(
+    scheme: str, method: str, transport_to: Connect
+) -> None:
     with FakeRuns(silent) as proxy, requests.Session() as session:
-        session.proxies["http"] = f"http://127.0.0.1:{proxy.port}"
+        session.proxies[scheme] = f"http://127.0.0.1:{proxy.port}"
         session.trust_env = False
-        reading = Reading(transport_to("http://runs.example/v1", session=session))
-        proxy.wait_requests(1)
+        reading = Reading(transport_to(f"{scheme}://runs.example/v1", session=session))
+        assert method == proxy.wait_requests(1)[0].method
 
-        assert isinstance(reading.cancel(), Cancelled)
-
-
-def test_a_tunnel_through_a_proxy_is_cancelled_as_fast(transport_to: Callable[..., Transport]) -> None:
-    with FakeRuns(silent) as proxy, requests.Session() as session:
-        session.proxies["https"] = f"http://127.0.0.1:{proxy.port}"
-        session.trust_env = False
-        reading = Reading(transport_to("https://runs.example/v1", session=session))
-        assert "CONNECT" == proxy.wait_requests(1)[0].method
-
-        assert isinstance(reading.cancel(), Cancelled)
+        reading.check_cancel()
 
 
 @pytest.mark.parametrize("trial", range(50))
-def test_cancelling_at_any_moment_ends_it(trial: int, transport_to: Callable[..., Transport]) -> None:
+def test_cancelling_at_any_moment_ends_it(trial: int, transport_to: Connect) -> None:
     acts = (sends(HALF, then=hangs), silent, sends(HALF, framing="close", then=hangs))
     with FakeRuns(acts[trial % 3]) as service:
         reading = Reading(transport_to(service.url), RetryPolicy())
-        reading.came.wait(trial * 0.0001)
+        reading.received.wait(trial * 0.0001)
 
-        assert isinstance(reading.cancel(), Cancelled)
+        reading.check_cancel()
 
 
-def test_a_wait_of_any_length_ends_with_the_word() -> None:
+def test_a_wait_of_any_length_ends_when_cancelled() -> None:
     cancellation = Cancellation()
     waiting = threading.Timer(0, cancellation.cancel)
     waiting.start()
@@ -344,7 +308,7 @@ def test_a_wait_of_any_length_ends_with_the_word() -> None:
     waiting.join()
 
 
-def test_a_socket_that_is_noted_too_late_is_shut_down() -> None:
+def test_a_socket_that_is_registered_after_cancelling_is_shut_down() -> None:
     cancellation = Cancellation()
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -355,7 +319,7 @@ def test_a_socket_that_is_noted_too_late_is_shut_down() -> None:
         cancellation.release()
 
 
-def test_a_noted_socket_stays_open_until_it_is_released() -> None:
+def test_a_registered_socket_stays_open_until_it_is_released() -> None:
     cancellation = Cancellation()
     ours, theirs = socket.socketpair()
     with theirs:
@@ -369,7 +333,7 @@ def test_a_noted_socket_stays_open_until_it_is_released() -> None:
 
 def test_a_socket_of_a_library_that_patches_sockets_is_shut_down() -> None:
     class Green:
-        """As eventlet's: it has the methods of a socket, and is none for the standard library."""
+        """Like eventlet's: it has the methods of a socket, but isn't a `socket.socket`."""
 
         def __init__(self) -> None:
             self.calls: list[int] = []

@@ -16,7 +16,9 @@ import pytest
 import reactivex
 
 from rxruns import Price, charts, costs, ops
-from rxruns.charts._altair import COLORS, MUTED, SERIES, TEXT
+from rxruns._display._palette import LIGHT
+from rxruns._display._text import MARKS
+from rxruns.charts._altair import SERIES, alt, svg
 from rxruns.costs import CostTotals
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import RunEvent
@@ -38,6 +40,14 @@ from tests.making import (
 from tests.waiting import waiting
 
 PRICES = {("openai", "gpt-5"): Price(2, 10)}
+EVENTS = in_turn(
+    run_started(),
+    node_started(),
+    waiting(3),
+    llm_call(usage=tokens(1_000, 100)),
+    node_failed(),
+    run_failed(),
+)
 HOSTILE = "</text><script>alert(1)</script>\x1b[2J\u202e&"
 
 
@@ -53,16 +63,12 @@ def span(
 
 def texts(chart: Any) -> list[str]:
     """All that the picture says, in the order in which it is drawn."""
-    from rxruns.charts._altair import svg
-
     root = ElementTree.fromstring(svg(chart))
     return ["".join(element.itertext()) for element in root.iter("{http://www.w3.org/2000/svg}text")]
 
 
 def spec(chart: Any) -> Any:
     """The chart as Vega-Lite, each part with its own data."""
-    from rxruns.charts._altair import alt
-
     with alt.data_transformers.enable(consolidate_datasets=False):
         return chart.to_dict()
 
@@ -115,32 +121,23 @@ def test_a_span_without_start_or_end_is_drawn_from_edge_to_edge_without_a_time()
     )
 
 
-@pytest.mark.parametrize("spans", [[], [span("draft", None, None)]], ids=["none", "without times"])
-def test_a_timeline_of_nothing_says_so(spans: list[NodeSpan]) -> None:
-    assert "no node has started" in texts(charts.timeline(spans))
-
-
-def test_nodes_of_two_runs_with_one_name_have_a_row_each() -> None:
+def test_nodes_of_two_runs_with_one_name_have_a_row_each_and_no_nodes_a_text() -> None:
     other = msgspec.structs.replace(span("draft", 1, 2), run_id=OTHER_RUN)
 
-    assert ["draft", "draft"] == [
-        text for text in texts(charts.timeline([span("draft", 0, 1), other])) if text == "draft"
-    ]
+    assert 2 == texts(charts.timeline([span("draft", 0, 1), other])).count("draft")
+    for spans in ([], [span("draft", None, None)]):
+        assert "no node has started" in texts(charts.timeline(spans))
 
 
-def test_of_a_wide_fan_out_what_did_not_succeed_is_named() -> None:
+def test_a_wide_fan_out_has_a_fixed_height_and_names_of_failed_nodes() -> None:
     spans = [span(f"child[{number}]", number / 10, 100) for number in range(500)]
-    said = texts(charts.timeline([*spans, span("child[500]", 1, 3, "failed")]))
+    chart = charts.timeline([*spans, span("child[500]", 1, 3, "failed")])
+    shown = texts(chart)
 
-    assert "✗ 2.0 s  child[500]" in said
-    assert "501 nodes, 1 min 40 s from 2026-01-31 12:00:00 UTC; what succeeded is not named" in said
-    assert len(said) < 40
-
-
-def test_ten_thousand_nodes_are_no_taller_than_a_hundred() -> None:
-    spans = [span(f"child[{number}]", number / 10, 2_000) for number in range(10_000)]
-
-    assert 1_200 == charts.timeline(spans).to_dict()["height"]
+    assert 1_200 == chart.to_dict()["height"]
+    assert "✗ 2.0 s  child[500]" in shown
+    assert "501 nodes, 1 min 40 s from 2026-01-31 12:00:00 UTC; succeeded nodes are not named" in shown
+    assert len(shown) < 40
 
 
 def test_tokens_and_cost_add_up_over_time() -> None:
@@ -162,21 +159,13 @@ def test_tokens_and_cost_add_up_over_time() -> None:
     assert "without other/free: no price" == cost["title"]["subtitle"]
 
 
-def test_a_call_at_the_very_end_is_seen() -> None:
+def test_a_call_at_the_end_is_visible_and_without_prices_there_is_no_cost() -> None:
     events = in_turn(run_started(), llm_call(usage=tokens(7)))
-    told = spec(charts.tokens_over_time(events))
+    chart = spec(charts.tokens_over_time(events))
 
-    drawn = [(row["at"], row["tokens"]) for row in told["data"]["values"]]
-    assert [(0, 0), (1, 7), (1.02, 7)] == drawn
-    assert [0, 1.02] == told["vconcat"][0]["encoding"]["x"]["scale"]["domain"]
-
-
-def test_without_prices_there_is_no_cost_over_time() -> None:
-    events = in_turn(run_started(), llm_call(usage=tokens(1)))
-
-    assert ["Tokens so far"] == [
-        panel["title"]["text"] for panel in spec(charts.tokens_over_time(events))["vconcat"]
-    ]
+    assert [(0, 0), (1, 7), (1.02, 7)] == [(row["at"], row["tokens"]) for row in chart["data"]["values"]]
+    assert [0, 1.02] == chart["vconcat"][0]["encoding"]["x"]["scale"]["domain"]
+    assert ["Tokens so far"] == [panel["title"]["text"] for panel in chart["vconcat"]]
 
 
 def test_many_calls_and_models_are_drawn_as_what_can_be_seen() -> None:
@@ -191,83 +180,50 @@ def test_many_calls_and_models_are_drawn_as_what_can_be_seen() -> None:
     assert sum(range(5_000)) == sum(last)
 
 
-def test_cost_by_model_says_what_has_no_price() -> None:
-    totals = costs.fold(
-        [llm_call(usage=tokens(1_000_000)), llm_call("other", "free", usage=tokens(7))], PRICES
-    )
+def test_cost_by_model_names_models_without_a_price_and_shows_tokens_without_prices() -> None:
+    calls = [llm_call(usage=tokens(1_000_000)), llm_call("other", "free", usage=tokens(7))]
+    shown = texts(charts.cost_by_model(costs.fold(calls, PRICES)))
+    assert {"openai / gpt-5", "$2.00, 1,000,000 tokens in 1 call"} <= set(shown)
+    assert {"other / free", "no price, 7 tokens in 1 call", "some model has no price"} <= set(shown)
 
-    said = texts(charts.cost_by_model(totals))
-    assert {"openai / gpt-5", "$2.00, 1,000,000 tokens in 1 call"} <= set(said)
-    assert {"other / free", "no price, 7 tokens in 1 call", "some model has no price"} <= set(said)
-
-
-def test_without_any_price_the_bars_are_tokens() -> None:
-    chart = charts.cost_by_model(costs.fold([llm_call(usage=tokens(1200))]))
-
-    assert [1200] == [row["amount"] for row in bars(chart)]
+    chart = charts.cost_by_model(costs.fold(calls))
+    assert [1_000_000, 7] == [row["amount"] for row in bars(chart)]
     assert "tokens: no model has a price" in texts(chart)
 
 
-def story() -> list[RunEvent]:
-    return in_turn(
-        run_started(),
-        node_started(),
-        waiting(3),
-        llm_call(usage=tokens(1_000, 100)),
-        node_failed(),
-        run_failed(),
-    )
-
-
-def test_an_overview_has_it_all() -> None:
-    said = texts(charts.overview(story(), PRICES))
-
-    assert f"✗ failed: run {RUN}" in said
-    assert "1 model call, 1,100 tokens, cost $0.003000no luck" in said  # two lines
-    assert {"Nodes over time", "Tokens so far", "Cost so far", "Cost by model"} <= set(said)
-
-
-def test_an_overview_shows_where_a_node_waited() -> None:
-    (timeline, *_) = spec(charts.overview(story()))["vconcat"]
-
-    (wait,) = timeline["layer"][1]["data"]["values"]
+def test_an_overview_shows_one_run_with_its_waits_until_now() -> None:
+    chart = charts.overview(EVENTS, PRICES)
+    shown = texts(chart)
+    assert f"✗ failed: run {RUN}" in shown
+    assert "1 model call, 1,100 tokens, cost $0.003000no luck" in shown  # two lines
+    assert {"Nodes over time", "Tokens so far", "Cost so far", "Cost by model"} <= set(shown)
+    (wait,) = spec(chart)["vconcat"][0]["layer"][1]["data"]["values"]
     assert (2, 4, "‖ waiting") == (wait["at"], wait["until"], wait["status"])
 
-
-def test_an_overview_of_an_open_run_goes_to_now() -> None:
-    chart = charts.overview(story()[:3], now=NOON + timedelta(seconds=60))
-
-    assert 60 == spec(chart)["vconcat"][0]["layer"][0]["data"]["values"][0]["until"]
-
-
-def test_an_overview_is_of_one_run() -> None:
+    still_open = charts.overview(EVENTS[:3], now=NOON + timedelta(seconds=60))
+    assert 60 == spec(still_open)["vconcat"][0]["layer"][0]["data"]["values"][0]["until"]
     with pytest.raises(InvalidArgumentError, match="an event of run"):
         charts.overview([node_started(), node_started(seq=3, run_id=OTHER_RUN)])
 
 
-@pytest.mark.parametrize("make", ["timeline", "usage", "cost", "overview"])
-def test_what_a_run_says_is_text_in_a_picture(make: str) -> None:
+def test_untrusted_text_is_text_in_a_picture() -> None:
     events = in_turn(
         node_started(HOSTILE), delta(HOSTILE, HOSTILE), llm_call(HOSTILE, HOSTILE, usage=tokens(5))
     )
-    chart = {
-        "timeline": lambda: charts.timeline(spans_of(events)),
-        "usage": lambda: charts.tokens_over_time(events, PRICES),
-        "cost": lambda: charts.cost_by_model(costs.fold(events)),
-        "overview": lambda: charts.overview(events),
-    }[make]()
-    from rxruns.charts._altair import svg
-
-    root = ElementTree.fromstring(svg(chart))
-    assert not {"script", "image", "a"} & {element.tag.rpartition("}")[2] for element in root.iter()}
-    said = "".join(root.itertext())
-    assert "</text><script>" in said
-    assert not set(said) & {"\x1b", "\u202e"}
+    for chart in (
+        charts.timeline(spans_of(events)),
+        charts.tokens_over_time(events, PRICES),
+        charts.cost_by_model(costs.fold(events)),
+        charts.overview(events),
+    ):
+        root = ElementTree.fromstring(svg(chart))
+        assert not {"script", "image", "a"} & {element.tag.rpartition("}")[2] for element in root.iter()}
+        shown = "".join(root.itertext())
+        assert "</text><script>" in shown
+        assert not set(shown) & {"\x1b", "\u202e"}
 
 
 def test_an_svg_tells_a_screen_reader_what_it_shows() -> None:
-    from rxruns.charts._altair import svg
-
     spans = [span("draft", 0, 1, "failed"), span("draft", 2, 4)]
     calls = in_turn(run_started(), node_started(), llm_call("openai", "gpt-5", usage=tokens(1000, 200)))
     drawn = [
@@ -300,15 +256,17 @@ def test_signs_and_signals_are_told_from_the_paper() -> None:
     def contrast(color: str) -> float:
         return 1.05 / (light(color) + 0.05)
 
-    assert [] == [color for color in [*COLORS.values(), TEXT, MUTED] if contrast(color) < 4.5]
-    assert [] == [color for color in SERIES if contrast(color) < 3]
+    names = [*MARKS, "text", "muted", *(f"series-{number}" for number in range(1, 7))]
+    assert [] == [name for name in names if contrast(LIGHT[name]) < 4.5]
 
 
-def test_a_png_is_sharp_and_an_svg_is_whole(tmp_path: Path) -> None:
+def test_a_png_is_sharp_an_svg_is_whole_and_another_suffix_is_refused(tmp_path: Path) -> None:
     chart = charts.cost_by_model(CostTotals())
     for name in ("once.png", "twice.png"):
         charts.save(chart, tmp_path / name, scale=1 if name == "once.png" else 2)
     charts.save(chart, tmp_path / "chart.svg")
+    with pytest.raises(InvalidArgumentError, match=r"ends in \.png or \.svg, got '\.gif'") as raised:
+        charts.save(chart, tmp_path / "a.gif")
 
     once, twice = ((tmp_path / name).read_bytes() for name in ("once.png", "twice.png"))
     assert once.startswith(b"\x89PNG\r\n")
@@ -316,36 +274,18 @@ def test_a_png_is_sharp_and_an_svg_is_whole(tmp_path: Path) -> None:
     assert tuple(2 * side for side in sizes[0]) == pytest.approx(sizes[1], abs=2)
     ElementTree.parse(tmp_path / "chart.svg")
     assert {"once.png", "twice.png", "chart.svg"} == {path.name for path in tmp_path.iterdir()}
-
-
-def test_another_suffix_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidArgumentError, match=r"'\.gif' is neither \.png nor \.svg") as raised:
-        charts.save(charts.cost_by_model(CostTotals()), tmp_path / "a.gif")
     assert "path" == raised.value.field
 
 
-def test_a_notebook_shows_a_chart_without_a_network() -> None:
-    bundle = charts.timeline([span("draft", 0, 1)])._repr_mimebundle_()
-
+def test_a_notebook_shows_svg_without_a_network_unless_another_renderer_is_enabled() -> None:
+    chart = charts.timeline([span("draft", 0, 1)])
+    bundle = chart._repr_mimebundle_()
     assert ["image/svg+xml"] == list(bundle)
     assert not re.search(r"https?://(?!www\.w3\.org/)", bundle["image/svg+xml"])
 
-
-def test_a_renderer_that_somebody_chose_is_theirs() -> None:
-    from rxruns.charts._altair import alt
-
     alt.renderers.register("chosen", lambda spec, **options: {"text/plain": spec["title"]["text"]})
     with alt.renderers.enable("chosen"):
-        bundle = charts.timeline([span("draft", 0, 1)])._repr_mimebundle_()
-    assert {"text/plain": "Nodes over time"} == bundle
-
-
-def test_the_colours_are_those_of_the_page() -> None:
-    from importlib.resources import files
-
-    style = (files("rxruns.page") / "page.css").read_text("utf-8").partition("@media")[0]
-
-    assert COLORS == {name: color for name, color in re.findall(r"--(\w+): (#\w+);", style) if name in COLORS}
+        assert {"text/plain": "Nodes over time"} == chart._repr_mimebundle_()
 
 
 def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,12 +27,13 @@ def fed(received: list[bytes]) -> tuple[bytes, bool]:
     return b"".join([chunks.feed(piece) for piece in received]), chunks.ended
 
 
-def response_with(body: bytes, buffered: int = 8192) -> PromptResponse:
-    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
+
+def response_with(body: bytes, head: bytes = CHUNKED) -> PromptResponse:
     class Socket:
         def makefile(self, mode: str) -> io.BufferedReader:
-            return io.BufferedReader(io.BytesIO(head + body), buffered)  # type: ignore[arg-type]
+            return io.BufferedReader(io.BytesIO(head + body))  # type: ignore[arg-type]
 
     response = PromptResponse(Socket())  # type: ignore[arg-type]
     response.begin()
@@ -60,13 +61,13 @@ def test_a_body_that_was_cut_has_not_ended(content: list[bytes], missing: int) -
 
 
 @pytest.mark.parametrize("size", [b"", b"-5", b"x", b"5x", b" ", b"\xff"])
-def test_a_size_that_is_none_is_an_error(size: bytes) -> None:
+def test_an_invalid_size_is_an_error(size: bytes) -> None:
     with pytest.raises(http.client.HTTPException, match="must be a hexadecimal number"):
         Chunks().feed(size + b"\r\nhello\r\n")
 
 
-def test_a_chunk_that_goes_on_is_an_error() -> None:
-    with pytest.raises(http.client.HTTPException, match="longer than it says"):
+def test_a_chunk_that_is_longer_than_its_size_is_an_error() -> None:
+    with pytest.raises(http.client.HTTPException, match="longer than its size"):
         Chunks().feed(b"4\r\nhello\r\n")
 
 
@@ -77,13 +78,13 @@ def test_an_endless_size_is_an_error() -> None:
             chunks.feed(b"0" * 1024)
 
 
-def test_all_chunks_that_came_are_read_at_once_and_the_end_closes() -> None:
+def test_all_received_chunks_are_read_at_once_and_the_end_closes() -> None:
     response = response_with(chunked([b"a", b"bc", b"def"]))
     assert (b"abcdef", b"") == (response.read1(100), response.read1(100))
     assert response.isclosed()
 
 
-def test_a_read_gives_no_more_than_was_asked_for() -> None:
+def test_a_read_returns_at_most_the_requested_bytes() -> None:
     response = response_with(chunked([b"x" * 100]))
     assert all(len(content) <= 10 for content in iter(lambda: response.read1(10), b""))
 
@@ -95,11 +96,6 @@ def test_a_connection_that_ends_before_the_body_is_an_error() -> None:
         response.read1(100)
 
 
-def test_a_body_that_is_not_chunked_is_read_as_ever() -> None:
-    class Socket:
-        def makefile(self, mode: str) -> io.BufferedReader:
-            return io.BufferedReader(io.BytesIO(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"))  # type: ignore[arg-type]
-
-    response = PromptResponse(Socket())  # type: ignore[arg-type]
-    response.begin()
+def test_a_body_that_is_not_chunked_is_read_as_usual() -> None:
+    response = response_with(b"hi", head=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
     assert (b"hi", b"") == (response.read1(100), response.read1(100))

@@ -22,10 +22,9 @@ from rxruns.cli import COMMANDS, cli, run
 from rxruns.devserver import DevServer, Faults
 from rxruns.devserver.faults import Status
 from rxruns.errors import InvalidArgumentError, TransportError
+from tests.commands import PYTHON, Rxruns, process
 from tests.test_cli_view import read_until
 from tests.wire import has_ipv6
-
-PYTHON = [sys.executable, "-W", "error", "-m", "rxruns"]
 
 
 def test_the_demo_shows_a_run_to_its_totals() -> None:
@@ -56,41 +55,32 @@ def test_on_a_terminal_the_demo_redraws_a_table() -> None:
     assert "6/6 nodes" in shown[-3000:]
 
 
-def test_serve_serves_until_ctrl_c() -> None:
-    with subprocess.Popen(
-        [*PYTHON, "serve", "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None and process.stderr is not None
-        told = [process.stdout.readline() for _ in range(3)]
-        assert told[0].startswith("serving on http://127.0.0.1:")
-        assert "MODELRELAY_API_KEY=mr_sk_" in told[2]
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
-        assert process.stderr.read().strip() == ""
-
-
-def test_serve_never_shows_a_key_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MODELRELAY_API_KEY", "mr_sk_very_own")
-    with subprocess.Popen(
-        [*PYTHON, "serve", "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        told = "".join(process.stdout.readline() for _ in range(3))
-        process.send_signal(signal.SIGINT)
-        process.wait(30)
-    assert "mr_sk_very_own" not in told
+@pytest.mark.parametrize("key", [None, "mr_sk_very_own"])
+def test_serve_runs_until_ctrl_c_and_prints_only_a_key_that_it_made(
+    key: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MODELRELAY_API_KEY", raising=False)
+    if key is not None:
+        monkeypatch.setenv("MODELRELAY_API_KEY", key)
+    with process("serve", "--port", "0", stdout=subprocess.PIPE) as serving:
+        assert serving.stdout is not None and serving.stderr is not None
+        lines = [serving.stdout.readline() for _ in range(3)]
+        assert lines[0].startswith("serving on http://127.0.0.1:")
+        assert (key is None) == ("MODELRELAY_API_KEY=mr_sk_" in lines[2])
+        serving.send_signal(signal.SIGINT)
+        assert 130 == serving.wait(30)
+        assert "" == serving.stderr.read().strip()
 
 
 @contextmanager
 def serving(*options: str) -> Iterator[tuple[str, str, str]]:
-    """`rxruns serve` with these options: what it prints."""
-    arguments = [*PYTHON, "serve", "--port", "0", *options]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        first, url, key = (process.stdout.readline().strip() for _ in range(3))
+    """Run `rxruns serve` with these options and yield what it prints: its address, URL and key."""
+    with process("serve", "--port", "0", *options, stdout=subprocess.PIPE, stderr=None) as server:
+        assert server.stdout is not None
+        first, url, key = (server.stdout.readline().strip() for _ in range(3))
         yield first, url.partition("=")[2], key.partition("=")[2]
-        process.send_signal(signal.SIGINT)
-        process.wait(30)
+        server.send_signal(signal.SIGINT)
+        server.wait(30)
 
 
 @pytest.mark.parametrize(
@@ -120,22 +110,18 @@ def test_serve_goes_by_the_names_that_are_allowed() -> None:
     assert [400, 400, 403] == statuses
 
 
-def test_a_host_that_can_not_be_allowed_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["serve", "--port", "0", "--allow-host", "a:80"]) == 2
-    assert "got 'a:80'" in capsys.readouterr().err
-
-
-def test_a_port_that_is_taken_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_options_of_serve_are_usage_errors(rxruns: Rxruns) -> None:
     with DevServer() as server:
         port = server.url.split(":")[2].split("/")[0]
-        assert run(["serve", "--port", port]) == 2
-    said = f"Error: can not listen on 127.0.0.1:{port}: Address already in use; port 0 takes a free one\n"
-    assert capsys.readouterr().err.endswith(said)
-
-
-def test_a_folder_that_can_not_be_used_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["serve", "--port", "0", "--directory", "/dev/null/runs"]) == 2
-    assert capsys.readouterr().err.endswith("Error: Not a directory: /dev/null/runs\n")
+        taken = rxruns("serve", "--port", port)
+    errors = {
+        f"127.0.0.1:{port}: Address already in use; port 0 takes a free one\n": taken,
+        "Error: Not a directory: /dev/null/runs\n": rxruns(
+            "serve", "--port", "0", "--directory", "/dev/null/runs"
+        ),
+        "got 'a:80'": rxruns("serve", "--port", "0", "--allow-host", "a:80"),
+    }
+    assert [] == [outcome for end, outcome in errors.items() if outcome[0] != 2 or end not in outcome.err]
 
 
 def test_that_a_run_was_given_up_is_said_once(
@@ -177,15 +163,11 @@ def test_errors_have_their_exit_codes(
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_the_list_of_commands_says_each_in_a_whole_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["--help"]) == 0
-    assert "..." not in capsys.readouterr().out.split("Commands:")[1]
-
-
-def test_each_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_command_has_help_with_an_example_and_a_whole_line_in_the_list(rxruns: Rxruns) -> None:
+    assert "..." not in rxruns("--help").out.split("Commands:")[1]
     for name in COMMANDS:
-        assert run([name, "--help"]) == 0
-        assert f"Example: rxruns {name}" in capsys.readouterr().out
+        code, out, _ = rxruns(name, "--help")
+        assert (0, True) == (code, f"Example: rxruns {name}" in out)
 
 
 def test_a_missing_extra_says_what_to_install(

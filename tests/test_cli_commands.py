@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import pytest
 import yaml
 from reactivex import Observable
 
-from rxruns import RunsClient, block_on, ops, recorded_events, run_events
+from rxruns import RunsClient, recorded_events
 from rxruns._streams._following import OnInvalid
 from rxruns.cli import run
 from rxruns.cli._lines import line
@@ -24,10 +22,12 @@ from rxruns.cli._panel import Panel
 from rxruns.devserver import DevServer, Faults, faults
 from rxruns.errors import TransportError
 from rxruns.events import RunEvent
+from tests.commands import Rxruns, process, recorded, started, unfinished
 from tests.observing import PLAN, run_of
 from tests.waiting import tool_call, tool_result, user_answer, user_ask, waiting
 
-PYTHON = [sys.executable, "-W", "error", "-m", "rxruns"]
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
 PRICES = {"anthropic/claude-sonnet-4-5": {"input_usd_per_million": 3, "output_usd_per_million": 15}}
 SPEC = """
 kind: workflow
@@ -38,50 +38,10 @@ outputs: [{name: text, from: plan}]
 """
 
 
-class Outcome(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def lines(self) -> list[str]:
-        return self.out.splitlines()
-
-    @property
-    def events(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.lines]
-
-
-Rxruns = Callable[..., Outcome]
-
-
 @pytest.fixture
-def service(runs_environment: DevServer, monkeypatch: pytest.MonkeyPatch) -> DevServer:
-    """A service that the environment names, and no prices."""
-    monkeypatch.delenv("RXRUNS_PRICES", raising=False)
-    return runs_environment
-
-
-@pytest.fixture
-def rxruns(service: DevServer, capsys: pytest.CaptureFixture[str], no_leaks: None) -> Rxruns:
-    """Run a command line in this process."""
-
-    def outcome(*arguments: object) -> Outcome:
-        code = run([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert service.api_key not in out + err
-        return Outcome(code, out, err)
-
-    return outcome
-
-
-def started(service: DevServer, deltas: int = 2, **options: Any) -> UUID:
-    return service.add_run(events=run_of(deltas, **options)).run_id
-
-
-def recorded(service: DevServer, path: Path, run_id: UUID) -> Path:
-    with service.client() as client:
-        block_on(run_events(run_id, client=client).pipe(ops.record(path)))
+def spec(tmp_path: Path) -> Path:
+    path = tmp_path / "trip.yaml"
+    path.write_text(SPEC)
     return path
 
 
@@ -101,20 +61,23 @@ def calling(usage: dict[str, int] | None = None) -> list[dict[str, Any]]:
 # ---- watch ----
 
 
-def test_watch_prints_what_happens_and_how_it_ended(rxruns: Rxruns, service: DevServer) -> None:
-    run_id = started(service)
-    code, out, err = rxruns("watch", run_id)
+@pytest.mark.parametrize(
+    ("ends", "code", "last", "status"),
+    [
+        ("run_completed", 0, "run completed", "succeeded"),
+        ("run_failed", 1, "run failed: no luck", "failed"),
+        ("run_canceled", 1, "run canceled: no luck", "canceled"),
+    ],
+)
+def test_watch_prints_each_event_and_the_outcome(
+    ends: str, code: int, last: str, status: str, rxruns: Rxruns, service: DevServer
+) -> None:
+    run_id = started(service, ends=ends)
+    found = rxruns("watch", run_id)
 
-    said = "draft started\ndraft succeeded: piece 0 piece 1 \nrun completed\n"
-    assert (0, f"{said}run {run_id} succeeded  0 ms, 0 calls, 0 + 0 tokens\n", "") == (code, out, err)
-
-
-@pytest.mark.parametrize("ends", ["run_failed", "run_canceled"])
-def test_a_run_that_did_not_succeed_is_1(ends: str, rxruns: Rxruns, service: DevServer) -> None:
-    code, out, _ = rxruns("watch", started(service, ends=ends))
-
-    assert 1 == code
-    assert f"{ends.replace('_', ' ')}: no luck" in out
+    assert (code, "") == (found.code, found.err)
+    assert ["draft started", "draft succeeded: piece 0 piece 1 ", last] == found.lines[:-1]
+    assert f"run {run_id} {status}  0 ms, 0 calls, 0 + 0 tokens" == found.lines[-1]
 
 
 def test_several_runs_are_watched_and_the_worst_counts(rxruns: Rxruns, service: DevServer) -> None:
@@ -139,34 +102,28 @@ def test_watch_shows_one_node_and_the_run(rxruns: Rxruns, service: DevServer) ->
     assert ["draft started", "other started", "run completed"] == out.splitlines()[:3]
 
 
-def test_a_run_that_goes_on_past_the_timeout_is_3(rxruns: Rxruns, service: DevServer) -> None:
-    script = service.script()
-    for event in run_of(1)[:3]:
-        script.append(event)
-    code, _, err = rxruns("watch", script.run_id, "--timeout", "2")
+def test_a_run_that_is_open_after_the_timeout_is_3(rxruns: Rxruns, service: DevServer) -> None:
+    script = unfinished(service, run_of(1)[:3])
+    code, _, err = rxruns("watch", script.run_id, "--timeout", "0.5")
 
     assert 3 == code
-    assert f"run {script.run_id}: stopped following after 2 s, it was running; go on with --after 3" in err
+    assert f"run {script.run_id}: stopped following after 0.5 s, it was running; resume with --after 3" in err
     _, _, err = rxruns("events", script.run_id, "--tail", "0", "--timeout", "0.1")
-    assert f"rxruns: run {script.run_id}: stopped following after 0.1 s, no event had come\n" == err
+    assert f"rxruns: run {script.run_id}: stopped following after 0.1 s, no event was received\n" == err
 
 
 @pytest.mark.parametrize("command", ["watch", "events"])
 @pytest.mark.parametrize(
-    ("ends", "told", "expected"),
-    [
-        ("run_completed", "succeeded", 0),
-        ("run_failed", "failed", 1),
-        ("run_canceled", "been canceled", 1),
-    ],
+    ("ends", "status", "expected"),
+    [("run_completed", "succeeded", 0), ("run_failed", "failed", 1), ("run_canceled", "canceled", 1)],
 )
 def test_after_the_last_event_of_a_run_the_service_says_how_it_ended(
-    rxruns: Rxruns, service: DevServer, command: str, ends: str, told: str, expected: int
+    rxruns: Rxruns, service: DevServer, command: str, ends: str, status: str, expected: int
 ) -> None:
     run_id = started(service, ends=ends)
     code, out, err = rxruns(command, run_id, "--after", 6)
 
-    says = f"rxruns: run {run_id}: no event came after seq 6; the service says that it had {told}"
+    says = f"rxruns: run {run_id}: no events after seq 6; the service reports it as {status}"
     assert (expected, says) == (code, err.splitlines()[-1])
     assert "connecting" not in out
     code, _, err = rxruns(command, run_id, "--after", 6, "--tail", 3)
@@ -174,7 +131,7 @@ def test_after_the_last_event_of_a_run_the_service_says_how_it_ended(
 
 
 @pytest.mark.parametrize("command", ["watch", "events"])
-def test_a_run_of_which_the_service_says_nothing_is_3(
+def test_a_run_without_its_end_is_3_if_the_service_does_not_answer(
     rxruns: Rxruns, service: DevServer, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def get(client: RunsClient, run_id: UUID) -> None:
@@ -183,15 +140,11 @@ def test_a_run_of_which_the_service_says_nothing_is_3(
     monkeypatch.setattr(RunsClient, "get", get)
     run_id = started(service)
     code, _, err = rxruns(command, run_id, "--after", 6)
-
-    says = f"rxruns: run {run_id}: GET /runs/{run_id}: connection reset"
-    assert (3, says) == (code, err.splitlines()[-1])
+    assert (3, f"rxruns: run {run_id}: GET /runs/{run_id}: connection reset") == (code, err.splitlines()[-1])
 
 
 def test_no_follow_ends_with_what_is_there(rxruns: Rxruns, service: DevServer) -> None:
-    script = service.script()
-    for event in run_of(1)[:3]:
-        script.append(event)
+    script = unfinished(service, run_of(1)[:3])
 
     assert 0 == rxruns("watch", script.run_id, "--no-follow").code
     assert 3 == len(rxruns("events", script.run_id, "--no-follow").lines)
@@ -258,9 +211,7 @@ def test_events_are_chosen_by_node_type_and_place(rxruns: Rxruns, service: DevSe
 
 def test_the_tail_of_a_run_at_work_goes_on(rxruns: Rxruns, service: DevServer) -> None:
     events = run_of(3)
-    script = service.script()
-    for event in events[:4]:
-        script.append(event)
+    script = unfinished(service, events[:4])
 
     def finish() -> None:
         assert service.wait_for(lambda server: len(server.requests) == 2)
@@ -277,34 +228,30 @@ def test_the_tail_of_a_run_at_work_goes_on(rxruns: Rxruns, service: DevServer) -
     assert 0 == written.code
 
 
-def test_a_log_that_was_cut_is_3_and_says_so(rxruns: Rxruns, service: DevServer, tmp_path: Path) -> None:
-    log = recorded(service, tmp_path / "log", started(service))
-    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:-1]))
-    code, _, err = rxruns("events", log)
-
-    assert (3, True) == (code, "the events end before the run, with seq 5" in err)
-    assert 3 == rxruns("replay", log, "--speed", "inf").code
-
-
-def test_a_type_that_is_none_is_a_usage_error_with_a_hint(rxruns: Rxruns) -> None:
-    code, _, err = rxruns("events", UUID(int=7), "--type", "node_faild")
-    assert (2, True) == (code, "did you mean node_failed" in err)
-    code, _, err = rxruns("events", UUID(int=7), "--type", "???")
-    assert (2, True) == (code, "the types are run_compiled, run_started" in err)
-
-
-def test_a_node_that_is_not_there_is_said_with_those_that_are(
-    rxruns: Rxruns, service: DevServer, tmp_path: Path
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["events", UUID(int=7), "--type", "node_faild"], "did you mean node_failed"),
+        (["events", UUID(int=7), "--type", "???"], "the types are run_compiled, run_started"),
+        (["wach"], "No such command 'wach': did you mean watch?\n"),
+        (["unheard"], "No such command 'unheard'.\n"),
+    ],
+)
+def test_an_unknown_type_or_command_is_a_usage_error_with_a_hint(
+    arguments: list[object], hint: str, rxruns: Rxruns
 ) -> None:
-    spec = tmp_path / "spec.yaml"
-    spec.write_text(SPEC)
+    code, _, err = rxruns(*arguments)
+    assert (2, True) == (code, hint in err)
+
+
+def test_a_missing_node_is_reported_with_the_existing_ones(
+    rxruns: Rxruns, service: DevServer, spec: Path
+) -> None:
     run_id = rxruns("start", spec, "--input", "city=Rome", "--input", "days:=3").out.strip()
     known = "has no node paln: its nodes are plan\n"
 
-    code, out, err = rxruns("events", run_id, "--node", "paln")
-    assert (0, "", f"rxruns: what was read {known}") == (code, out, err)
-    code, _, err = rxruns("watch", run_id, "--node", "paln")
-    assert (0, f"rxruns: run {run_id} {known}") == (code, err)
+    assert (0, "", f"rxruns: {run_id} {known}") == rxruns("events", run_id, "--node", "paln")
+    assert (0, f"rxruns: run {run_id} {known}") == rxruns("watch", run_id, "--node", "paln")[::2]
     assert "" == rxruns("watch", run_id, "--node", "plan", "--node", "plan[3]").err
 
 
@@ -314,16 +261,18 @@ def test_a_log_is_not_recorded_into_itself(rxruns: Rxruns, service: DevServer, t
 
     code, _, err = rxruns("events", log, "--record", tmp_path / "." / "log")
     assert 2 == code
-    assert "is the log that is read" in err
+    assert "must be another file than the log that is read" in err
     assert before == log.read_bytes()
 
 
-def test_after_the_end_of_a_log_there_is_nothing(rxruns: Rxruns, service: DevServer, tmp_path: Path) -> None:
+def test_a_log_without_events_has_neither_a_cost_nor_an_end(
+    rxruns: Rxruns, service: DevServer, tmp_path: Path
+) -> None:
     log = recorded(service, tmp_path / "log", started(service))
-
-    assert (3, f"rxruns: {log}: there is no event in it after seq 99\n") == rxruns(
-        "events", log, "--after", 99
-    )[::2]
+    assert (3, "", f"rxruns: {log}: no events after seq 99\n") == rxruns("events", log, "--after", 99)
+    log.write_bytes(b"")
+    for command in ("cost", "events"):
+        assert (3, "", f"rxruns: {log}: no events\n") == rxruns(command, log)
 
 
 def test_watch_replays_a_recorded_log(rxruns: Rxruns, service: DevServer, tmp_path: Path) -> None:
@@ -337,16 +286,11 @@ def test_watch_replays_a_recorded_log(rxruns: Rxruns, service: DevServer, tmp_pa
     log.write_bytes(log.read_bytes().splitlines(keepends=True)[0])
     assert [3, 0] == [rxruns("watch", log, *flags).code for flags in ([], ["--no-follow"])]
     code, _, err = rxruns("watch", log, run_id)
-    assert (2, True) == (code, "watch runs or recorded logs, not both at once" in err)
-    assert "neither the id of a run (a UUID) nor a file that is there" in rxruns("watch", "nothing").err
-
-
-def test_a_command_that_is_none_is_a_usage_error_with_a_hint(rxruns: Rxruns) -> None:
-    code, _, err = rxruns("wach")
-
-    assert 2 == code
-    assert err.endswith("No such command 'wach': did you mean watch?\n")
-    assert "did you mean" not in rxruns("unheard").err
+    assert (2, True) == (code, "must be runs or recorded logs, not both" in err)
+    assert (
+        "must be the id of a run (a UUID) or an existing file, got 'nothing'"
+        in rxruns("watch", "nothing").err
+    )
 
 
 def test_a_stream_that_broke_says_how_to_go_on(rxruns: Rxruns, service: DevServer) -> None:
@@ -355,7 +299,7 @@ def test_a_stream_that_broke_says_how_to_go_on(rxruns: Rxruns, service: DevServe
     code, out, err = rxruns("events", run_id)
 
     assert (3, 3) == (code, len(out.splitlines()))
-    assert "go on with --after 3" in err
+    assert "resume with --after 3" in err
 
 
 # ---- cost ----
@@ -393,24 +337,18 @@ def test_cost_as_json_has_exact_money_and_null_without_a_price(
     assert '"usd":0.006000' in rxruns("cost", run_id, "--json").out
 
 
-def test_a_source_that_can_not_be_read_leaves_the_others(rxruns: Rxruns, service: DevServer) -> None:
+def test_cost_counts_all_that_can_be_read(rxruns: Rxruns, service: DevServer, tmp_path: Path) -> None:
     run_id = service.add_run(events=calling()).run_id
     code, out, err = rxruns("cost", UUID(int=7), run_id)
-
-    assert 3 == code
-    assert f"{run_id}" in out
+    assert (3, True) == (code, str(run_id) in out)
     assert f"rxruns: {UUID(int=7)}: 404 NOT_FOUND" in err
 
-
-def test_what_comes_before_a_bad_line_is_counted(rxruns: Rxruns, service: DevServer, tmp_path: Path) -> None:
-    log = recorded(service, tmp_path / "log", service.add_run(events=calling()).run_id)
+    log = recorded(service, tmp_path / "log", run_id)
     *before, last = log.read_bytes().splitlines(keepends=True)
     log.write_bytes(b"".join([*before, b"{broken\n", last]))
     code, out, err = rxruns("cost", log, "--json")
-
-    assert 3 == code
-    assert 1200 == json.loads(out)["total"]["total_tokens"]
-    assert "line 5: not JSON" in err and err.endswith("; what came before is counted\n")
+    assert (3, 1200) == (code, json.loads(out)["total"]["total_tokens"])
+    assert "line 5: not JSON" in err and err.endswith("; the events before it are counted\n")
 
 
 def test_lines_that_are_no_events_are_left_out_where_that_is_asked_for(
@@ -425,47 +363,45 @@ def test_lines_that_are_no_events_are_left_out_where_that_is_asked_for(
         code, out, err = rxruns(*command, log, "--skip-invalid")
         *told, last = err.splitlines()
         assert (0, 10) == (code, len(told))
-        assert told[0].startswith("rxruns: left out: line 2: not JSON")
-        assert "rxruns: further lines that are no valid events are left out without a word" == last
+        assert told[0].startswith("rxruns: skipped: line 2: not JSON")
+        assert "rxruns: further invalid lines are skipped silently" == last
         assert "run_completed" in out or "1,200" in out
-
-
-def test_a_log_without_events_is_no_run_that_costs_nothing(rxruns: Rxruns, tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    log.write_bytes(b"")
-
-    assert (3, f"rxruns: {log}: there is no event in it\n") == rxruns("cost", log)[::2]
-    assert (3, "", f"rxruns: {log}: there is no event in it\n") == rxruns("events", log)
 
 
 # ---- start ----
 
 
-def test_start_prints_the_id_of_the_run(rxruns: Rxruns, service: DevServer, tmp_path: Path) -> None:
-    spec = tmp_path / "trip.yaml"
-    spec.write_text(SPEC)
+def test_start_prints_the_id_of_the_run_and_watches_on_standard_error(
+    rxruns: Rxruns, service: DevServer, spec: Path
+) -> None:
     code, out, err = rxruns("start", spec, "--input", "city=Lisbon", "-i", "days:=3")
+    assert (0, "", 0) == (code, err, rxruns("watch", out.strip()).code)
 
-    assert (0, "") == (code, err)
-    assert 0 == rxruns("watch", out.strip()).code
+    spec.with_suffix(".json").write_text(json.dumps(yaml.safe_load(SPEC)))
+    code, out, err = rxruns(
+        "start", spec.with_suffix(".json"), "-i", "city=Lisbon", "-i", "days=3", "--watch"
+    )
+    assert (0, str(UUID(out.strip()))) == (code, out.strip())
+    assert "plan started" in err
+    assert f"run {out.strip()} succeeded" in err
 
 
 def test_start_takes_inputs_that_a_spec_uses_and_does_not_declare(
-    rxruns: Rxruns, service: DevServer, tmp_path: Path
+    rxruns: Rxruns, service: DevServer, spec: Path
 ) -> None:
-    spec = tmp_path / "trip.yaml"
     spec.write_text(SPEC.replace("{name: days", "{name: nights").replace("{{days}}", "{{days}} {{task}}"))
-    code, _, err = rxruns("start", spec, "-i", "city=Lisbon", "-i", "days:=3", "-i", "task=x")
-    unused = rxruns("start", spec, "-i", "city=Lisbon", "-i", "days:=3", "-i", "task=x", "-i", "tsak=x")
+    inputs = ["-i", "city=Lisbon", "-i", "days:=3", "-i", "task=x"]
+    code, _, err = rxruns("start", spec, *inputs)
+    unused = rxruns("start", spec, *inputs, "-i", "tsak=x")
 
     assert (0, "") == (code, err)
     assert {"city": "Lisbon", "days": 3, "task": "x"} == service.requests[0].body["input"]
     assert (2, 1) == (unused.code, len(service.requests))
-    assert "no input 'tsak'" in unused.err
+    assert "input must be declared by the spec (city, nights, days, task), got 'tsak'" in unused.err
 
 
 @pytest.mark.parametrize(
-    ("name", "spec", "said"),
+    ("name", "content", "message"),
     [
         (
             "trip.yaml",
@@ -483,17 +419,32 @@ def test_start_takes_inputs_that_a_spec_uses_and_does_not_declare(
             "line 6, column 5: outputs[0].from: output 'text' refers to 'b'",
         ),
         ("trip.yaml", "kind: workflow\nnodes: []\n", "line 2, column 1: nodes: a workflow needs"),
-        ("trip.json", '{"nodes":\n []}', "line 1, column 1: kind: expected 'workflow'"),
+        ("trip.json", '{"nodes":\n []}', "line 1, column 1: kind must be 'workflow'"),
+        ("trip.json", "[]", "a spec must be an object, got list"),
+        ("trip.json", "null", "a spec must be an object, got nothing"),
     ],
 )
-def test_an_error_in_a_spec_names_the_line_of_the_field(
-    name: str, spec: str, said: str, rxruns: Rxruns, tmp_path: Path
+def test_an_error_in_a_spec_is_a_usage_error_that_names_the_line_of_the_field(
+    name: str, content: str, message: str, rxruns: Rxruns, service: DevServer, tmp_path: Path
 ) -> None:
-    (tmp_path / name).write_text(spec)
-    outcome = rxruns("start", tmp_path / name)
-    assert (2, "") == (outcome.code, outcome.out)
-    assert f"rxruns: {tmp_path / name}: {said}" in outcome.err
-    assert 1 == outcome.err.count("\n")
+    (tmp_path / name).write_text(content)
+    code, out, err = rxruns("start", tmp_path / name)
+    assert (2, "", [], 1) == (code, out, service.requests, err.count("\n"))
+    assert f"rxruns: {tmp_path / name}: " in err and message in err
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (["-i", "a=1", "-i", "a=2"], "--input a must be given once"),
+        (["-i", "ctiy=Lisbon"], "input must be declared by the spec (city, days), got 'ctiy'"),
+    ],
+)
+def test_a_wrong_input_is_a_usage_error(
+    inputs: list[str], message: str, rxruns: Rxruns, service: DevServer, spec: Path
+) -> None:
+    code, _, err = rxruns("start", spec, *inputs)
+    assert (2, True, []) == (code, message in err, service.requests)
 
 
 @pytest.mark.parametrize("name", ["trip.yaml", "trip.json"])
@@ -511,46 +462,9 @@ def test_tool_execution_has_a_short_form_in_a_file(
     assert {"mode": "client"} == sent["nodes"][1]["subnode"]["tool_execution"]
 
 
-def test_start_watches_on_standard_error(rxruns: Rxruns, service: DevServer, tmp_path: Path) -> None:
-    spec = tmp_path / "trip.json"
-    spec.write_text(json.dumps(yaml.safe_load(SPEC)))
-    code, out, err = rxruns("start", spec, "-i", "city=Lisbon", "-i", "days=3", "--watch")
-
-    assert (0, str(UUID(out.strip()))) == (code, out.strip())
-    assert "plan started" in err
-    assert f"run {out.strip()} succeeded" in err
-
-
-@pytest.mark.parametrize(
-    ("spec", "arguments", "said"),
-    [
-        ("[]", [], "a spec is an object, not list"),
-        ("null", [], "a spec is an object, not nothing"),
-        ('{"kind": "workflow", "nodes": [], "outputs": []}', [], "nodes"),
-        (
-            json.dumps(yaml.safe_load(SPEC)),
-            ["-i", "ctiy=Lisbon"],
-            "the spec has no input 'ctiy'; it has city, days",
-        ),
-        ('{"kind": "workflow", "nodes": [{"id": "a", "type": "lmm"}], "outputs": []}', [], "nodes[0].type"),
-        ("{}", ["-i", "a=1", "-i", "a=2"], "--input a is given twice"),
-    ],
-)
-def test_a_spec_that_can_not_be_sent_is_a_usage_error(
-    spec: str, arguments: list[str], said: str, rxruns: Rxruns, service: DevServer, tmp_path: Path
-) -> None:
-    path = tmp_path / "spec.json"
-    path.write_text(spec)
-    code, out, err = rxruns("start", path, *arguments)
-
-    assert (2, "", []) == (code, out, service.requests)
-    assert said in err
-
-
 def test_a_spec_that_the_service_refuses_is_a_usage_error(
-    rxruns: Rxruns, service: DevServer, tmp_path: Path
+    rxruns: Rxruns, service: DevServer, spec: Path
 ) -> None:
-    spec = tmp_path / "trip.yaml"
     spec.write_text(SPEC.replace("model: claude-sonnet-4-5, ", ""))
     code, _, err = rxruns("start", spec, "-i", "city=Lisbon", "-i", "days=3")
 
@@ -574,7 +488,7 @@ def test_a_log_of_several_runs_is_replayed(rxruns: Rxruns, service: DevServer, t
 @pytest.mark.parametrize(
     ("flags", "speed"), [([], 1.0), (["--speed", "2.5"], 2.5), (["--speed", "inf"], None)]
 )
-def test_a_log_is_replayed_as_fast_as_is_asked_for(
+def test_a_log_is_replayed_at_the_given_speed(
     rxruns: Rxruns,
     service: DevServer,
     tmp_path: Path,
@@ -583,15 +497,14 @@ def test_a_log_is_replayed_as_fast_as_is_asked_for(
     speed: float | None,
 ) -> None:
     log = recorded(service, tmp_path / "log", started(service))
-    asked = []
+    speeds = []
 
     def at_once(log: Path, *, speed: float | None, on_invalid: OnInvalid) -> Observable[RunEvent]:
-        asked.append(speed)
+        speeds.append(speed)
         return recorded_events(log, on_invalid=on_invalid)
 
     monkeypatch.setattr("rxruns.cli._replay.recorded_events", at_once)
-
-    assert (0, [speed]) == (rxruns("replay", log, *flags).code, asked)
+    assert (0, [speed]) == (rxruns("replay", log, *flags).code, speeds)
 
 
 def test_a_log_is_replayed_from_standard_input(service: DevServer, tmp_path: Path) -> None:
@@ -606,16 +519,9 @@ def test_a_log_is_replayed_from_standard_input(service: DevServer, tmp_path: Pat
 # ---- pipes, signals, keys ----
 
 
-def process(*arguments: object, **options: Any) -> subprocess.Popen[str]:
-    command = [*PYTHON, *map(str, arguments)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)
-
-
 @pytest.mark.parametrize("command", ["watch", "events"])
 def test_a_closed_pipe_ends_quietly(command: str, service: DevServer) -> None:
-    script = service.script()
-    for event in run_of(1)[:2]:
-        script.append(event)
+    script = unfinished(service, run_of(1)[:2])
     with process(command, script.run_id, stdout=subprocess.PIPE) as writing:
         assert writing.stdout is not None and writing.stderr is not None
         writing.stdout.readline()
@@ -626,17 +532,11 @@ def test_a_closed_pipe_ends_quietly(command: str, service: DevServer) -> None:
     assert 141 == writing.returncode
 
 
-def test_a_full_disk_is_said_without_a_traceback(service: DevServer) -> None:
-    with Path("/dev/full").open("wb") as full, process("events", started(service), stdout=full) as writing:
+@pytest.mark.parametrize("command", ["events", "cost"])
+def test_a_full_disk_is_an_error_without_a_traceback(command: str, service: DevServer) -> None:
+    with Path("/dev/full").open("wb") as full, process(command, started(service), stdout=full) as writing:
         assert writing.stderr is not None
-        assert "rxruns: the output can not be written: No space left on device\n" == writing.stderr.read()
-    assert 3 == writing.returncode
-
-
-def test_a_table_that_can_not_be_written_is_said_in_the_same_words(service: DevServer) -> None:
-    with Path("/dev/full").open("wb") as full, process("cost", started(service), stdout=full) as writing:
-        assert writing.stderr is not None
-        assert "rxruns: the output can not be written: No space left on device\n" == writing.stderr.read()
+        assert "rxruns: stdout could not be written: No space left on device\n" == writing.stderr.read()
     assert 3 == writing.returncode
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with a file that somebody wrote is said with its line and column."""
+"""An error in a hand-written file is reported with its line and column."""
 
 from __future__ import annotations
 
@@ -40,78 +40,67 @@ MERGE_BOMB = "a0: &a0 {x: 1, y: 2}\n" + "".join(
 )
 CHAIN = "a0: &a0 [x]\n" + "".join(f"a{level}: &a{level} [*a{level - 1}]\n" for level in range(1, 2_000))
 
-WRONG: list[tuple[str, str | bytes, str]] = [
-    ("a.json", '{"a": 1,\n "b" 2}', "line 2, column 6: Expecting ':' delimiter"),
-    (
-        "a.json",
-        '{"a": 1,\n  "a": 2}',
-        "line 2, column 3: the key 'a' comes twice in one object, first in line 1",
-    ),
-    (
-        "a.json",
-        '[{"n": {"a": 1}},\n {"a": "{\\"a\\":", "\\u0061": 0}]',
-        "line 2, column 19: the key 'a' comes",
-    ),
-    ("a.json", '{"a":\n NaN}', "line 2, column 2: NaN is not a number in JSON"),
-    ("a.json", '{"a":\n [1, 1e400]}', "line 2, column 6: a number must be finite, got 1e400"),
-    ("a.json", '{"a":\n -9223372036854775809}', "line 2, column 2: an integer must fit into 64 bits"),
-    (
-        "a.json",
-        '{"a":\n ' + "9" * 5_000 + "}",
-        "line 2, column 2: a number must have at most 400 digits, got 5,000",
-    ),
-    ("a.json", "[" * 101 + "]" * 101, "line 1, column 101: objects and arrays are nested more than 100 deep"),
-    ("a.json", "", "line 1, column 1: Expecting value"),
-    ("a.json", "[" * 100_000, "nested more than 100 deep"),
-    ("a.json", b'{"a": "\xff"}', "is not text in UTF-8 (byte 8)"),
-    ("a.yaml", "a: 1\nb: [1, 2\nc: 3\n", "line 3, column 2: expected ',' or ']'"),
-    (
-        "a.yaml",
-        "a: 1\nb:\n  c: 1\n  c: 2\n",
-        "line 4, column 3: the key 'c' comes twice in one object, first",
-    ),
-    ("a.yml", "a: 1\nyes: 2\n", "line 2, column 1: a key has to be text: put it in quotes"),
-    ("a.yaml", "a: !!python/object:os.system x\n", "line 1, column 4: could not determine a constructor"),
-    ("a.yaml", "a:\n  - 2026-01-31\n  - !!timestamp 2026-02-30\n", "line 3, column 5: could not determine"),
-    ("a.yaml", "a: !!binary aGk=\n", "line 1, column 4: could not determine a constructor"),
-    ("a.yaml", "a: !!set {b, c}\n", "line 1, column 4: could not determine a constructor"),
-    ("a.yaml", "a: !!int 'three'\n", "line 1, column 4: 'three' is not of the type !!int"),
-    ("a.yaml", "a: !!int ''\n", "line 1, column 4: '' is not of the type !!int"),
-    ("a.yaml", "a: !!float 'three'\n", "line 1, column 4: 'three' is not of the type !!float"),
-    ("a.yaml", "a: !!bool 'maybe'\n", "line 1, column 4: 'maybe' is not of the type !!bool"),
-    ("a.yaml", "a: !!map [b]\n", "line 1, column 4: expected a mapping node"),
-    ("a.yaml", "a:\n  b: .inf\n", "line 2, column 6: a number must be finite, got .inf"),
-    ("a.yaml", "a:\n  b: -1.0e+400\n", "line 2, column 6: a number must be finite, got -1.0e+400"),
-    ("a.yaml", "a: 18446744073709551616\n", "line 1, column 4: an integer must fit into 64 bits"),
-    ("a.yaml", "a: 0x" + "f" * 390 + "\n", "line 1, column 4: an integer must fit into 64 bits, got 0xfff"),
-    (
-        "a.yaml",
-        "a: " + "9" * 5_000 + "\n",
-        "line 1, column 4: a number must have at most 400 digits, got 5,000",
-    ),
-    ("a.yaml", "a: 1" + ":1" * 100_000 + "\n", "line 1, column 4: a number must have at most 400 digits"),
-    ("a.yaml", "a: &a\n  - *a\n", "line 2, column 5: an alias stands inside of what it stands for"),
-    ("a.yaml", "a: &a\n  <<: *a\n", "line 2, column 7: an alias stands inside of what it stands for"),
-    ("a.yaml", "? [a]\n: 1\n", "line 1, column 3: a key has to be text"),
-    ("a.yaml", "? !!str [a]\n: 1\n", "line 1, column 3: a key has to be text"),
-    ("a.yaml", "a: 1\n--- \nb: 2\n", "line 2, column 1: but found another document"),
-    ("a.yaml", BOMB, "line 5, column 5: it has more than 20,000 values once its aliases are replaced"),
-    ("a.yaml", MERGE_BOMB, "it has more than 20,000 values once its aliases are replaced"),
-    ("a.yaml", "[" + "[]," * 60_000 + "[]]", "line 1, column 59999: it has more than 20,000 values"),
-    ("a.yaml", CHAIN, "objects and arrays are nested more than 100 deep"),
-    ("a.yaml", "[" * 101 + "]" * 101, "objects and arrays are nested more than 100 deep"),
-    ("a.yaml", "a: \x07\n", "line 1, column 4: special characters are not allowed: U+0007"),
-    ("a.yaml", "[" * 3_000, "nested more than 100 deep"),
+JSON_ERRORS: list[tuple[str | bytes, str]] = [
+    ('{"a": 1,\n "b" 2}', "line 2, column 6: Expecting ':' delimiter"),
+    ('{"a": 1,\n  "a": 2}', "line 2, column 3: the key 'a' is duplicate, first in line 1"),
+    ('[{"n": {"a": 1}},\n {"a": "{\\"a\\":", "\\u0061": 0}]', "line 2, column 19: the key 'a' is duplicate"),
+    ('{"a":\n NaN}', "line 2, column 2: NaN is not a number in JSON"),
+    ('{"a":\n [1, 1e400]}', "line 2, column 6: a number must be finite, got 1e400"),
+    ('{"a":\n -9223372036854775809}', "line 2, column 2: an integer must fit into 64 bits"),
+    ('{"a":\n ' + "9" * 5_000 + "}", "line 2, column 2: a number must have at most 400 digits, got 5,000"),
+    ("[" * 101 + "]" * 101, "line 1, column 101: objects and arrays are nested more than 100 deep"),
+    ("", "line 1, column 1: Expecting value"),
+    ("[" * 100_000, "nested more than 100 deep"),
+    (b'{"a": "\xff"}', "is not text in UTF-8 (byte 8)"),
+]
+YAML_ERRORS = [
+    ("a: 1\nb: [1, 2\nc: 3\n", "line 3, column 2: expected ',' or ']'"),
+    ("a: 1\nb:\n  c: 1\n  c: 2\n", "line 4, column 3: the key 'c' is duplicate, first"),
+    ("a: 1\nyes: 2\n", "line 2, column 1: a key must be text, got a value of another type; quote it"),
+    ("a: !!python/object:os.system x\n", "line 1, column 4: could not determine a constructor"),
+    ("a:\n  - 2026-01-31\n  - !!timestamp 2026-02-30\n", "line 3, column 5: could not determine"),
+    ("a: !!binary aGk=\n", "line 1, column 4: could not determine a constructor"),
+    ("a: !!set {b, c}\n", "line 1, column 4: could not determine a constructor"),
+    ("a: !!int 'three'\n", "line 1, column 4: 'three' is not of the type !!int"),
+    ("a: !!int ''\n", "line 1, column 4: '' is not of the type !!int"),
+    ("a: !!float 'three'\n", "line 1, column 4: 'three' is not of the type !!float"),
+    ("a: !!bool 'maybe'\n", "line 1, column 4: 'maybe' is not of the type !!bool"),
+    ("a: !!map [b]\n", "line 1, column 4: expected a mapping node"),
+    ("a:\n  b: .inf\n", "line 2, column 6: a number must be finite, got .inf"),
+    ("a:\n  b: -1.0e+400\n", "line 2, column 6: a number must be finite, got -1.0e+400"),
+    ("a: 18446744073709551616\n", "line 1, column 4: an integer must fit into 64 bits"),
+    ("a: 0x" + "f" * 390 + "\n", "line 1, column 4: an integer must fit into 64 bits, got 0xfff"),
+    ("a: " + "9" * 5_000 + "\n", "line 1, column 4: a number must have at most 400 digits, got 5,000"),
+    ("a: 1" + ":1" * 100_000 + "\n", "line 1, column 4: a number must have at most 400 digits"),
+    ("a: &a\n  - *a\n", "line 2, column 5: an alias must not refer to a value that contains it"),
+    ("a: &a\n  <<: *a\n", "line 2, column 7: an alias must not refer to a value that contains it"),
+    ("? [a]\n: 1\n", "line 1, column 3: a key must be text"),
+    ("? !!str [a]\n: 1\n", "line 1, column 3: a key must be text"),
+    ("a: 1\n--- \nb: 2\n", "line 2, column 1: but found another document"),
+    (BOMB, "line 5, column 5: it has more than 20,000 values once its aliases are replaced"),
+    (MERGE_BOMB, "it has more than 20,000 values once its aliases are replaced"),
+    ("[" + "[]," * 60_000 + "[]]", "line 1, column 59999: it has more than 20,000 values"),
+    (CHAIN, "objects and arrays are nested more than 100 deep"),
+    ("[" * 101 + "]" * 101, "objects and arrays are nested more than 100 deep"),
+    ("a: \x07\n", "line 1, column 4: special characters are not allowed: U+0007"),
+    ("[" * 3_000, "nested more than 100 deep"),
 ]
 
 
-@pytest.mark.parametrize(("name", "text", "said"), WRONG)
-def test_what_is_wrong_is_said_with_its_place(
-    name: str, text: str | bytes, said: str, tmp_path: Path
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        *(("a.json", *error) for error in JSON_ERRORS),
+        *(("a.yaml", *error) for error in YAML_ERRORS),
+        ("a.yml", *YAML_ERRORS[0]),
+    ],
+)
+def test_an_error_in_a_file_is_reported_with_its_position(
+    name: str, text: str | bytes, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(FileError) as refused:
         load(written(tmp_path, name, text))
-    assert said in refused.value.message
+    assert message in refused.value.message
     assert refused.value.message.startswith(f"{tmp_path / name}: ")
     assert len(refused.value.message) < 500
 
@@ -222,15 +211,15 @@ def test_a_list_of_prices_comes_with_an_extra() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[]", "line 1, column 1: prices look like"),
-        ('{\n"gpt-5": {}}', "line 2, column 1: 'gpt-5' has to be provider/model"),
+        ("[]", "line 1, column 1: prices must be an object like"),
+        ('{\n"gpt-5": {}}', "line 2, column 1: a model must be named provider/model, got 'gpt-5'"),
         (
             '{\n"openai/gpt-5": {"input_usd_per_million": 1}}',
-            "line 2, column 1: openai/gpt-5: give input_usd_per_million and",
+            "line 2, column 1: openai/gpt-5 must have input_usd_per_million and",
         ),
         (
             '{"openai/gpt-5":\n {"output_usd_per_million": 1,\n "input_usd_per_million": -1}}',
-            "line 3, column 2: openai/gpt-5: input_usd_per_million has to be US dollars",
+            "line 3, column 2: openai/gpt-5: input_usd_per_million must be US dollars",
         ),
     ],
 )

@@ -5,41 +5,25 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from rxruns.cli import run
 from rxruns.events import RunEvent
+from tests.commands import Rxruns
 from tests.logs import FORMATS, PACK, lines_of
 from tests.making import OTHER_RUN, RUN, llm_call, run_completed, run_failed, run_started, tokens
 
-
-class Outcome(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Rxruns = Callable[..., Outcome]
+pytestmark = pytest.mark.usefixtures("no_leaks")
 
 A_RUN = lines_of([run_started(1), llm_call(seq=2, usage=tokens(1, 2, 3)), run_completed(3)])
 EARLY = f"run {RUN}: the events end before the run, with seq 2\n"
 
 
-@pytest.fixture
-def rxruns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, no_leaks: None) -> Rxruns:
-    """Run a command line in this process. No service is named."""
-    for name in ("MODELRELAY_API_KEY", "MODELRELAY_ACCESS_TOKEN", "MODELRELAY_API_BASE_URL", "RXRUNS_PRICES"):
+@pytest.fixture(autouse=True)
+def no_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MODELRELAY_API_KEY", "MODELRELAY_ACCESS_TOKEN", "MODELRELAY_API_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
-
-    def outcome(*arguments: object) -> Outcome:
-        code = run([str(argument) for argument in arguments])
-        return Outcome(code, *capsys.readouterr())
-
-    return outcome
 
 
 @pytest.fixture
@@ -136,7 +120,7 @@ def test_the_total_beside_a_log_that_can_not_be_read_says_what_it_is_of(
     other = tmp_path / "other"
     other.write_bytes(b"PAR1")
     code, out, _ = rxruns("cost", log, other)
-    assert (3, True) == (code, out.splitlines()[-1].startswith("total of what was read"))
+    assert (3, True) == (code, out.splitlines()[-1].startswith("total of the events read"))
     assert 3 == json.loads(rxruns("cost", log, other, "--json").out)["total"]["total_tokens"]
 
 

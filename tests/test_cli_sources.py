@@ -66,19 +66,19 @@ def test_a_log_needs_no_key(tmp_path: Path) -> None:
 
 def test_what_is_neither_a_run_nor_a_file_is_said(tmp_path: Path) -> None:
     for wrong, why in (
-        (tmp_path, "is a folder: name a recorded log in it."),
-        (tmp_path / "none", "is neither the id of a run (a UUID) nor a file that is there."),
+        (tmp_path, "got the folder"),
+        (tmp_path / "none", "must be the id of a run (a UUID) or an existing file, got"),
     ):
         refused = counted(wrong)
         assert 2 == refused.exit_code
-        assert refused.output.endswith(f"{str(wrong)!r} {why}\n")
+        assert refused.output.endswith(f"{why} {str(wrong)!r}.\n")
 
 
 def test_a_missing_key_is_a_usage_error_that_says_what_to_set() -> None:
     refused = counted(RUN)
 
     assert 2 == refused.exit_code
-    assert "set MODELRELAY_API_KEY or MODELRELAY_ACCESS_TOKEN, or give --key-file" in refused.output
+    assert "set MODELRELAY_API_KEY or MODELRELAY_ACCESS_TOKEN, or pass --key-file" in refused.output
 
 
 @pytest.mark.parametrize("key", [b"secret-without-prefix", b"\xff\xfe secret"])

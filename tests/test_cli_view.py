@@ -30,7 +30,7 @@ from reactivex.scheduler import HistoricalScheduler
 from rich.cells import cell_len
 from rich.console import Console, ConsoleDimensions
 
-from rxruns.cli import _told_warnings
+from rxruns.cli import printed_warnings
 from rxruns.cli._following import report
 from rxruns.cli._panel import KEEP, PIECES, Panel
 from rxruns.cli._selecting import Selection
@@ -55,6 +55,7 @@ from rxruns.events import (
     TokenUsage,
 )
 from rxruns.lifecycle import Connected, Reconnecting, Resumed
+from tests.commands import unfinished
 from tests.conftest import HANG
 from tests.making import CALL_ID, HASH, NOON, RUN
 from tests.observing import run_of
@@ -141,27 +142,19 @@ def test_a_run_at_work_is_a_table() -> None:
         ] == terminal.show(*RUNNING, until=10.05)
 
 
-def test_the_time_of_a_node_at_work_goes_on_without_events() -> None:
+@pytest.mark.parametrize(("is_replay", "later"), [(False, "14.5 s"), (True, "2.5 s")])
+def test_the_clock_of_a_running_node_is_the_scheduler_or_in_a_replay_the_last_event(
+    is_replay: bool, later: str
+) -> None:
+    with Terminal(is_replay=is_replay) as terminal:
+        assert ("2.5 s" if is_replay else "9.5 s") in terminal.show(*RUNNING, until=10.05)[2]
+        assert later in terminal.show(until=15.05)[2]
+
+
+def test_a_waiting_node_shows_its_reason_and_after_a_minute_its_time() -> None:
     with Terminal() as terminal:
-        assert "9.5 s" in terminal.show(*RUNNING, until=10.05)[2]
-        assert "14.5 s" in terminal.show(until=15.05)[2]
-
-
-def test_in_a_replay_the_time_is_that_of_the_last_event() -> None:
-    with Terminal(is_replay=True) as terminal:
-        assert "2.5 s" in terminal.show(*RUNNING, until=0.2)[2]
-
-
-def test_what_a_node_waits_for_is_said() -> None:
-    with Terminal() as terminal:
-        assert "‖ waiting" in (line := terminal.show(waiting(1), until=0.2)[2])
-        assert line.endswith("waits for add")
-        assert terminal.show(user_ask(2), until=0.4)[2].endswith("asks: Go on?")
-
-
-def test_how_long_a_node_has_waited_is_shown_from_a_minute_on() -> None:
-    with Terminal() as terminal:
-        assert terminal.show(waiting(1), until=59.9)[2].endswith("  waits for add")
+        line = terminal.show(waiting(1), until=59.9)[2]
+        assert "‖ waiting" in line and line.endswith("  waits for add")
         assert terminal.show(user_ask(2), until=125)[2].endswith("  for 2 min 05 s: asks: Go on?")
         assert "for " not in terminal.show(tool_result(3), user_answer(4), until=200)[2]
 
@@ -192,25 +185,23 @@ def test_a_run_that_is_left_while_it_waits_says_for_how_long(capsys: pytest.Capt
     )
 
 
-def test_why_a_node_and_its_run_failed_is_said() -> None:
+def test_a_table_shows_the_errors_of_nodes_runs_and_connections() -> None:
     error = NodeError(message="the model\nis \x1b[5mdown")
     with Terminal() as terminal:
+        again = terminal.show(*RUNNING, NodeStarted(**at(4), node_id="draft"), delta(5, "Again"), until=0.2)
+        assert again[2].endswith("  Again"), "a second attempt starts without text"
         lines = terminal.show(
-            *RUNNING,
-            NodeFailed(**at(4), node_id="draft", error=error),
-            RunFailed(**at(5), plan_hash=HASH, error=error),
-            until=0.2,
+            NodeFailed(**at(6), node_id="draft", error=error),
+            RunFailed(**at(7), plan_hash=HASH, error=error),
+            until=0.4,
         )
-
-    assert lines[0].startswith(f"run {SHORT}  ✗ failed      ━━━━━━━━━━━━  1/1 nodes  5.0 s")
-    assert "  the model is �[5mdown" == lines[1]
-    assert "✗ failed" in lines[3] and lines[3].endswith("the model is �[5mdown")
-
-
-def test_a_second_attempt_begins_with_nothing_said() -> None:
-    with Terminal() as terminal:
-        lines = terminal.show(*RUNNING, NodeStarted(**at(4), node_id="draft"), delta(5, "Again"), until=0.2)
-    assert lines[2].endswith("  Again")
+        assert lines[0].startswith(f"run {SHORT}  ✗ failed      ━━━━━━━━━━━━  1/1 nodes  7.0 s")
+        assert "  the model is ␛[5mdown" == lines[1]
+        assert "✗ failed" in lines[3] and lines[3].endswith("the model is ␛[5mdown")
+        terminal.panel.error = RunsError("no more")
+        lines = terminal.show(until=0.6)
+    assert "✗ lost" in lines[0]
+    assert "  no more" in lines
 
 
 def test_reconnects_are_counted_and_trouble_is_shown_while_it_lasts() -> None:
@@ -220,13 +211,13 @@ def test_reconnects_are_counted_and_trouble_is_shown_while_it_lasts() -> None:
             terminal.panel.note(value)
         lines = terminal.show(*RUNNING, until=0.2)
         assert lines[0].endswith("2 reconnects")
-        assert "  reconnecting in 2.5 s: gone�[2J" == lines[1]
+        assert "  reconnecting in 2.5 s: gone␛[2J" == lines[1]
         terminal.panel.note(Resumed(run_id=RUN, after_seq=5, request_id=None))
         assert "reconnecting" not in "".join(terminal.show(until=0.4))
 
 
 def test_warnings_stand_above_the_table() -> None:
-    with _told_warnings(), Terminal() as terminal:
+    with printed_warnings(), Terminal() as terminal:
         terminal.show(*RUNNING, until=0.2)
         logging.getLogger("rxruns").warning("reconnecting\x1b[2J")
         terminal.show(until=0.4)
@@ -234,14 +225,6 @@ def test_warnings_stand_above_the_table() -> None:
         logging.getLogger("rxruns").warning("again")
         before, _, after = terminal.file.getvalue().rpartition("rxruns: again")
         assert (True, True) == ("► running" in before, "► running" in after)
-
-
-def test_a_run_that_is_lost_says_why() -> None:
-    with Terminal() as terminal:
-        terminal.panel.error = RunsError("no more")
-        lines = terminal.show(*RUNNING, until=0.2)
-    assert "✗ lost" in lines[0]
-    assert "  no more" == lines[1]
 
 
 CLEARED = "\x1b[H\x1b[2J"
@@ -319,13 +302,15 @@ def test_where_there_is_no_room_for_a_header_the_node_in_trouble_stands() -> Non
     assert lines[-1] == "  … 2 more: 2 running"
 
 
-def test_a_run_without_events_has_no_figures_yet() -> None:
+def test_a_run_has_no_figures_before_its_first_event_and_a_node_needs_no_start() -> None:
     with Terminal() as terminal:
-        (line,) = terminal.show(until=0.2)
-        assert f"run {SHORT}  · connecting  ────────────" == line
+        assert [f"run {SHORT}  · connecting  ────────────"] == terminal.show(until=0.2)
         terminal.panel.note(Connected(run_id=RUN, after_seq=0, request_id=None))
-        (line,) = terminal.show(until=0.4)
-    assert f"run {SHORT}  ► running     ────────────  no event yet" == line
+        assert [f"run {SHORT}  ► running     ────────────  no event yet"] == terminal.show(until=0.4)
+    panel = Panel()
+    panel.update(delta(7, "late"))
+    assert [("draft", "running", "late")] == [(row.node_id, row.status, row.text) for row in panel.rows(NOON)]
+    assert (RUN, 7001) == (panel.run_id, panel.last_seq)
 
 
 def test_the_end_of_each_line_is_left_to_what_is_typed_and_echoed() -> None:
@@ -382,18 +367,14 @@ def test_at_most_ten_redraws_a_second_whatever_comes() -> None:
         assert redraws <= 10 * REDRAWS
 
 
-def test_what_is_over_in_a_tenth_of_a_second_is_drawn_once() -> None:
+def test_a_run_shorter_than_a_tenth_of_a_second_is_drawn_once() -> None:
     with Terminal() as terminal:
         for event in RUNNING:
             terminal.view.update(event)
         terminal.clock.advance_to(NOON + timedelta(seconds=0.09))
         assert SHORT not in terminal.file.getvalue()
     assert 1 == terminal.file.getvalue().count(f"run {SHORT}")
-
-
-def test_slow_drawing_takes_a_twentieth_of_the_time_at_most() -> None:
-    assert 0.1 == pause(0.0) == pause(0.005)
-    assert 2.0 == pause(0.1)
+    assert (0.1, 0.1, 2.0) == (pause(0.0), pause(0.005), pause(0.1)), "a twentieth of a core at most"
 
 
 def test_a_redraw_that_was_about_to_begin_when_the_view_ended_draws_nothing(
@@ -416,7 +397,7 @@ def test_a_redraw_that_was_about_to_begin_when_the_view_ended_draws_nothing(
     assert terminal.file.closed
 
 
-def test_a_panel_keeps_and_tells_no_more_than_is_shown() -> None:
+def test_a_panel_keeps_no_more_text_than_it_shows() -> None:
     panel = Panel()
     panel.update(RUNNING[1])
     tracemalloc.start()
@@ -425,7 +406,7 @@ def test_a_panel_keeps_and_tells_no_more_than_is_shown() -> None:
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
-    assert KEEP * PIECES == len(panel.said("draft"))
+    assert KEEP * PIECES == len(panel.text("draft"))
     assert kept < 2 * PIECES * 1000
 
 
@@ -443,14 +424,6 @@ def test_a_panel_that_is_looked_at_while_events_come_folds_each_of_them_once() -
     assert sorted(looks) == looks
 
 
-def test_a_node_whose_start_was_not_seen_is_there_with_its_text() -> None:
-    panel = Panel()
-    panel.update(delta(7, "late"))
-
-    assert [("draft", "running", "late")] == [(row.node_id, row.status, row.text) for row in panel.rows(NOON)]
-    assert (RUN, 7001) == (panel.run_id, panel.last_seq)
-
-
 def test_no_colour_no_terminal_and_dumb_ones_get_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     def is_live(**options: Any) -> bool:
         return RunView(console=Console(file=io.StringIO(), **options)).is_live
@@ -465,12 +438,6 @@ def test_no_colour_no_terminal_and_dumb_ones_get_plain_lines(monkeypatch: pytest
 
 
 # ---- a real terminal ----
-
-
-@pytest.fixture
-def service() -> Iterator[DevServer]:
-    with DevServer(seed=7) as server:
-        yield server
 
 
 @contextmanager
@@ -520,32 +487,19 @@ def read_until(descriptor: int, said: str = "") -> str:
     return shown.decode("utf-8", "replace")
 
 
-def test_watch_in_a_terminal_is_a_table_that_ctrl_c_leaves_there(service: DevServer) -> None:
-    script = service.script()
-    for event in run_of(2)[:4]:
-        script.append(event)
+def test_watch_in_a_terminal_is_a_table_that_follows_its_size_and_outlives_ctrl_c(service: DevServer) -> None:
+    script = unfinished(service, run_of(2)[:4])
     with in_terminal(service, "watch", script.run_id) as (process, ours):
-        assert "► running" in read_until(ours, "piece 0 piece 1")
+        shown = read_until(ours, "piece 0 piece 1")
+        assert "► running" in shown and str(script.run_id) not in shown
+        for width, height, part in ((150, 30, str(script.run_id)), (20, 3, "► r…")):
+            fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+            assert CLEARED in read_until(ours, part)
         process.send_signal(signal.SIGINT)
         shown = read_until(ours)
         assert 130 == process.wait(60)
-    assert "piece 0 piece 1" in shown
-    assert shown.rstrip().endswith("\x1b[?25h"), "the cursor is back"
-    assert "Traceback" not in shown
-
-
-def test_a_window_of_another_size_is_drawn_anew(service: DevServer) -> None:
-    script = service.script()
-    for event in run_of(2)[:4]:
-        script.append(event)
-    with in_terminal(service, "watch", script.run_id) as (process, ours):
-        assert str(script.run_id) not in read_until(ours, "piece 0 piece 1")
-        for width, height, shown in ((150, 30, str(script.run_id)), (20, 3, "► r…")):
-            fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
-            assert CLEARED in read_until(ours, shown)
-        process.send_signal(signal.SIGINT)
-        assert "Traceback" not in read_until(ours)
-        assert 130 == process.wait(60)
+    assert shown.rstrip().endswith("\x1b[?25h"), "the cursor is visible again"
+    assert "draft" in shown and "Traceback" not in shown
 
 
 def test_nodes_that_are_to_come_are_known_where_all_that_came_before_is_read(service: DevServer) -> None:
@@ -559,20 +513,13 @@ def test_nodes_that_are_to_come_are_known_where_all_that_came_before_is_read(ser
     assert [("draft",), (), (), ()] == planned
 
 
-def test_no_colour_in_a_terminal_is_plain(service: DevServer) -> None:
+def test_no_colour_in_a_terminal_is_plain_and_a_typed_key_is_not_echoed(service: DevServer) -> None:
     run_id = service.add_run(events=run_of(1)).run_id
-    with in_terminal(service, "watch", run_id, NO_COLOR="1") as (process, ours):
-        shown = read_until(ours)
-        assert 0 == process.wait(60)
-    assert "\x1b" not in shown
-    assert "draft succeeded: piece 0" in shown
-
-
-def test_a_key_that_is_typed_is_not_echoed(service: DevServer) -> None:
-    run_id = service.add_run(events=run_of(1)).run_id
-    with in_terminal(service, "cost", run_id, "--key-file", "-") as (process, ours):
+    with in_terminal(service, "watch", run_id, "--key-file", "-", NO_COLOR="1") as (process, ours):
         shown = read_until(ours, "API key: ")
         os.write(ours, f"{service.api_key}\n".encode())
         shown += read_until(ours)
         assert 0 == process.wait(60)
+    assert "\x1b" not in shown
     assert service.api_key not in shown
+    assert "draft succeeded: piece 0" in shown

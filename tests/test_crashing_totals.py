@@ -37,7 +37,7 @@ class Crash(BaseException):
 
 def recipe() -> dict[str, Any]:
     """What the block of the page defines, with a source that a crash leaves no thread of."""
-    page = (ROOT / "docs/recipes.md").read_text("utf-8").partition("## Totals that survive a crash")[2]
+    page = (ROOT / "docs/howto/costs.md").read_text("utf-8").partition("## Totals that survive a crash")[2]
     block = page.partition("```python\n")[2].partition("```")[0].partition("\n\n\nprint(")[0]
     defined: dict[str, Any] = {}
     exec(compile(block, "recipe", "exec", dont_inherit=True), defined)

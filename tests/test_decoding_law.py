@@ -615,7 +615,7 @@ def test_messages_name_the_place_inside_arrays_and_rules_between_fields() -> Non
     )
     record = sample("node_tool_call")
     record["tool_call"]["request_id"] = "0" * 32
-    with pytest.raises(RecordError, match=r"tool_call.request_id: must not be the nil UUID"):
+    with pytest.raises(RecordError, match=r"tool_call.request_id: must be a UUID other than the nil UUID"):
         decode(line_of(record))
 
 

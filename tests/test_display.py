@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from html.parser import HTMLParser
 from typing import Any
+from unicodedata import category
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rxruns import Price
-from rxruns._display._text import clipped, duration, html_table, money, visible
+from rxruns._display._text import clipped, duration, html_table, money
+from rxruns._display._visible import one_line, printable_json, visible
 from rxruns.costs import CostTotals
 from rxruns.events import NodeStarted, RunEvent
 from rxruns.state import RunState
@@ -60,11 +63,36 @@ def folded(*events: RunEvent, prices: Any = None) -> RunState:
 
 
 @given(st.text())
-def test_visible_text_is_one_line_that_nothing_obeys(text: str) -> None:
-    shown = visible(text)
+def test_visible_text_controls_no_screen_and_is_never_longer(text: str) -> None:
+    for shown in (visible(text), one_line(text)):
+        assert shown.isprintable()
+        assert len(shown) <= len(text)
 
-    assert len(text) == len(shown)
-    assert all(char.isprintable() or char == "\u200d" for char in shown)
+
+@given(st.text(st.characters(categories=["L", "N", "P", "S"])).filter(str.isprintable))
+def test_printable_text_is_left_unchanged(text: str) -> None:
+    assert text == visible(text) == one_line(text)
+
+
+def test_each_control_character_has_a_sign_and_each_break_in_a_terminal_is_a_space() -> None:
+    hostile = "\x1b]0;owned\x07\x1b[2J[bold]fat[/bold]\r\nnext\u202e\x9b31m\x7f👩\u200d💻"
+    assert "␛]0;owned␇␛[2J[bold]fat[/bold] next��31m␡👩💻" == one_line(hostile)
+    assert "a b c d e f" == one_line("a\tb\u00a0c\u2028d\x85e\r\nf")
+    assert "a␉b c�d�e␍␊f" == visible("a\tb\u00a0c\u2028d\x85e\r\nf")
+
+
+def test_a_stack_of_combining_marks_is_cut_to_four() -> None:
+    assert "Z" + "\u0317" * 4 + "algo" == visible("Z" + "\u0317" * 500 + "algo")
+    assert "שָׁלוֹם, cafe\u0301, ก็้" == visible("שָׁלוֹם, cafe\u0301, ก็้")
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_printable_json_has_the_same_value_and_no_invisible_character(text: str) -> None:
+    line = json.dumps({"text": text}, ensure_ascii=False).encode()
+    shown = printable_json(line)
+
+    assert json.loads(line) == json.loads(shown)
+    assert not [char for char in shown.decode() if category(char) in ("Cc", "Cf", "Zl", "Zp")]
 
 
 @given(st.text())

@@ -28,7 +28,10 @@ from rxruns.events import (
     PayloadArtifact,
     PayloadInfo,
     PlanEvent,
+    RunCanceled,
+    RunCompleted,
     RunEvent,
+    RunFailed,
     SchedulerEvent,
     SchedulerMessageReceived,
     TerminalEvent,
@@ -85,6 +88,15 @@ def test_categories() -> None:
     )
     assert every == of(RunEvent)
     assert isinstance(UNKNOWN, RunEvent) and not isinstance(UNKNOWN, NodeEvent | PlanEvent)
+
+
+def test_the_old_set_of_terminal_events_works_for_one_release_and_warns_with_its_replacement() -> None:
+    remedy = r"isinstance\(event, \(RunCompleted, RunFailed, RunCanceled\)\)"
+    with pytest.warns(DeprecationWarning, match=remedy):
+        terminal = events.TERMINAL_EVENTS
+    assert {RunCompleted, RunFailed, RunCanceled} == terminal
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        events.nothing  # noqa: B018
 
 
 def test_every_class_that_can_be_used_alone_has_a_docstring() -> None:
@@ -184,14 +196,14 @@ def test_the_wire_field_from_is_from_() -> None:
     [events.LLMCall, events.StepPayload],
 )
 def test_a_nil_request_id_is_refused(payload: type[events.StepPayload]) -> None:
-    with pytest.raises(InvalidArgumentError, match="must not be the nil UUID") as caught:
+    with pytest.raises(InvalidArgumentError, match="must be a UUID other than the nil UUID") as caught:
         payload(step=0, request_id=NIL)
     assert "request_id" == caught.value.field
 
 
 def test_included_content_has_to_be_there_and_null_is_content() -> None:
     included = PayloadInfo(bytes=4, sha256=HASH, included=True)
-    with pytest.raises(InvalidArgumentError, match="is missing although") as caught:
+    with pytest.raises(InvalidArgumentError, match="must be present if") as caught:
         PayloadArtifact(artifact_key="a", info=included)
     assert "content" == caught.value.field
     assert PayloadArtifact(artifact_key="a", info=included, content=None).content is None

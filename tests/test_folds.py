@@ -221,11 +221,11 @@ class Halfway:
 @pytest.mark.parametrize(
     ("fold", "words"),
     [
-        (CostTotals, "give a value, such as CostTotals()"),
-        (Halfway(), "Halfway, which has no method combine"),
-        (None, "NoneType, which has no method step"),
-        (stepped(CostTotals(), run_of(RUN)), "has to be empty"),
-        (stepped(Seen(), run_of(RUN)), "has to be empty"),
+        (CostTotals, "pass CostTotals()"),
+        (Halfway(), "a value with step(event) and combine(other), got Halfway()"),
+        (None, "got None"),
+        (stepped(CostTotals(), run_of(RUN)), "must be empty"),
+        (stepped(Seen(), run_of(RUN)), "must be empty"),
     ],
     ids=["a class", "half a fold", "none", "filled totals", "filled"],
 )

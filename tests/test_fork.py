@@ -14,10 +14,9 @@ import pytest
 
 from rxruns.testing import Asked
 from rxruns.testing._loopback import Loopback
-from rxruns.testing._wire import Wire, head
 from tests.conftest import HANG
 from tests.observing import PLAN
-from tests.wire import KEY, NDJSON
+from tests.wire import KEY, NDJSON, Wire, head
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
 

@@ -175,7 +175,7 @@ def test_what_has_a_length_is_looked_at_at_once_and_kept(server: DevServer) -> N
     "wrong", ["7f9c2ba4", "", UUID(int=0), None, 7, b"7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11"]
 )
 def test_a_bad_id_is_refused_at_once_in_a_collection(wrong: Any, on_run_error: Any) -> None:
-    with pytest.raises(InvalidArgumentError, match=r"run_ids\[1\] is") as caught:
+    with pytest.raises(InvalidArgumentError, match=r"run_ids\[1\] must be") as caught:
         merge_runs([uuid4(), wrong], on_run_error=on_run_error)
     assert "run_ids[1]" == caught.value.field
 
@@ -183,7 +183,7 @@ def test_a_bad_id_is_refused_at_once_in_a_collection(wrong: Any, on_run_error: A
 def test_a_bad_id_that_is_emitted_late_is_named(server: DevServer) -> None:
     good = server.add_run(events=run_of(1)).run_id
     with server.client() as client:
-        with pytest.raises(InvalidArgumentError, match=r"run_ids\[1\] is 'no id'"):
+        with pytest.raises(InvalidArgumentError, match=r"run_ids\[1\] must be .*, got 'no id'"):
             block_on(merge_runs(iter([good, "no id"]), client=client))
         values = block_on(
             merge_runs(iter(["no id", good]), client=client, on_run_error="emit").pipe(ops.to_list())
@@ -442,7 +442,7 @@ class Flood:
 
     def __call__(self, wire: Wire) -> bool:
         wire.send(head(200, {"Content-Type": NDJSON, "Connection": "close"}))
-        sock = wire._socket
+        sock = wire.connection
         sock.setblocking(False)
         while self.sent < len(self.CONTENT) and select.select([], [sock], [], 0.3)[1]:
             self.sent += sock.send(self.CONTENT[self.sent : self.sent + 65_536])

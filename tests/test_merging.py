@@ -168,7 +168,9 @@ def test_a_bad_id_is_named() -> None:
     stage = Stage("-ax-", a="----p")
     assert "--#" == stage.play()
     assert isinstance(stage.end.exception, InvalidArgumentError)
-    assert "run_ids[1] is 'no id': give a uuid.UUID or its text" == str(stage.end.exception)
+    assert "run_ids[1] must be a uuid.UUID or its text, and not the nil UUID, got 'no id'" == str(
+        stage.end.exception
+    )
     assert "run_ids[1]" == stage.end.exception.field
 
 

@@ -20,15 +20,15 @@ from tests.test_page_in_browser import (
     STORY,
     at,
     page_of,
-    waiting,
 )
+from tests.waiting import waiting
 
 FAN_OUT: list[RunEvent] = [
     *STORY,
     *(at(8, node_started(f"each[{number}]", 20 + number)) for number in range(6)),
     at(9, node_succeeded("each[0]", 30)),
     at(9, node_failed("each[1]", 31)),
-    at(9, waiting("each[2]", 32)),
+    at(9, waiting(32, node_id="each[2]")),
     at(9, delta("So", "each[3]", 33)),
     at(9, llm_call("openai", "gpt-5", usage=tokens(1000, 200), seq=34)),
 ]
@@ -94,7 +94,7 @@ def test_the_tab_key_goes_through_the_page_from_top_to_bottom_and_the_focus_is_s
 
 def test_the_sign_of_a_bar_is_read_over_the_stripes_of_its_waiting(open_page: Open) -> None:
     opened = open_page(
-        page_of([at(0, node_started("ask", 1)), at(0, waiting("ask", 2)), at(9, delta("", seq=3))])
+        page_of([at(0, node_started("ask", 1)), at(0, waiting(2, node_id="ask")), at(9, delta("", seq=3))])
     )
     color = "([one]) => getComputedStyle(one).backgroundColor"
     bar, sign = (

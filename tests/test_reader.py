@@ -306,8 +306,8 @@ def test_what_the_subscribers_code_raises_leaves_the_thread_as_it_is(where: str)
     ("options", "field", "message"),
     [
         ({"on_invalid": "skip"}, "on_invalid", "on_invalid must be 'raise' or a function, got 'skip'"),
-        ({"limit": 0}, "limit", "limit is 0"),
-        ({"after_seq": -1}, "after_seq", "after_seq is -1"),
+        ({"limit": 0}, "limit", "limit must be"),
+        ({"after_seq": -1}, "after_seq", "after_seq must be"),
     ],
 )
 def test_a_bad_option_is_refused_at_once(options: dict[str, Any], field: str, message: str) -> None:

@@ -71,15 +71,14 @@ def follow(path: Path, *story: Step, **options: Any) -> Seen:
 def raw_lines(server: DevServer, run_id: Any) -> list[bytes]:
     """The lines of a run as the embedded service sends them."""
     with server.client() as client:
-        stream = client.open_events(
+        stream = client._calls.open_events(
             run_id,
             after_seq=0,
             limit=None,
             wait=True,
             include_output=False,
             cancellation=Cancellation(),
-            read_timeout=HANG,
-            retrying=False,
+            options={"timeout": HANG},
         )
         return b"".join(stream.chunks()).splitlines(keepends=True)
 

@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxruns import ResumePolicy, RetryPolicy, RunsClient, run_events
+from rxruns._loopback import Wire
 from rxruns._transport import Redactor
 from rxruns.errors import RunsError
-from rxruns.testing._wire import Wire
 from tests.disposing import RUN
 from tests.observing import Seen
 from tests.soak import measured

@@ -23,9 +23,6 @@ def test_a_delay_doubles_with_jitter_and_never_passes_the_maximum(
     plain = min(base * 2.0 ** min(n - 1, 64), longest)
 
     assert plain * 0.499 <= backoff(n, base, longest) <= min(plain * 1.501, longest)
-
-
-def test_delays_are_jittered() -> None:
     assert len({RetryPolicy().delay(1) for _ in range(20)}) > 1
 
 
@@ -65,11 +62,9 @@ def test_policies_are_values(policy: RetryPolicy | ResumePolicy) -> None:
     ],
 )
 def test_a_wrong_value_is_named(policy: Any, field: str, value: object) -> None:
-    with pytest.raises(InvalidArgumentError) as caught:
+    with pytest.raises(InvalidArgumentError, match=f"^{field} must be ") as caught:
         policy(**{field: value})
-
     assert field == caught.value.field
-    assert f"{field} is {value!r}: give " in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A request acts once, and secrets stay where they belong (R25, R26, R27)."""
+"""A request acts once, and secrets are sent to one service and shown nowhere (R25, R26, R27)."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def server(tmp_path: Path) -> Iterator[DevServer]:
 
 # ---- R25: a request that is repeated acts once ----
 
-TROUBLES: dict[str, list[Fault]] = {
+FAULTS: dict[str, list[Fault]] = {
     "503 twice": [Status(503), Status(503)],
     "its answer is lost": [LoseResponse()],
     "its answer is lost twice": [LoseResponse(), LoseResponse()],
@@ -66,32 +66,32 @@ TROUBLES: dict[str, list[Fault]] = {
 
 
 def posted_keys(server: DevServer) -> list[str]:
-    """The idempotency key of each ``POST /runs`` that came."""
+    """Return the idempotency key of each ``POST /runs``."""
     posts = [request for request in server.requests if request.method == "POST"]
     return [request.body["options"]["idempotency_key"] for request in posts]
 
 
 def runs_in(folder: Path) -> int:
-    """How many runs the service has started."""
+    """Count the runs that the service has started."""
     return len(list(folder.glob("*.ndjson")))
 
 
-@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("key", [None, "mine"])
-def test_R25_a_run_that_is_started_in_trouble_is_started_once(
-    server: DevServer, tmp_path: Path, trouble: str, key: str | None
+def test_R25_a_run_is_started_once_in_spite_of_faults(
+    server: DevServer, tmp_path: Path, fault: str, key: str | None
 ) -> None:
-    server.use_faults(Faults(rest=TROUBLES[trouble]))
+    server.use_faults(Faults(rest=FAULTS[fault]))
     with server.client(**QUICK) as client:
         run = client.create(SPEC, idempotency_key=key)
         assert run.run_id == client.get(run.run_id).run_id
     keys = posted_keys(server)
-    assert (len(TROUBLES[trouble]) + 1, 1) == (len(keys), len(set(keys)))
+    assert (len(FAULTS[fault]) + 1, 1) == (len(keys), len(set(keys)))
     assert key in (None, keys[0])
-    assert 0 == measured("R25", "runs beyond the first of a POST in trouble", runs_in(tmp_path) - 1, 0, "")
+    assert 0 == measured("R25", "runs beyond the first of a POST with faults", runs_in(tmp_path) - 1, 0, "")
 
 
-def test_R25_three_tries_are_all(server: DevServer, tmp_path: Path) -> None:
+def test_R25_a_request_is_attempted_three_times(server: DevServer, tmp_path: Path) -> None:
     server.use_faults(Faults(rest=[Status(503)] * 5))
     with server.client(**QUICK) as client, pytest.raises(APIError) as raised:
         client.create(SPEC)
@@ -99,13 +99,13 @@ def test_R25_three_tries_are_all(server: DevServer, tmp_path: Path) -> None:
     assert (3, 0) == (len(posted_keys(server)), runs_in(tmp_path))
 
 
-def test_R25_two_runs_that_are_wanted_are_two(server: DevServer, tmp_path: Path) -> None:
+def test_R25_two_calls_start_two_runs(server: DevServer, tmp_path: Path) -> None:
     with server.client() as client:
         assert client.create(SPEC).run_id != client.create(SPEC).run_id
     assert (2, 2) == (len(set(posted_keys(server))), runs_in(tmp_path))
 
 
-def test_R25_an_observable_starts_one_run_whatever_happens_to_it(server: DevServer, tmp_path: Path) -> None:
+def test_R25_an_observable_starts_one_run_in_spite_of_faults(server: DevServer, tmp_path: Path) -> None:
     server.use_faults(Faults([Refuse(), CutAt(300)], rest=[LoseResponse(), Status(503)]))
     seen = [Seen(), Seen()]
     with server.client(**QUICK) as client:
@@ -118,7 +118,7 @@ def test_R25_an_observable_starts_one_run_whatever_happens_to_it(server: DevServ
     assert (1, 1) == (len(set(posted_keys(server))), runs_in(tmp_path))
 
 
-# ---- R26: the key goes to nobody else ----
+# ---- R26: no other service receives the key ----
 
 RESULTS = RunsToolResultsRequest(
     node_id="draft",
@@ -138,24 +138,12 @@ CALLS: dict[str, Callable[[RunsClient], object]] = {
 
 
 def followed(client: RunsClient) -> None:
-    """Follow a run, and raise what ended the stream."""
+    """Follow a run, and raise the error of the stream."""
     seen = Seen()
     with run_events(RUN, client=client, resume=RESUME).subscribe(seen):
         seen.wait_end()
     if seen.error is not None:
         raise seen.error
-
-
-def places(elsewhere: DevServer) -> dict[str, str]:
-    """How a redirect may name another service."""
-    port = urlsplit(elsewhere.url).port
-    path = f"/api/v1/runs/{RUN}"
-    return {
-        "another port": f"http://127.0.0.1:{port}{path}",
-        "another host": f"http://localhost:{port}{path}",
-        "without a scheme": f"//127.0.0.1:{port}{path}",
-        "with a name and a password": f"http://name:password@127.0.0.1:{port}{path}",
-    }
 
 
 PLACES = {
@@ -164,7 +152,7 @@ PLACES = {
     "without a scheme": "//127.0.0.1:{port}",
     "with a name and a password": "http://name:password@127.0.0.1:{port}",
 }
-"""How a redirect may name another service."""
+"""The forms in which a redirect may name another service."""
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -183,8 +171,8 @@ def test_R26_a_redirect_is_not_followed_by_any_request(server: DevServer, place:
                     assert status == raised.value.status
                     assert "password" not in str(raised.value)
         assert 2 * len(calls) == len(server.requests)
-        came = len(elsewhere.requests)
-        assert 0 == measured("R26", "requests that came to where a redirect led", came, 0, "")
+        followed_requests = len(elsewhere.requests)
+        assert 0 == measured("R26", "requests at the target of a redirect", followed_requests, 0, "")
 
 
 def test_R26_a_redirect_in_the_middle_of_a_run_ends_it(server: DevServer) -> None:
@@ -199,25 +187,25 @@ def test_R26_a_redirect_in_the_middle_of_a_run_ends_it(server: DevServer) -> Non
         assert ([], 2) == (elsewhere.requests, len(server.requests))
 
 
-def test_R26_credentials_of_a_netrc_do_not_take_the_place_of_ours(
+def test_R26_credentials_of_a_netrc_do_not_replace_ours(
     server: DevServer, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     netrc = tmp_path / "netrc"
-    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    netrc.write_text("machine 127.0.0.1 login user password else\n")
     monkeypatch.setenv("NETRC", str(netrc))
     run = server.add_run(RUN, run_of(0))
     with RunsClient(access_token=server.access_token, base_url=server.url) as client:
         assert run.run_id == client.get(RUN).run_id
 
 
-# ---- R27: secrets in no place where somebody may read them ----
+# ---- R27: secrets in no text ----
 
 KEY, TOKEN = "mr_sk_SECRET-of-the-tests", "TOKEN-of-the-tests"
 
 
 @dataclass
-class Shown:
-    """All that can be read of what happened."""
+class Texts:
+    """Collects every text in which a secret could be read."""
 
     texts: list[str] = field(default_factory=list)
 
@@ -239,7 +227,7 @@ class Shown:
             self.texts.append(repr(vars(pickle.loads(pickled))))
 
     def _add_chain(self, error: BaseException) -> None:
-        """Causes as well: Dask, for one, pickles an error with them."""
+        """Add the causes too: Dask, for example, pickles an error with them."""
         for cause in {error.__cause__, error.__context__} - {None}:
             self.texts += [repr(cause), str(cause), repr(cause.args), repr(vars(cause))]
             self._add_pickled(cause)
@@ -276,41 +264,41 @@ SCENES: dict[str, Fault] = {
 
 
 @pytest.fixture
-def shown(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Iterator[Shown]:
-    """Collects; at the end of the test, nothing that was collected, logged or printed may hold a secret."""
-    shown = Shown()
+def texts(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Iterator[Texts]:
+    """Collect texts; at the end of the test, check that they, the log and the output have no secret."""
+    texts = Texts()
     with caplog.at_level(logging.DEBUG):
-        yield shown
+        yield texts
     formatter = logging.Formatter("%(name)s %(message)s")
-    shown.texts += [formatter.format(record) for record in caplog.records]
-    shown.texts += [repr(record.args) for record in caplog.records]
-    shown.texts += capfd.readouterr()
-    assert [] == shown.leaks()
-    measured("R27", "places that show a key or a token", len(shown.leaks()), 0, "")
+    texts.texts += [formatter.format(record) for record in caplog.records]
+    texts.texts += [repr(record.args) for record in caplog.records]
+    texts.texts += capfd.readouterr()
+    assert [] == texts.leaks()
+    measured("R27", "places that show a key or a token", len(texts.leaks()), 0, "")
 
 
 @pytest.mark.parametrize("scene", SCENES)
-def test_R27_no_secret_is_shown_when(scene: str, shown: Shown) -> None:
+def test_R27_no_secret_is_shown_when(scene: str, texts: Texts) -> None:
     fault = SCENES[scene]
     with DevServer(api_key=KEY) as server:
         server._service.access_token = TOKEN
         server.add_run(RUN, run_of(1))
         server.use_faults(Faults(rest=[fault] * 40, otherwise=fault))
         options = {"access_token": TOKEN, "timeout": 0.05 if scene == "no answer" else 10.0, **QUICK}
-        with server.client(**options, on_request=shown.add) as client:
-            shown.add(client, client._transport, client._transport._credentials, server, server.requests)
+        with server.client(**options, on_request=texts.add) as client:
+            texts.add(client, client._transport, client._transport._credentials, server, server.requests)
             for call in CALLS.values():
                 try:
-                    shown.add(call(client))
+                    texts.add(call(client))
                 except RunsError as error:
-                    shown.add(error)
+                    texts.add(error)
             for resume in (ResumePolicy(max_reconnects=1, base_backoff=0.001, idle_timeout=0.1), None):
                 seen = Seen()
-                source = run_events(RUN, client=client, resume=resume, on_lifecycle=shown.add)
-                shown.add(source)
+                source = run_events(RUN, client=client, resume=resume, on_lifecycle=texts.add)
+                texts.add(source)
                 with source.subscribe(seen):
                     seen.wait_end()
-                shown.add(seen.error, *seen.events)
+                texts.add(seen.error, *seen.events)
 
 
 def no_such_host() -> str:
@@ -323,14 +311,14 @@ def closed_port() -> str:
 
 
 @pytest.mark.parametrize("address", [no_such_host, closed_port])
-def test_R27_no_secret_is_shown_where_nobody_answers(address: Callable[[], str], shown: Shown) -> None:
+def test_R27_no_secret_is_shown_without_a_response(address: Callable[[], str], texts: Texts) -> None:
     once = RetryPolicy(max_attempts=1)
     with RunsClient(api_key=KEY, access_token=TOKEN, base_url=address(), retry=once) as client:
-        shown.add(client)
+        texts.add(client)
         for call in CALLS.values():
             with pytest.raises(TransportError) as raised:
                 call(client)
-            shown.add(raised.value)
+            texts.add(raised.value)
 
 
 BAD_CREDENTIALS: dict[str, dict[str, Any]] = {
@@ -352,36 +340,36 @@ BAD_CREDENTIALS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", BAD_CREDENTIALS)
-def test_R27_a_secret_that_can_not_be_sent_is_refused_without_being_shown(name: str, shown: Shown) -> None:
+def test_R27_an_invalid_secret_is_refused_without_being_shown(name: str, texts: Texts) -> None:
     options = {"base_url": "http://127.0.0.1:1", **BAD_CREDENTIALS[name]}
     with pytest.raises((InvalidArgumentError, TransportError)) as raised:
         RunsClient(**options, retry=RetryPolicy(max_attempts=1)).get(RUN)
-    shown.add(raised.value)
+    texts.add(raised.value)
 
 
 def test_R27_a_secret_from_the_environment_is_not_shown(
-    shown: Shown, monkeypatch: pytest.MonkeyPatch
+    texts: Texts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MODELRELAY_API_KEY", f"{KEY}é")
     with pytest.raises(InvalidArgumentError) as raised:
         RunsClient.from_env()
-    shown.add(raised.value)
+    texts.add(raised.value)
     monkeypatch.setenv("MODELRELAY_API_KEY", KEY)
     monkeypatch.setenv("MODELRELAY_ACCESS_TOKEN", TOKEN)
     with RunsClient.from_env() as client:
-        shown.add(client)
+        texts.add(client)
 
 
-def test_R27_a_client_is_not_pickled(shown: Shown) -> None:
+def test_R27_a_client_is_not_pickled(texts: Texts) -> None:
     with (
         RunsClient(api_key=KEY) as client,
-        pytest.raises(TypeError, match="make one where it is needed") as no,
+        pytest.raises(TypeError, match="make one in the other process") as no,
     ):
         pickle.dumps(client)
-    shown.add(no.value)
+    texts.add(no.value)
 
 
-def test_R27_the_command_line_shows_no_secret(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_R27_the_command_line_shows_no_secret(texts: Texts, monkeypatch: pytest.MonkeyPatch) -> None:
     cli = pytest.importorskip("rxruns.cli", reason="needs click and rich")
     monkeypatch.setenv("MODELRELAY_ACCESS_TOKEN", TOKEN)
     monkeypatch.setenv("MODELRELAY_API_KEY", KEY)

@@ -82,7 +82,7 @@ def test_the_bundle_of_the_environment_is_trusted(
     assert ([1, 2, 3], True) == (seen.seqs, seen.completed)
 
 
-def test_a_certificate_that_nobody_vouches_for_is_an_error_and_the_key_is_not_sent(
+def test_an_untrusted_certificate_is_an_error_and_the_key_is_not_sent(
     authority: FakeAuthority,
 ) -> None:
     with FakeRuns(sends(LINES), tls=authority) as service:

@@ -1,12 +1,11 @@
-"""Annotations of tools' parameters: what arguments become, what is refused, and what models are told."""
+"""Annotations of tools' parameters: conversion of arguments, errors, and definitions for models."""
 
 from __future__ import annotations
 
 import functools
 import json
-import logging
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -20,7 +19,7 @@ import pydantic
 import pytest
 from jsonschema import Draft202012Validator
 
-from rxruns import block_on, ops, start_run, workflow
+from rxruns import RunsClient, block_on, ops, start_run, workflow
 from rxruns.devserver import DevServer
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import NodeToolResult
@@ -85,7 +84,7 @@ class Owned:
 
 
 class Session:
-    """A class that JSON can't become."""
+    """A class that can't be made from JSON."""
 
 
 def taking(annotation: Any) -> Tools:
@@ -167,11 +166,11 @@ GOOD: list[tuple[Any, str, object]] = [
 
 
 @pytest.mark.parametrize(("annotation", "argument", "value"), GOOD)
-def test_an_argument_becomes_what_the_annotation_says(annotation: Any, argument: str, value: object) -> None:
+def test_an_argument_is_converted_to_its_annotation(annotation: Any, argument: str, value: object) -> None:
     assert repr(value) == called(annotation, argument)
 
 
-def test_a_number_becomes_a_decimal_as_it_is_written() -> None:
+def test_a_number_becomes_a_decimal_with_its_own_digits() -> None:
     assert repr(Decimal("0.10")) == called(Decimal, "0.10")
 
 
@@ -215,7 +214,7 @@ def test_an_argument_that_does_not_fit_is_named(annotation: Any, argument: str, 
 
 
 @pytest.mark.parametrize("annotation", [one[0] for one in GOOD])
-def test_what_models_are_told_takes_the_arguments_that_fit(annotation: Any) -> None:
+def test_the_schema_in_a_definition_accepts_the_arguments_that_fit(annotation: Any) -> None:
     parameters = taking(annotation).definitions()[0]["function"]["parameters"]
     Draft202012Validator.check_schema(parameters)
     validator = Draft202012Validator(parameters)
@@ -224,15 +223,22 @@ def test_what_models_are_told_takes_the_arguments_that_fit(annotation: Any) -> N
     assert not validator.is_valid({}) and not validator.is_valid({"value": None, "other": 1})
 
 
+@pytest.fixture(scope="module")
+def client() -> Iterator[RunsClient]:
+    with DevServer() as server, server.client() as client:
+        yield client
+
+
 @pytest.mark.parametrize("annotation", [one[0] for one in GOOD if one[0] not in (None, bytes)])
-def test_the_embedded_service_calls_tools_with_arguments_that_fit(annotation: Any) -> None:
+def test_the_embedded_service_calls_tools_with_arguments_that_fit(
+    annotation: Any, client: RunsClient
+) -> None:
     tools = taking(annotation)
     node = workflow.llm("a", model="gpt-4o", user="x", tools=tools, tool_execution="client")
-    with DevServer() as server, server.client() as client:
-        answered = start_run(workflow.chain(node), client=client).pipe(
-            ops.execute_tools(tools, client=client), ops.of_type(NodeToolResult)
-        )
-        result = block_on(answered)
+    results = start_run(workflow.chain(node), client=client).pipe(
+        ops.execute_tools(tools), ops.of_type(NodeToolResult)
+    )
+    result = block_on(results)
     assert result is not None and not result.tool_result.output.startswith("Error")
 
 
@@ -240,15 +246,15 @@ def test_the_embedded_service_calls_tools_with_arguments_that_fit(annotation: An
     "annotation",
     [Session, list[Session], Session | None, dict[str, Session], Callable[[int], int], type, complex],
 )
-def test_a_parameter_that_json_can_not_become_is_refused_by_name(annotation: Any) -> None:
+def test_a_parameter_that_cannot_be_made_from_json_is_refused_by_name(annotation: Any) -> None:
     with pytest.raises(
-        InvalidArgumentError, match="tool it: parameter value must have a type that JSON"
+        InvalidArgumentError, match="tool it: parameter value must have a type that can be made"
     ) as no:
         taking(annotation)
     assert "function" == no.value.field
 
 
-def test_one_that_has_a_default_is_left_to_it() -> None:
+def test_a_parameter_that_cannot_be_made_from_json_keeps_its_default() -> None:
     def it(count: int, session: Session | None = None, color: Color = Color.RED) -> str:
         return f"{count} {session} {color.name}"
 
@@ -260,7 +266,7 @@ def test_one_that_has_a_default_is_left_to_it() -> None:
     )
 
 
-def test_an_annotation_that_can_not_be_resolved_concerns_its_parameter_alone(
+def test_an_annotation_that_cannot_be_resolved_affects_only_its_parameter(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def it(share: Fraction, where: Path, count: int = 1) -> str:
@@ -273,6 +279,8 @@ def test_an_annotation_that_can_not_be_resolved_concerns_its_parameter_alone(
     )
     assert {} == tools.definitions()[0]["function"]["parameters"]["properties"]["share"]
     assert "tool it: parameter share is passed on unchecked: its annotation can't be resolved" in caplog.text
+    taking("\x1b[31m")
+    assert "\x1b" not in caplog.text
 
 
 class Counter:
@@ -308,7 +316,7 @@ class Made:
     "function",
     [Counter(), Counter().method, wrapped, functools.partial(by_name, other=1), functools.partial(Counter())],
 )
-def test_whatever_can_be_called_has_its_annotations_resolved(function: Callable[..., Any]) -> None:
+def test_the_annotations_of_any_callable_are_resolved(function: Callable[..., Any]) -> None:
     assert repr(Path("a")) == Tools({"it": function}).call("it", '{"by": "a"}')
 
 
@@ -316,7 +324,7 @@ def test_a_class_may_be_a_tool() -> None:
     assert f'"{Path("a")!r}"' == Tools({"it": Made}).call("it", '{"by": "a"}')
 
 
-def test_what_comes_beside_the_parameters_is_converted_too() -> None:
+def test_additional_keyword_arguments_are_converted_too() -> None:
     def it(count: int, **more: Path) -> str:
         return repr(more)
 
@@ -356,18 +364,18 @@ class Generated:
         functools.partial(Later()),
     ],
 )
-def test_what_is_asynchronous_in_any_form_is_refused(function: Callable[..., Any]) -> None:
+def test_an_asynchronous_function_in_any_form_is_refused(function: Callable[..., Any]) -> None:
     with pytest.raises(InvalidArgumentError, match=r"asyncio\.run"):
         Tools({"it": function})
 
 
 @pytest.mark.parametrize("function", [lambda: later(1), lambda: generated()])
-def test_one_that_is_found_out_when_it_is_called_is_an_error(function: Callable[..., Any]) -> None:
-    assert Tools({"it": function}).call("it").startswith("Error: it returned a coroutine")
+def test_a_function_that_returns_a_coroutine_is_an_error(function: Callable[..., Any]) -> None:
+    assert Tools({"it": function}).call("it").startswith("Error: the tool returned a coroutine")
 
 
 class TestDefinitions:
-    def test_a_function_is_told_with_its_docstring(self) -> None:
+    def test_a_definition_has_the_docstring(self) -> None:
         def find(
             query: str,
             limit: Annotated[int, msgspec.Meta(ge=1, description="how many at most")] = 10,
@@ -375,7 +383,7 @@ class TestDefinitions:
         ) -> list[str]:
             """Find files by name.
 
-            It looks into all folders.
+            It searches all folders.
 
             Args:
                 query: the name, or
@@ -388,36 +396,24 @@ class TestDefinitions:
             """
             return []
 
-        assert [
-            {
-                "type": "function",
-                "function": {
-                    "name": "files.find",
-                    "description": "Find files by name.\n\nIt looks into all folders.",
-                    "parameters": {
-                        "type": "object",
-                        "properties": {
-                            "query": {"type": "string", "description": "the name, or a part of it"},
-                            "limit": {
-                                "type": "integer",
-                                "minimum": 1,
-                                "description": "how many at most",
-                                "default": 10,
-                            },
-                            "where": {
-                                "type": "string",
-                                "format": "path",
-                                "description": "the folder to begin with: any",
-                            },
-                        },
-                        "required": ["query"],
-                        "additionalProperties": False,
-                    },
-                },
-            }
-        ] == Tools({"files.find": find}).definitions()
+        words = "how many at most"
+        folder = {"type": "string", "format": "path", "description": "the folder to begin with: any"}
+        parameters = {
+            "type": "object",
+            "properties": {
+                "query": {"type": "string", "description": "the name, or a part of it"},
+                "limit": {"type": "integer", "minimum": 1, "description": words, "default": 10},
+                "where": folder,
+            },
+            "required": ["query"],
+            "additionalProperties": False,
+        }
+        text = "Find files by name.\n\nIt searches all folders."
+        expected = {"name": "files.find", "description": text, "parameters": parameters}
+        (definition,) = Tools({"files.find": find}).definitions()
+        assert {"type": "function", "function": expected} == definition
 
-    def test_types_that_are_used_twice_are_told_once(self) -> None:
+    def test_types_that_are_used_twice_are_defined_once(self) -> None:
         def it(one: Point, other: list[Point], user: User, tree: Tree) -> None: ...
 
         parameters = Tools({"it": it}).definitions()[0]["function"]["parameters"]
@@ -442,15 +438,9 @@ class TestDefinitions:
             Tools({"it": it}).definitions()
 
     def test_without_a_docstring_there_is_no_description(self) -> None:
-        assert [
-            {
-                "type": "function",
-                "function": {
-                    "name": "it",
-                    "parameters": {"type": "object", "properties": {}, "additionalProperties": False},
-                },
-            }
-        ] == Tools({"it": lambda: 1}).definitions()
+        parameters = {"type": "object", "properties": {}, "additionalProperties": False}
+        expected = {"type": "function", "function": {"name": "it", "parameters": parameters}}
+        assert [expected] == Tools({"it": lambda: 1}).definitions()
 
     def test_a_name_that_the_service_refuses_is_refused_when_it_is_sent(self) -> None:
         def getWeather() -> None: ...
@@ -461,7 +451,7 @@ class TestDefinitions:
             workflow.llm("a", tools=tools)
         assert "name" == refused.value.field
 
-    def test_a_question_has_a_definition_that_is_ready(self) -> None:
+    def test_a_question_has_a_fixed_definition(self) -> None:
         def ask(question: str) -> str:
             return "yes"
 
@@ -472,7 +462,7 @@ class TestDefinitions:
             {"question": "Where to?", "options": [{"label": "Faro"}], "allow_freeform": False}
         )
 
-    def test_a_registry_is_what_a_node_takes(self) -> None:
+    def test_a_node_accepts_tools(self, client: RunsClient) -> None:
         tools = Tools()
 
         @tools.tool
@@ -483,18 +473,9 @@ class TestDefinitions:
         node = workflow.llm("sum", user="Add them.", model="gpt-4o", tools=tools, tool_execution="client")
         spec = workflow.chain(node)
         assert tools.definitions() == spec.to_dict()["nodes"][0]["tools"]
-        with DevServer() as server, server.client() as client:
-            client.compile(spec)
+        client.compile(spec)
 
 
 def test_pydantic_is_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "pydantic")
     assert repr(Point(1)) == called(Point, '{"x": 1}')
-
-
-def test_a_warning_that_an_annotation_is_not_resolved_has_no_control_characters(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    with caplog.at_level(logging.WARNING, "rxruns"):
-        taking("\x1b[31m")
-    assert "\x1b" not in caplog.text

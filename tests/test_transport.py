@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import re
 import socket
 import zlib
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
 
 from rxruns._policies import RetryPolicy
-from rxruns._transport import Ask, Cancellation, Credentials, RequestMetrics, Transport
+from rxruns._transport import Cancellation, Credentials, Request, RequestMetrics, Transport
 from rxruns.errors import APIError, InvalidArgumentError, TransportError
 from tests.wire import (
     KEY,
@@ -56,25 +57,38 @@ def connected(service: FakeRuns | str, **options: Any) -> Iterator[Transport]:
         transport.close()
 
 
-def get(path: str = "/runs", *, read_timeout: float | None = 20.0, **options: Any) -> Ask:
-    return Ask("GET", path, read_timeout, **options)
+def get(path: str = "/runs", *, read_timeout: float | None = 20.0, **options: Any) -> Request:
+    return Request("GET", path, read_timeout, **options)
+
+
+def read(transport: Transport, request: Request) -> bytes:
+    """Open a stream and read it."""
+    return b"".join(transport.open_stream(request).chunks())
 
 
 def body_of(transport: Transport, **options: Any) -> bytes:
-    return b"".join(transport.open_stream(get(**options)).chunks())
+    return read(transport, get(**options))
+
+
+def failure(*acts: Act, send: Callable[..., object] = Transport.request, **options: Any) -> tuple[Any, int]:
+    """Send a request that must fail; return its error and the number of attempts."""
+    with FakeRuns(*acts) as service, connected(service) as transport:
+        with pytest.raises((APIError, TransportError)) as caught:
+            send(transport, get(**options))
+    return caught.value, len(service.requests)
 
 
 # ---- bodies ----
 
 
 @pytest.mark.parametrize("framing", ["chunked", "length", "close"])
-def test_a_stream_gives_the_bytes_however_they_are_framed(framing: str) -> None:
+def test_a_stream_has_the_same_bytes_in_every_framing(framing: str) -> None:
     with FakeRuns(sends(TWO, TWO, framing=framing)) as service, connected(service) as transport:
         assert TWO + TWO == body_of(transport)
 
 
 @pytest.mark.parametrize("framing", ["chunked", "length", "close"])
-def test_bytes_come_as_soon_as_they_are_sent(framing: str) -> None:
+def test_bytes_are_returned_as_soon_as_they_are_sent(framing: str) -> None:
     with (
         FakeRuns(sends(TWO, framing=framing, missing=1, then=hangs)) as service,
         connected(service) as transport,
@@ -91,14 +105,14 @@ def raw_deflate(text: bytes) -> bytes:
 
 @pytest.mark.parametrize("framing", ["chunked", "length", "close"])
 @pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("deflate", raw_deflate)])
-def test_a_packed_stream_is_unpacked(framing: str, encoding: str, pack: Callable[[bytes], bytes]) -> None:
+def test_a_compressed_stream_is_decompressed(framing: str, encoding: str, pack: Any) -> None:
     packed = pack(TWO * 1000)
     script = sends(packed[:40], packed[40:], framing=framing, headers={"Content-Encoding": encoding})
     with FakeRuns(script) as service, connected(service) as transport:
         assert body_of(transport) == TWO * 1000
 
 
-def test_a_packed_stream_is_unpacked_piece_by_piece() -> None:
+def test_a_compressed_stream_is_decompressed_in_pieces() -> None:
     bomb = gzip.compress(bytes(32 * 2**20))
     with (
         FakeRuns(sends(bomb, headers={"Content-Encoding": "gzip"})) as service,
@@ -124,29 +138,24 @@ def test_a_packed_stream_is_unpacked_piece_by_piece() -> None:
     ],
 )
 def test_a_body_that_breaks_is_an_error_of_the_request(act: Act) -> None:
-    with FakeRuns(act) as service, connected(service) as transport:
-        with pytest.raises(TransportError, match="^GET /runs: ") as caught:
-            body_of(transport)
-
-    assert caught.value.kind == "request"
-    assert caught.value.__cause__ is not None
+    error, _ = failure(act, send=read)
+    assert str(error).startswith("GET /runs: ")
+    assert "request" == error.kind
+    assert error.__cause__ is not None
 
 
 @pytest.mark.parametrize("act", [silent, sends(TWO, then=hangs), sends(TWO, framing="close", then=hangs)])
 def test_silence_for_longer_than_the_read_timeout_is_a_timeout(act: Act) -> None:
-    with FakeRuns(act) as service, connected(service) as transport:
-        with pytest.raises(TransportError) as caught:
-            body_of(transport, read_timeout=0.05)
-
-    assert caught.value.kind == "timeout"
+    error, _ = failure(act, send=read, read_timeout=0.05)
+    assert "timeout" == error.kind
 
 
-def test_a_stream_may_wait_for_ever() -> None:
+def test_a_stream_may_have_no_timeout() -> None:
     with FakeRuns(sends(TWO)) as service, connected(service, connect_timeout=None) as transport:
         assert TWO == body_of(transport, read_timeout=None)
 
 
-def test_an_answer_is_read_whole() -> None:
+def test_a_response_is_read_whole() -> None:
     act = replies(b"x" * 200_000, headers={"X-Request-Id": "req_1"})
     with FakeRuns(act) as service, connected(service) as transport:
         answer = transport.request(get())
@@ -155,19 +164,17 @@ def test_an_answer_is_read_whole() -> None:
     assert answer.excerpt == "x" * 4096
 
 
-def test_an_answer_that_unpacks_to_more_than_64_mib_is_refused() -> None:
+def test_a_response_above_64_mib_decompressed_is_refused() -> None:
     act = replies(gzip.compress(bytes(64 * 2**20 + 1)), headers={"Content-Encoding": "gzip"})
-    with FakeRuns(act) as service, connected(service) as transport:
-        with pytest.raises(TransportError, match="larger than 67,108,864 bytes") as caught:
-            transport.request(get(retry=QUICK))
-
-    assert (caught.value.kind, caught.value.retries) == ("other", 0)
+    error, _ = failure(act, retry=QUICK)
+    assert "response above 67,108,864 bytes" in str(error)
+    assert ("other", 0) == (error.kind, error.retries)
 
 
 # ---- connections ----
 
 
-def test_a_connection_whose_body_was_read_is_used_again() -> None:
+def test_a_connection_is_reused_after_its_body_was_read() -> None:
     acts = (sends(TWO), replies({}), sends(TWO, framing="length"), replies({}, status=404), replies({}))
     with FakeRuns(*acts) as service, connected(service) as transport:
         body_of(transport)
@@ -177,7 +184,7 @@ def test_a_connection_whose_body_was_read_is_used_again() -> None:
             transport.request(get())
         transport.request(get())
 
-        assert [0] * 5 == [asked.connection for asked in service.requests]
+        assert [0] * 5 == [request.connection for request in service.requests]
 
 
 def test_a_connection_whose_body_was_not_read_is_closed() -> None:
@@ -189,7 +196,7 @@ def test_a_connection_whose_body_was_not_read_is_closed() -> None:
         assert service.gone.wait(20)
         transport.request(get())
 
-        assert [0, 1] == [asked.connection for asked in service.requests]
+        assert [0, 1] == [request.connection for request in service.requests]
 
 
 def test_a_kept_connection_that_the_service_closed_is_replaced() -> None:
@@ -200,7 +207,7 @@ def test_a_kept_connection_that_the_service_closed_is_replaced() -> None:
         assert service.requests[-1].connection == 1
 
 
-def test_two_hundred_answers_at_once_are_no_matter_for_the_pool(caplog: pytest.LogCaptureFixture) -> None:
+def test_many_open_streams_log_no_warning_of_the_pool(caplog: pytest.LogCaptureFixture) -> None:
     with FakeRuns(*[sends(TWO, then=hangs)] * 30) as service, connected(service) as transport:
         streams = [transport.open_stream(get()) for _ in range(30)]
         for stream in streams:
@@ -209,32 +216,36 @@ def test_two_hundred_answers_at_once_are_no_matter_for_the_pool(caplog: pytest.L
     assert [] == [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-# ---- faults before an answer ----
+# ---- faults before a response ----
+
+
+def fault(url: str, **options: Any) -> TransportError:
+    """Send a request that doesn't reach a service; return its error."""
+    with connected(url, **options) as transport:
+        with pytest.raises(TransportError) as caught:
+            transport.request(get(retry=QUICK))
+    return caught.value
 
 
 def test_a_refused_connection_is_an_error_of_connecting() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    with connected(f"http://127.0.0.1:{port}") as transport:
-        with pytest.raises(TransportError, match=rf": 127\.0\.0\.1:{port}: .*refused") as caught:
-            transport.request(get(retry=QUICK))
-
-    assert (caught.value.kind, caught.value.retries) == ("connect", 2)
+    error = fault(f"http://127.0.0.1:{port}")
+    assert re.search(rf": 127\.0\.0\.1:{port}: .*refused", str(error))
+    assert ("connect", 2) == (error.kind, error.retries)
 
 
-def test_a_name_that_nobody_knows_is_an_error_of_connecting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_host_name_is_an_error_of_connecting(monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*arguments: object, **options: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    with connected("http://runs.invalid") as transport:
-        with pytest.raises(TransportError, match="not known") as caught:
-            transport.request(get())
-
-    assert caught.value.kind == "connect"
+    error = fault("http://runs.invalid")
+    assert "not known" in str(error)
+    assert "connect" == error.kind
 
 
-def test_a_connect_that_nobody_answers_is_a_timeout() -> None:
+def test_a_connect_without_an_answer_is_a_timeout() -> None:
     with ExitStack() as stack:
         server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(8):  # fill the backlog, so that the next SYN is dropped
@@ -242,23 +253,18 @@ def test_a_connect_that_nobody_answers_is_a_timeout() -> None:
             waiting.setblocking(False)
             waiting.connect_ex(server.getsockname())
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
-        with connected(url, connect_timeout=0.05) as transport:
-            with pytest.raises(TransportError) as caught:
-                transport.request(get())
-
-    assert caught.value.kind == "timeout"
+        assert "timeout" == fault(url, connect_timeout=0.05).kind
 
 
 def test_an_unknown_certificate_is_an_error_of_connecting(tmp_path: Path) -> None:
-    with FakeRuns(replies({}), tls=FakeAuthority(tmp_path)) as service, connected(service) as transport:
-        with pytest.raises(TransportError, match="(?i)certificate") as caught:
-            transport.request(get())
+    with FakeRuns(replies({}), tls=FakeAuthority(tmp_path)) as service:
+        error = fault(service.url)
 
-    assert caught.value.kind == "connect"
-    assert [] == service.requests
+    assert "certificate" in str(error).lower()
+    assert ("connect", []) == (error.kind, service.requests)
 
 
-def test_a_known_certificate_is_fine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_known_certificate_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     authority = FakeAuthority(tmp_path)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", authority.bundle)
     acts = (sends(TWO), replies({}), sends(TWO, framing="length"))
@@ -267,28 +273,22 @@ def test_a_known_certificate_is_fine(tmp_path: Path, monkeypatch: pytest.MonkeyP
         transport.request(get())
         assert TWO == body_of(transport)
 
-        assert [0, 0, 0] == [asked.connection for asked in service.requests]
+        assert [0, 0, 0] == [request.connection for request in service.requests]
 
 
 @pytest.mark.parametrize("act", [drops, resets, raw(b"HTTP/1.1 nonsense\r\n\r\n"), raw(b"SSH-2.0\r\n")])
-def test_an_answer_that_is_none_is_an_error_of_the_request(act: Act) -> None:
-    with FakeRuns(act, act) as service, connected(service) as transport:
-        with pytest.raises(TransportError) as caught:
-            transport.request(get(retry=RetryPolicy(2, 0.0)))
-
-    assert (caught.value.kind, caught.value.retries) == ("request", 1)
+def test_an_invalid_response_is_an_error_of_the_request(act: Act) -> None:
+    error, _ = failure(act, act, retry=RetryPolicy(2, 0.0))
+    assert ("request", 1) == (error.kind, error.retries)
 
 
-def test_an_address_that_can_not_be_used_is_no_fault_of_the_network() -> None:
-    with connected("http://a..b") as transport:
-        with pytest.raises(TransportError) as caught:
-            transport.request(get(retry=QUICK))
-
-    assert (caught.value.kind, caught.value.retries) == ("other", 0)
+def test_an_invalid_address_is_not_retried() -> None:
+    error = fault("http://a..b")
+    assert ("other", 0) == (error.kind, error.retries)
 
 
 class NoAdapter(BaseAdapter):
-    """An adapter that is not requests' own."""
+    """An adapter of another library."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__()
@@ -310,28 +310,22 @@ class NoAdapter(BaseAdapter):
         (UnicodeError("label too long"), "other"),
     ],
 )
-def test_what_another_adapter_raises_is_translated(error: Exception, kind: str) -> None:
+def test_exceptions_of_another_adapter_are_translated(error: Exception, kind: str) -> None:
     with requests.Session() as session:
         session.mount("http://", NoAdapter(error))
-        with connected("http://localhost", session=session) as transport:
-            with pytest.raises(TransportError) as caught:
-                transport.request(get())
+        translated = fault("http://localhost", session=session)
 
-    assert (caught.value.kind, caught.value.__cause__) == (kind, error)
-    assert f"{type(error).__name__}: {error}" in str(caught.value)
+    assert (kind, error) == (translated.kind, translated.__cause__)
+    assert f"{type(error).__name__}: {error}" in str(translated)
 
 
-# ---- error answers ----
+# ---- error responses ----
 
 
-def test_an_error_answer_is_an_api_error() -> None:
+def test_an_error_response_is_an_api_error() -> None:
     body = {"error": {"code": "NOT_FOUND", "message": "no such run"}, "request_id": "req_body"}
     act = replies(body, status=404, headers={"X-Request-Id": "req_header", "Retry-After": "7"})
-    with FakeRuns(act) as service, connected(service) as transport:
-        with pytest.raises(APIError) as caught:
-            transport.request(get(retry=QUICK))
-
-    error = caught.value
+    error, _ = failure(act, retry=QUICK)
     assert (404, "NOT_FOUND", "no such run") == (error.status, error.code, error.message)
     assert ("req_body", 7.0, 0) == (error.request_id, error.retry_after, error.retries)
 
@@ -344,23 +338,17 @@ def test_an_error_answer_is_an_api_error() -> None:
     ],
 )
 def test_a_broken_error_body_is_still_an_api_error(act: Act) -> None:
-    with FakeRuns(act) as service, connected(service) as transport:
-        with pytest.raises(APIError) as caught:
-            transport.request(get())
-
-    assert (404, "Not Found", "") == (caught.value.status, caught.value.message, caught.value.raw_body)
+    error, _ = failure(act)
+    assert (404, "Not Found", "") == (error.status, error.message, error.raw_body)
 
 
 def test_a_long_error_body_is_cut() -> None:
     act = replies(b"word " * 400_000, status=500, then=hangs)
-    with FakeRuns(act) as service, connected(service) as transport:
-        with pytest.raises(APIError) as caught:
-            transport.open_stream(get())
-
-    assert (500, 4096) == (len(caught.value.message), len(caught.value.raw_body or ""))
+    error, _ = failure(act, send=Transport.open_stream)
+    assert (500, 4096) == (len(error.message), len(error.raw_body))
 
 
-@pytest.mark.parametrize("method", ["request", "open_stream"])
+@pytest.mark.parametrize("send", [Transport.request, Transport.open_stream])
 @pytest.mark.parametrize(
     ("location", "host"),
     [
@@ -373,19 +361,16 @@ def test_a_long_error_body_is_cut() -> None:
     ],
 )
 def test_a_redirect_is_not_followed_and_names_its_host_alone(
-    method: str, location: str, host: str | None
+    send: Callable[..., object], location: str, host: str | None
 ) -> None:
     endless = raw(
         f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nTransfer-Encoding: chunked\r\n\r\n".encode("latin-1"),
         then=hangs,
     )
-    with FakeRuns(endless) as service, connected(service) as transport:
-        with pytest.raises(APIError) as caught:
-            getattr(transport, method)(get(retry=QUICK))
-
-    assert (302, 0) == (caught.value.status, caught.value.retries)
-    assert host is None or f"to {host} is not followed" in caught.value.message
-    assert not any(secret in str(caught.value) for secret in ("abc", "secret", "user"))
+    error, _ = failure(endless, send=send, retry=QUICK)
+    assert (302, 0) == (error.status, error.retries)
+    assert host is None or f"to {host} is not followed" in error.message
+    assert not any(secret in str(error) for secret in ("abc", "secret", "user"))
 
 
 def test_a_redirect_to_another_port_does_not_carry_the_key_there() -> None:
@@ -400,7 +385,7 @@ def test_a_redirect_to_another_port_does_not_carry_the_key_there() -> None:
 
 
 @pytest.mark.parametrize("act", [*[replies(status=status) for status in (408, 429, 500, 503, 599)], drops])
-def test_what_may_pass_is_tried_again(act: Act) -> None:
+def test_temporary_faults_are_retried(act: Act) -> None:
     with FakeRuns(act, act, replies(b"{}")) as service, connected(service) as transport:
         assert b"{}" == transport.request(get(retry=QUICK)).body
 
@@ -408,45 +393,33 @@ def test_what_may_pass_is_tried_again(act: Act) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 410, 422])
-def test_what_will_not_pass_is_not(status: int) -> None:
-    with FakeRuns(replies(status=status)) as service, connected(service) as transport:
-        with pytest.raises(APIError) as caught:
-            transport.request(get(retry=QUICK))
-
-    assert (status, 0, 1) == (caught.value.status, caught.value.retries, len(service.requests))
+def test_other_statuses_are_not_retried(status: int) -> None:
+    error, attempts = failure(replies(status=status), retry=QUICK)
+    assert (status, 0, 1) == (error.status, error.retries, attempts)
 
 
 def test_attempts_end_with_the_last_error() -> None:
-    with (
-        FakeRuns(drops, replies(status=500), replies(status=503)) as service,
-        connected(service) as transport,
-    ):
-        with pytest.raises(APIError) as caught:
-            transport.request(get(retry=QUICK))
-
-    assert (503, 2, 3) == (caught.value.status, caught.value.retries, len(service.requests))
+    error, attempts = failure(drops, replies(status=500), replies(status=503), retry=QUICK)
+    assert (503, 2, 3) == (error.status, error.retries, attempts)
 
 
 def test_without_a_policy_there_is_one_attempt() -> None:
-    with FakeRuns(replies(status=503)) as service, connected(service) as transport:
-        with pytest.raises(APIError):
-            transport.open_stream(get())
-
-    assert 1 == len(service.requests)
+    _, attempts = failure(replies(status=503), send=Transport.open_stream)
+    assert 1 == attempts
 
 
 @pytest.mark.parametrize(("retry_post", "attempts"), [(True, 3), (False, 1)])
-def test_a_post_is_repeated_only_while_that_is_allowed(retry_post: bool, attempts: int) -> None:
+def test_a_post_is_retried_only_if_the_policy_allows_it(retry_post: bool, attempts: int) -> None:
     policy = RetryPolicy(3, 0.001, 0.002, retry_post)
     with FakeRuns(*[replies(status=503)] * 3) as service, connected(service) as transport:
         with pytest.raises(APIError):
-            transport.request(Ask("POST", "/runs", 20.0, body=b"{}", retry=policy))
+            transport.request(Request("POST", "/runs", 20.0, body=b"{}", retry=policy))
 
-    assert [b"{}"] * attempts == [asked.body for asked in service.requests]
+    assert [b"{}"] * attempts == [request.body for request in service.requests]
 
 
 class Unhurried(Cancellation):
-    """Waits for nothing, and notes how long it was to."""
+    """Doesn't wait, and records the seconds that it should."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -460,9 +433,7 @@ class Unhurried(Cancellation):
 @pytest.mark.parametrize(
     ("retry_after", "least", "most"), [("7", 7.0, 7.0), ("0.2", 0.2, 0.2), ("soon", 0.0, QUICK.max_backoff)]
 )
-def test_retry_after_is_waited_for_unless_it_makes_no_sense(
-    retry_after: str, least: float, most: float
-) -> None:
+def test_retry_after_is_obeyed_unless_it_is_invalid(retry_after: str, least: float, most: float) -> None:
     act = replies(status=429, headers={"Retry-After": retry_after})
     unhurried = Unhurried()
     with FakeRuns(act, replies(b"{}")) as service, connected(service) as transport:
@@ -474,14 +445,11 @@ def test_retry_after_is_waited_for_unless_it_makes_no_sense(
 
 def test_a_retry_after_of_more_than_120_seconds_is_raised_at_once() -> None:
     act = replies(status=503, headers={"Retry-After": "121"})
-    with FakeRuns(act) as service, connected(service) as transport:
-        with pytest.raises(APIError) as caught:
-            transport.request(get(retry=QUICK))
-
-    assert (121.0, 0, 1) == (caught.value.retry_after, caught.value.retries, len(service.requests))
+    error, attempts = failure(act, retry=QUICK)
+    assert (121.0, 0, 1) == (error.retry_after, error.retries, attempts)
 
 
-def test_credentials_are_asked_for_at_each_attempt() -> None:
+def test_credentials_are_read_at_each_attempt() -> None:
     keys = iter([KEY + "1", KEY + "2"])
     tokens = iter(["one", "Bearer two"])
     credentials = Credentials(lambda: next(keys), lambda: next(tokens))
@@ -490,11 +458,12 @@ def test_credentials_are_asked_for_at_each_attempt() -> None:
             transport.request(get(retry=QUICK))
 
     assert [(KEY + "1", "Bearer one"), (KEY + "2", "Bearer two")] == [
-        (asked.headers["x-modelrelay-api-key"], asked.headers["authorization"]) for asked in service.requests
+        (request.headers["x-modelrelay-api-key"], request.headers["authorization"])
+        for request in service.requests
     ]
 
 
-def test_what_a_credentials_function_raises_or_gives_wrong_is_told_before_anything_is_sent() -> None:
+def test_errors_of_a_credentials_function_are_raised_before_anything_is_sent() -> None:
     def broken() -> str:
         raise LookupError("no vault")
 
@@ -509,7 +478,7 @@ def test_what_a_credentials_function_raises_or_gives_wrong_is_told_before_anythi
     assert 0 == service.connections
 
 
-# ---- what is sent ----
+# ---- requests ----
 
 
 def test_a_netrc_does_not_replace_our_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -523,7 +492,7 @@ def test_a_netrc_does_not_replace_our_credentials(tmp_path: Path, monkeypatch: p
         with connected(service) as transport:
             transport.request(get())
 
-    assert ["Bearer token", None] == [asked.headers.get("authorization") for asked in service.requests]
+    assert ["Bearer token", None] == [request.headers.get("authorization") for request in service.requests]
 
 
 def test_headers_of_the_request_win_over_those_of_the_caller() -> None:
@@ -531,11 +500,11 @@ def test_headers_of_the_request_win_over_those_of_the_caller() -> None:
     with FakeRuns(replies(b"{}")) as service, connected(service, headers=mine) as transport:
         transport.request(get(headers={"Accept": "application/json"}, params={"include": "a,b"}))
 
-    (asked,) = service.requests
+    (request,) = service.requests
     assert ("application/json", "1", KEY) == tuple(
-        asked.headers[name] for name in ("accept", "x-mine", "x-modelrelay-api-key")
+        request.headers[name] for name in ("accept", "x-mine", "x-modelrelay-api-key")
     )
-    assert asked.head.startswith(b"GET /api/v1/runs?include=a,b HTTP/1.1\r\n")
+    assert request.head.startswith(b"GET /api/v1/runs?include=a,b HTTP/1.1\r\n")
 
 
 # ---- the caller's own session ----
@@ -550,9 +519,9 @@ def test_the_callers_session_is_used_and_not_closed() -> None:
             transport.request(get())
         assert session.get(service.url).status_code == 200
 
-    assert ["mine", "mine"] == [asked.headers["x-session"] for asked in service.requests]
+    assert ["mine", "mine"] == [request.headers["x-session"] for request in service.requests]
     assert [200, 200] == seen
-    assert [0, 0] == [asked.connection for asked in service.requests]
+    assert [0, 0] == [request.connection for request in service.requests]
 
 
 def test_a_proxy_is_used() -> None:
@@ -564,10 +533,10 @@ def test_a_proxy_is_used() -> None:
             assert TWO == body_of(transport)
 
     assert b"GET http://runs.example/v1/runs HTTP/1.1" == proxy.requests[0].head.split(b"\r\n")[0]
-    assert [0, 0] == [asked.connection for asked in proxy.requests]
+    assert [0, 0] == [request.connection for request in proxy.requests]
 
 
-def test_pools_of_an_adapters_own_are_left_alone() -> None:
+def test_an_adapters_own_pools_are_kept() -> None:
     class OwnAdapter(HTTPAdapter):
         def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
             super().init_poolmanager(*arguments, **options)
@@ -586,7 +555,7 @@ def test_pools_of_an_adapters_own_are_left_alone() -> None:
 # ---- metrics, logs, secrets ----
 
 
-def test_metrics_are_given_once_a_request_after_its_retries() -> None:
+def test_metrics_are_emitted_once_a_request_after_its_retries() -> None:
     metrics: list[RequestMetrics] = []
     acts = (
         replies(status=503),
@@ -614,7 +583,7 @@ def test_metrics_are_given_once_a_request_after_its_retries() -> None:
     assert all(0 < given.latency < 60 and given.method == "GET" for given in metrics)
 
 
-def test_what_on_request_raises_is_logged_and_the_request_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_exception_of_on_request_is_logged_and_ignored(caplog: pytest.LogCaptureFixture) -> None:
     def broken(metrics: RequestMetrics) -> None:
         raise LookupError("no statsd")
 
@@ -625,26 +594,26 @@ def test_what_on_request_raises_is_logged_and_the_request_goes_on(caplog: pytest
     assert ("rxruns", True) == (record.name, "no statsd" in (record.exc_text or str(record.exc_info)))
 
 
-def test_secrets_are_nowhere_to_be_seen(caplog: pytest.LogCaptureFixture) -> None:
+def test_secrets_are_in_no_error_log_or_metric(caplog: pytest.LogCaptureFixture) -> None:
     metrics: list[RequestMetrics] = []
     echo = {"error": {"message": f"bad key {KEY}", "fields": {"token": "to ken-of-mine"}}}
     acts = (replies(echo, status=500), drops, replies({"key": KEY, "token": "token-of-mine"}), resets)
     credentials = Credentials(KEY, "token-of-mine")
-    shown: list[str] = [repr(credentials)]
+    output: list[str] = [repr(credentials)]
     caplog.set_level(logging.DEBUG)
     with FakeRuns(*acts) as service:
         with connected(service, credentials=credentials, on_request=metrics.append) as transport:
-            shown += [repr(transport), repr(vars(transport))]
+            output += [repr(transport), repr(vars(transport))]
             for _ in range(4):
                 try:
-                    shown.append(transport.request(get()).excerpt)
+                    output.append(transport.request(get()).excerpt)
                 except (APIError, TransportError) as error:
                     cause = error.__cause__
-                    shown += [str(error), repr(error), repr(vars(error)), repr(cause), str(cause)]
+                    output += [str(error), repr(error), repr(vars(error)), repr(cause), str(cause)]
 
-    shown += [repr(metrics), caplog.text]
-    assert [] == [text for text in shown if KEY in text or "token-of-mine" in text]
-    assert any("bad key [hidden]" in text for text in shown)
+    output += [repr(metrics), caplog.text]
+    assert [] == [text for text in output if KEY in text or "token-of-mine" in text]
+    assert any("bad key [hidden]" in text for text in output)
     assert 4 == len(metrics)
 
 
@@ -659,7 +628,7 @@ def test_attempts_are_logged_at_debug(caplog: pytest.LogCaptureFixture) -> None:
     assert messages[1] == "GET /runs: attempt 2: status 200, request req_1"
 
 
-def test_a_hook_of_the_caller_that_raises_leaves_nothing_open() -> None:
+def test_a_hook_of_the_caller_that_raises_leaves_no_socket_open() -> None:
     def broken(response: requests.Response, **options: object) -> None:
         raise LookupError("no hook")
 
@@ -670,8 +639,7 @@ def test_a_hook_of_the_caller_that_raises_leaves_nothing_open() -> None:
                 transport.open_stream(get())
 
 
-def test_a_session_is_still_the_callers_while_we_use_it() -> None:
-    """Its own requests, made in between, are none of ours."""
+def test_the_callers_own_requests_are_not_affected() -> None:
     with (
         requests.Session() as session,
         FakeRuns(replies(b"{}", headers={"Connection": "close"}, then=cuts), replies(b"{}")) as service,
@@ -680,4 +648,4 @@ def test_a_session_is_still_the_callers_while_we_use_it() -> None:
             transport.request(get())
             assert service.url == session.get(service.url).url
 
-    assert [0, 1] == [asked.connection for asked in service.requests]
+    assert [0, 1] == [request.connection for request in service.requests]

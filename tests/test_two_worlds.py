@@ -22,7 +22,7 @@ from rxruns.errors import RunsError
 from rxruns.events import NodeStarted
 from rxruns.schemas import NodeStartedSchema, RunEventSchema, RunsToolResultsRequestSchema
 from rxruns.structschema import StructSchema
-from tests.records import NIL, RUN_ID, line_of, sample
+from tests.records import NIL, NIL_REFUSED, RUN_ID, line_of, sample
 
 Time = Annotated[datetime, Meta(tz=True)]
 decode = decode_event
@@ -194,8 +194,8 @@ def test_a_trailing_newline_is_not_overlooked_at_the_end_of_a_pattern() -> None:
 def test_a_rule_between_fields_is_an_error_of_its_field_for_both() -> None:
     record = sample("node_llm_call")
     record["llm_call"]["request_id"] = NIL
-    assert {"llm_call": {"request_id": ["must not be the nil UUID"]}} == RunEventSchema().validate(record)
-    with pytest.raises(RecordError, match=r"llm_call\.request_id: must not be the nil UUID"):
+    assert {"llm_call": {"request_id": [NIL_REFUSED]}} == RunEventSchema().validate(record)
+    with pytest.raises(RecordError, match=r"llm_call\.request_id: must be a UUID other than the nil UUID"):
         decode(line_of(record))
 
 

@@ -1,4 +1,4 @@
-"""Events of a node that waits for tools or for a person, made in a word or two."""
+"""Builders of events of a node that waits for tools or for a person."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def call(name: str = "add", id: str = "call_1", arguments: str = "{}") -> ToolCa
 
 
 def tool_call(seq: int, *, step: int = 0, node_id: str = "draft") -> NodeToolCall:
-    asked = ToolCallRequest(step=step, request_id=CALL_ID, tool_call=call())
-    return NodeToolCall(run_id=RUN, seq=seq, ts=NOON, node_id=node_id, tool_call=asked)
+    request = ToolCallRequest(step=step, request_id=CALL_ID, tool_call=call())
+    return NodeToolCall(run_id=RUN, seq=seq, ts=NOON, node_id=node_id, tool_call=request)
 
 
 def waiting(
@@ -48,13 +48,13 @@ def waiting(
 def tool_result(
     seq: int, id: str = "call_1", *, step: int = 0, node_id: str = "draft", run_id: UUID = RUN
 ) -> NodeToolResult:
-    told = ToolCall(id=id, name="add")
-    result = ToolCallResult(step=step, request_id=CALL_ID, tool_call=told, output="3")
+    called = ToolCall(id=id, name="add")
+    result = ToolCallResult(step=step, request_id=CALL_ID, tool_call=called, output="3")
     return NodeToolResult(run_id=run_id, seq=seq, ts=NOON, node_id=node_id, tool_result=result)
 
 
 def user_ask(seq: int, id: str = "call_2", *, allow_freeform: bool = True) -> NodeUserAsk:
-    asked = UserAsk(
+    ask = UserAsk(
         step=0,
         request_id=CALL_ID,
         tool_call=call("user_ask", id),
@@ -62,7 +62,7 @@ def user_ask(seq: int, id: str = "call_2", *, allow_freeform: bool = True) -> No
         allow_freeform=allow_freeform,
         options=(UserAskOption(label="yes"), UserAskOption(label="no")),
     )
-    return NodeUserAsk(run_id=RUN, seq=seq, ts=NOON, node_id="draft", user_ask=asked)
+    return NodeUserAsk(run_id=RUN, seq=seq, ts=NOON, node_id="draft", user_ask=ask)
 
 
 def user_answer(seq: int, id: str = "call_2") -> NodeUserAnswer:

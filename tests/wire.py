@@ -1,29 +1,29 @@
-"""A service for the tests of the wire itself: an act a request, bytes as they are, TLS::
+"""`FakeRuns` for the tests of the wire itself: one act for each request, raw bytes, TLS::
 
 with FakeRuns(drops, replies({"status": "running"}), sends(line, then=cuts)) as service: ...
 
-The stories of ``rxruns.testing`` say less and read better; this says what no service would.
+The steps of ``rxruns.testing`` read better; these acts send bytes that no service would.
 """
 
 from __future__ import annotations
 
-import json
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import msgspec
 import trustme
 
+from rxruns import testing
+from rxruns._loopback import NDJSON, Cut, Wire
+from rxruns._loopback import head_of as head
 from rxruns.testing import Asked
-from rxruns.testing._loopback import Loopback
-from rxruns.testing._wire import Wire, head
 from tests.conftest import HANG
 
-__all__ = ["KEY", "NDJSON", "Act", "Asked", "FakeAuthority", "FakeRuns", "Wire", "has_ipv6"]
+__all__ = ["KEY", "NDJSON", "Act", "Asked", "FakeAuthority", "FakeRuns", "Wire", "has_ipv6", "head"]
 
-NDJSON = "application/x-ndjson"
 KEY = "mr_sk_fake_key_of_the_tests"
 
 Act = Callable[[Wire], bool]
@@ -31,29 +31,28 @@ Act = Callable[[Wire], bool]
 
 
 def ends(wire: Wire) -> bool:
-    """The body is whole."""
+    """End the body cleanly."""
     return True
 
 
 def cuts(wire: Wire) -> bool:
-    """The connection is closed where the body stands."""
+    """Close the connection."""
     return False
 
 
 def resets(wire: Wire) -> bool:
-    """The connection is reset where the body stands."""
-    wire.reset()
-    return False
+    """Reset the connection."""
+    raise Cut("rst")
 
 
 def hangs(wire: Wire) -> bool:
-    """Nothing more comes, until the client closes."""
+    """Send nothing more until the client closes."""
     wire.wait_gone()
     return False
 
 
 def until(event: threading.Event, then: Act = cuts) -> Act:
-    """Wait for the test, then go on."""
+    """Wait for the test, then do the next act."""
 
     def act(wire: Wire) -> bool:
         assert event.wait(HANG)
@@ -68,8 +67,8 @@ drops, silent = cuts, hangs
 def replies(
     body: object = b"", status: int = 200, headers: Mapping[str, str] | None = None, then: Act = ends
 ) -> Act:
-    """A whole answer: bytes, or an object as JSON."""
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    """Send a whole response: bytes, or an object as JSON."""
+    content = body if isinstance(body, bytes) else msgspec.json.encode(body)
 
     def act(wire: Wire) -> bool:
         wire.send(head(status, {"Content-Length": str(len(content)), **(headers or {})}) + content)
@@ -85,7 +84,7 @@ def sends(
     missing: int = 0,
     then: Act = ends,
 ) -> Act:
-    """A stream: ``chunked``, by ``length`` (of which `missing` bytes never come) or until ``close``."""
+    """Send a stream: ``chunked``, by ``length`` (`missing` bytes more than are sent) or until ``close``."""
     fields = {"Content-Type": NDJSON, **(headers or {})}
     if framing == "chunked":
         fields["Transfer-Encoding"] = "chunked"
@@ -106,7 +105,7 @@ def sends(
 
 
 def raw(text: bytes, then: Act = cuts) -> Act:
-    """These very bytes."""
+    """Send these bytes and nothing else."""
 
     def act(wire: Wire) -> bool:
         wire.send(text)
@@ -116,7 +115,7 @@ def raw(text: bytes, then: Act = cuts) -> Act:
 
 
 def has_ipv6() -> bool:
-    """Whether this machine has a loopback address of IPv6."""
+    """Return True if this machine has a loopback address of IPv6."""
     try:
         with socket.create_server(("::1", 0), family=socket.AF_INET6):
             return True
@@ -124,11 +123,11 @@ def has_ipv6() -> bool:
         return False
 
 
-class FakeRuns(Loopback):
-    """Plays one act of the script for each request, in the order in which they come; then it drops."""
+class FakeRuns(testing.FakeRuns):
+    """Does one act for each request, whatever it requests; after the last act it drops connections."""
 
     def __init__(self, *script: Act, tls: FakeAuthority | None = None) -> None:
-        super().__init__(tls.server if tls else None)
+        super().__init__(tls=tls.server if tls else None)
         self._script = list(script)
 
     def answer(self, asked: Asked, wire: Wire) -> bool:

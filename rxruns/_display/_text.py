@@ -1,49 +1,36 @@
-"""How values look to people: durations, money, text that is not trusted, and tables for notebooks."""
+"""Formatting of values: durations, money, statuses, and tables for notebooks."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from html import escape
 
-__all__ = ["MARKS", "clipped", "counted", "duration", "html_table", "money", "status_label", "visible"]
+from rxruns._display._visible import visible
+
+__all__ = [
+    "MARKS",
+    "clipped",
+    "counted",
+    "duration",
+    "html_table",
+    "money",
+    "status_label",
+    "visible",
+]
 
 MARKS = {"pending": "○", "running": "►", "waiting": "‖", "succeeded": "✓", "failed": "✗", "canceled": "⊘"}
-"""A sign for each known status, so that none is told by colour alone."""
+"""A sign for each known status, so that colour is never the only difference."""
 
-_JOINER = "\u200d"
 _CELL = "padding:2px 12px 2px 0;text-align:left;vertical-align:top"
 _NUMBER = "padding:2px 12px 2px 0;text-align:right;vertical-align:top"
 _LEAST = Decimal("0.000001")
 ROWS = 200
-"""Rows of a table in a notebook; the rest is counted."""
-
-
-def visible(text: str) -> str:
-    """The text on one line, with each character that a screen would obey rather than show made visible.
-
-    Control characters become their pictures; those that turn the direction of writing, and others without a
-    shape of their own, become U+FFFD.
-
-    >>> visible("a\\x1b[31mb\\nc\\u202ed")
-    'a␛[31mb␊c�d'
-    """
-    return text if text.isprintable() else "".join(map(_shown, text))
-
-
-def _shown(char: str) -> str:
-    if char.isprintable() or char == _JOINER:  # which holds emoji together
-        return char
-    if char < " ":
-        return chr(0x2400 + ord(char))
-    if char == "\x7f":
-        return "\u2421"
-    return " " if unicodedata.category(char) == "Zs" else "\ufffd"
+"""Rows of a table in a notebook; only the number of the others is given."""
 
 
 def clipped(text: str, length: int) -> str:
-    """The text with its middle left out where it is longer than `length` characters.
+    """Return the text, shortened in its middle to at most `length` characters.
 
     >>> clipped("a_very_long_name_of_a_node", 12)
     'a_very…_node'
@@ -55,7 +42,7 @@ def clipped(text: str, length: int) -> str:
 
 
 def counted(number: int, what: str) -> str:
-    """A number of things.
+    """Return a number with its noun, in the plural if needed.
 
     >>> counted(1, "node"), counted(1200, "node")
     ('1 node', '1,200 nodes')
@@ -64,7 +51,7 @@ def counted(number: int, what: str) -> str:
 
 
 def status_label(status: str) -> str:
-    """A status with its sign.
+    """Return a status with its sign.
 
     >>> status_label("failed"), status_label("paused")
     ('✗ failed', '? paused')
@@ -73,7 +60,7 @@ def status_label(status: str) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as people say them; empty for None.
+    """Return seconds in a readable unit; empty for None.
 
     >>> duration(0.32), duration(12.34), duration(192), duration(7500), duration(None)
     ('320 ms', '12.3 s', '3 min 12 s', '2 h 05 min', '')
@@ -91,7 +78,7 @@ def duration(seconds: float | None) -> str:
 
 
 def money(usd: Decimal | None) -> str:
-    """US dollars: cents where there are dollars, millionths of a dollar below.
+    """Return US dollars with cents, or with millionths if it is less than a dollar.
 
     >>> money(Decimal("1234.5")), money(Decimal("0.00325")), money(Decimal(0)), money(None)
     ('$1,234.50', '$0.003250', '$0.00', 'unknown')
@@ -106,15 +93,15 @@ def money(usd: Decimal | None) -> str:
 def html_table(
     caption: str, header: Sequence[str], rows: Iterable[Sequence[object]], *, notes: Sequence[str] = ()
 ) -> str:
-    """A table for a notebook; everything in it is escaped. Numbers are aligned to the right.
+    """Return a table for a notebook. Text is escaped; numbers are aligned to the right.
 
     >>> html_table("run <1>", ["node", "tokens"], [["a&b", 1200]]).count("&lt;1&gt;")
     1
     """
-    shown = list(rows)
-    left_out = len(shown) - ROWS
+    all_rows = list(rows)
+    left_out = len(all_rows) - ROWS
     head = "".join(f'<th scope="col" style="{_CELL}">{escape(name)}</th>' for name in header)
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in shown[:ROWS])
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in all_rows[:ROWS])
     notes = [*notes, *([f"and {left_out:,} more"] if left_out > 0 else [])]
     tail = "".join(f"<div>{escape(visible(note))}</div>" for note in notes)
     title = f'<caption style="text-align:left;font-weight:bold">{escape(visible(caption))}</caption>'

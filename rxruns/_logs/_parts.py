@@ -65,12 +65,12 @@ def find_files(paths: Path | Iterable[Path]) -> list[LogPart]:
     Raises:
         InvalidArgumentError: there is none, or one can't be read.
     """
-    check_kind("paths", paths, os.PathLike | Iterable, "give a path or a URL, or several of them")
+    check_kind("paths", paths, os.PathLike | Iterable, "a path or a URL, or several of them")
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     if not given:
         raise InvalidArgumentError("paths must name at least one log, got none", field="paths")
     for place, path in enumerate(given):
-        check_kind(f"paths[{place}]", path, str | os.PathLike, "give a path or a URL")
+        check_kind(f"paths[{place}]", path, str | os.PathLike, "a path or a URL")
     return [file for path in given for file in _matches(os.fspath(path))]
 
 

@@ -14,11 +14,11 @@ from rxruns._streams._recovery import Fault
 from rxruns._streams._waiting import WAITING_EVENTS, WaitingNotice
 from rxruns._transport import Cancellation, Cancelled, OpenStream
 from rxruns.errors import RunsError, SequenceGapError, StoreError, TransportError
-from rxruns.events import TERMINAL_EVENTS, RunEvent
+from rxruns.events import RunCanceled, RunCompleted, RunEvent, RunFailed, TerminalEvent
 
 __all__ = ["Connection", "RecordingError", "Sink"]
 
-_INSPECTED: frozenset[type] = WITH_OUTPUT | TERMINAL_EVENTS | WAITING_EVENTS
+_INSPECTED: frozenset[type] = WITH_OUTPUT | {RunCompleted, RunFailed, RunCanceled} | WAITING_EVENTS
 
 _SILENT_AFTER = 0.5
 """Seconds without an event after which a cut is a proxy's that cuts quiet responses, and not an outage."""
@@ -161,7 +161,7 @@ class Connection:
                 raise SubscriberError(error) from None
             position.seq = seq
             due = seq + 1
-            if (is_rare and type(event) in TERMINAL_EVENTS) or (is_limited and self._is_enough()):
+            if (is_rare and isinstance(event, TerminalEvent)) or (is_limited and self._is_enough()):
                 return True
         return False
 

@@ -48,7 +48,7 @@ class FollowOptions(Struct, frozen=True, kw_only=True):
         check_flag("wait", self.wait)
         check_flag("include_output", self.include_output)
         if self.resume is not None:
-            check_kind("resume", self.resume, ResumePolicy, "give a ResumePolicy, or None for one connection")
+            check_kind("resume", self.resume, ResumePolicy, "a ResumePolicy, or None for one connection")
         check_on_invalid(self.on_invalid)
         check_callback("on_lifecycle", self.on_lifecycle)
         if self.record is not None:

@@ -15,7 +15,7 @@ class ClientLease:
 
     def __init__(self, client: RunsClient | None) -> None:
         if client is not None:
-            check_kind("client", client, RunsClient, "give a RunsClient, or None for the environment's")
+            check_kind("client", client, RunsClient, "a RunsClient, or None for the environment's")
         self._given = client
         self._own: RunsClient | None = None
         self._users = 0

@@ -165,15 +165,15 @@ class EventReader:
     def _open(self, page: int | None) -> OpenStream:
         self._opened_at = time.monotonic()
         try:
-            return self._client.open_events(
+            return self._client._calls.open_events(
                 self._position.run_id,
                 after_seq=self._position.seq,
                 limit=page,
                 wait=self._options.wait,
                 include_output=self._options.include_output,
                 cancellation=self._cancellation,
-                read_timeout=self._idle_timeout,
-                retrying=self._options.resume is None,
+                options={"timeout": self._idle_timeout},
+                once=self._options.resume is not None,
             )
         except (APIError, TransportError) as error:
             if self._options.resume is None or not is_passing(error):
@@ -192,7 +192,7 @@ class EventReader:
     def _status(self) -> str:
         """Request the run's status; ``""`` where it is unknown."""
         try:
-            return self._client.get_once(self._position.run_id, cancellation=self._cancellation).status
+            return self._client._calls.get_once(self._position.run_id, cancellation=self._cancellation).status
         except RunsError as error:
             logger.debug("run %s: its status is unknown: %s", self._position.run_id, error)
             return ""

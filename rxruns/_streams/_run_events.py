@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 from uuid import UUID
 
 from reactivex import Observable, abc
@@ -35,6 +35,7 @@ from rxruns.models import RunsModelOverrides
 __all__ = ["block_on", "follow", "run_events", "start_run"]
 
 T = TypeVar("T")
+D = TypeVar("D")
 
 
 def run_events(
@@ -139,14 +140,7 @@ def start_run(
     Raises:
         InvalidArgumentError: at once, for a bad argument.
     """
-    create: CreateOptions = {
-        "session_id": session_id,
-        "input": input,
-        "model_override": model_override,
-        "model_overrides": model_overrides,
-        "stream": stream,
-        "idempotency_key": idempotency_key,
-    }
+    create = CreateOptions(session_id, input, model_override, model_overrides, stream, idempotency_key)
     body = create_body(spec_or_plan_hash, create)  # with the key that all subscriptions share
     options = FollowOptions(
         after_seq=after_seq,
@@ -162,30 +156,40 @@ def start_run(
 
     def find_run(client: RunsClient, cancellation: Cancellation) -> UUID:
         if not started:
-            started.append(client.start(body, cancellation=cancellation).run_id)
+            started.append(client._calls.start(body, cancellation=cancellation).run_id)
         return started[0]
 
     return follow(find_run, options, ClientLease(client))
 
 
-def block_on(source: Observable[T]) -> T | None:
-    """Subscribe, wait for the end, and return the last value, or None if there was none.
+@overload
+def block_on(source: Observable[T]) -> T | None: ...
+@overload
+def block_on(source: Observable[T], *, default: D) -> T | D: ...
+def block_on(source: Observable[Any], *, default: Any = None) -> Any:
+    """Subscribe, wait for the end, and return the last value.
 
     Ctrl-C disposes the subscription and is raised.
 
+    Args:
+        source: any Observable.
+        default: the result if the source completes without a value.
+
     Raises:
-        InvalidArgumentError: `source` is not an Observable.
-        Exception: the error of the stream.
+        InvalidArgumentError: ``source`` isn't an Observable.
+        Exception: the error that ``on_error`` received.
 
     >>> import reactivex
     >>> block_on(reactivex.of(1, 2, 3))
     3
+    >>> block_on(reactivex.empty(), default=0)
+    0
     """
     check_source(source)
     ends: SimpleQueue[Exception | None] = SimpleQueue()
-    last: T | None = None
+    last = default
 
-    def keep(value: T) -> None:
+    def keep(value: Any) -> None:
         nonlocal last
         last = value
 

@@ -1,4 +1,4 @@
-"""What comes back, as values: an answer's parts, error bodies in all their forms, metrics. No I/O."""
+"""Responses as values: their parts, error bodies in all their forms, metrics. No I/O."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _MESSAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class RequestMetrics:
-    """One request, after its retries; for a stream, once its headers came or opening it failed.
+    """The metrics of one request after its retries; of a stream, when it is open or opening it failed.
 
     Attributes:
         method: ``"GET"`` or ``"POST"``.
         path: under the base URL, without the query, such as ``"/runs"``.
-        status: of the last answer; None where none came.
-        latency: seconds, attempts and waits between them included.
-        attempts: how often it was sent, from 1.
-        request_id: the service's id of the last answer, where it gave one.
-        error: what the caller gets raised, or None.
+        status: of the last response; None without one.
+        latency: seconds, including all attempts and the delays between them.
+        attempts: the number of attempts, from 1.
+        request_id: the service's id of the last response, or None.
+        error: the exception that the caller gets, or None.
     """
 
     method: str
@@ -47,7 +47,7 @@ class RequestMetrics:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer with a 2xx status. `body` is unpacked, and may quote secrets."""
+    """A whole response with a 2xx status. `body` is decompressed, and may quote secrets."""
 
     status: int
     request_id: str | None
@@ -61,28 +61,28 @@ class Answer:
 
 
 def excerpt_of(body: bytes, redactor: Redactor) -> str:
-    """The start of a body as text, without secrets: those that the cut would go through, too."""
+    """Return the start of a body as text, without secrets, even one at the cut."""
     return redactor.text(body[: 2 * RAW_BODY].decode("utf-8", "replace"))[:RAW_BODY]
 
 
 def request_id_of(headers: Mapping[str, str]) -> str | None:
-    """The service's id of a request: ``X-ModelRelay-Request-Id``, else ``X-Request-Id``."""
+    """Return the service's id of a request: ``X-ModelRelay-Request-Id``, else ``X-Request-Id``."""
     return headers.get("X-ModelRelay-Request-Id") or headers.get("X-Request-Id") or None
 
 
 def status_error(status: int, headers: Mapping[str, str]) -> APIError:
-    """The error of a 3xx status: a redirect, of which it names the host and nothing else, or another."""
-    message = f"an unexpected status: {_phrase(status)}"
+    """Make the error of a 3xx status. Of a redirect it names only the host."""
+    message = f"unexpected status: {_phrase(status)}"
     if "Location" in headers:
         message = (
-            f"a redirect to {_place(headers['Location'])} is not followed, because the credentials would go "
-            "there: set base_url to the service's own address"
+            f"a redirect to {_place(headers['Location'])} is not followed, because it would receive the "
+            "credentials: set base_url to the service's own address"
         )
     return APIError(message, status=status, request_id=request_id_of(headers))
 
 
 def api_error(status: int, headers: Mapping[str, str], body: bytes, redactor: Redactor) -> APIError:
-    """The error that a body describes, in any form that is known; a strange body is an error's text."""
+    """Make the error that a body describes, in any known form; another body is the error's text."""
     text = body.decode("utf-8", "replace")
     outer = _object(_parsed(text, redactor))
     inner = _object(outer.get("error")) or outer
@@ -106,22 +106,22 @@ def api_error(status: int, headers: Mapping[str, str], body: bytes, redactor: Re
     return APIError(message or ("" if outer else _excerpt(text, redactor)) or _phrase(status), **options)
 
 
-def _shown(value: object, redactor: Redactor) -> Any:
-    """A parsed body without secrets and without characters that a log or a terminal would obey."""
+def _redacted(value: object, redactor: Redactor) -> Any:
+    """Return a parsed body without secrets and control characters."""
     match value:
         case str():
             return visible(redactor.text(value))
         case dict():
             pairs = cast(dict[str, Any], value).items()
-            return {_shown(name, redactor): _shown(item, redactor) for name, item in pairs}
+            return {_redacted(name, redactor): _redacted(item, redactor) for name, item in pairs}
         case list():
-            return [_shown(item, redactor) for item in cast(list[object], value)]
+            return [_redacted(item, redactor) for item in cast(list[object], value)]
         case _:
             return value
 
 
 def _place(location: str) -> str:
-    """Where a redirect leads, as far as it is safe to show."""
+    """Return the target of a redirect, as far as it is safe to quote."""
     try:
         host = urlsplit(location).netloc.rpartition("@")[2]
     except ValueError:
@@ -133,7 +133,7 @@ def _place(location: str) -> str:
 
 def _parsed(body: str, redactor: Redactor) -> Any:
     try:
-        return _shown(json.loads(body), redactor)
+        return _redacted(json.loads(body), redactor)
     except (ValueError, RecursionError):
         return None
 
@@ -147,7 +147,7 @@ def _text(value: object) -> str | None:
 
 
 def _fields(value: object) -> tuple[FieldError, ...]:
-    """The refused fields, sent as a list of ``{"field", "message"}`` or a mapping of field to message."""
+    """Read the refused fields: a list of ``{"field", "message"}``, or a mapping of field to message."""
     if isinstance(value, dict):
         pairs: list[tuple[object, object]] = [*value.items()]
     else:
@@ -179,4 +179,4 @@ def _phrase(status: int) -> str:
     try:
         return HTTPStatus(status).phrase
     except ValueError:
-        return "the service gave no reason"
+        return "unknown status"

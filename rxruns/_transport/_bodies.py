@@ -1,4 +1,4 @@
-"""Bodies: read whole and bounded, or as they come. Closing, so that no socket stays noted."""
+"""Bodies of responses, read whole up to a limit, or as they arrive."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _PIECE = 64 * 2**10
 
 
 class OpenStream:
-    """An answer whose body is read as it comes. For one thread, which closes it.
+    """A response whose body is read as it arrives. One thread reads and closes it.
 
     Attributes:
         status: HTTP status, 2xx.
         headers: by name, in any case.
         request_id: the service's id of the request.
-        redactor: removes the request's secrets from what the service sends.
+        redactor: removes the request's secrets from the response.
     """
 
     def __init__(self, response: requests.Response, exchange: Exchange) -> None:
@@ -33,18 +33,18 @@ class OpenStream:
         self._exchange = exchange
 
     def chunks(self) -> Iterator[bytes]:
-        """Iterate the body's bytes as soon as they come, then close.
+        """Iterate the body's bytes as they arrive, then close.
 
         Raises:
-            TransportError: ``"timeout"`` if none came for the read timeout, ``"request"`` if the body broke.
+            TransportError: ``"timeout"`` after the read timeout, ``"request"`` if the body broke.
             Cancelled: its cancellation was cancelled.
         """
-        cancellation = self._exchange.ask.cancellation
+        cancellation = self._exchange.request.cancellation
         try:
             for piece in _pieces(self._response):
                 cancellation.check()
                 yield piece
-            cancellation.check()  # a body that was shut down can look like one that ended
+            cancellation.check()  # a socket that was shut down can look like the end of the body
             return
         except FOREIGN as error:
             foreign = error
@@ -53,13 +53,13 @@ class OpenStream:
         raise self._exchange.fault(foreign) from foreign
 
     def close(self) -> None:
-        """Let go of the connection: kept for the next request if the body was read to its end, or closed."""
-        with closing(self._response, self._exchange.ask.cancellation):
+        """Release the connection: to the pool if the body was read to its end; otherwise close it."""
+        with closing(self._response, self._exchange.request.cancellation):
             pass
 
 
 class closing:
-    """Close the response, then let go of its socket."""
+    """Close the response, then release its socket."""
 
     def __init__(self, response: requests.Response, cancellation: Cancellation) -> None:
         self._response = response
@@ -73,7 +73,7 @@ class closing:
 
 
 def read_bounded(response: requests.Response, cancellation: Cancellation, limit: int) -> bytes:
-    """The body, unpacked; where it is longer than `limit`, more than `limit` bytes of it."""
+    """Return the decompressed body; of one above `limit` bytes, a little more than `limit`."""
     body = bytearray()
     while len(body) <= limit and (piece := response.raw.read(_PIECE, decode_content=True)):
         body += piece
@@ -82,14 +82,14 @@ def read_bounded(response: requests.Response, cancellation: Cancellation, limit:
 
 
 def unsupported_encoding(response: requests.Response) -> str | None:
-    """The ``Content-Encoding`` of a body, where urllib3 can't unpack it."""
+    """Return the ``Content-Encoding`` of a body that urllib3 can't decompress."""
     sent: str = response.headers.get("Content-Encoding", "")
     known = ("", "identity", *HTTPResponse.CONTENT_DECODERS)
     return None if all(name.strip().lower() in known for name in sent.split(",")) else sent
 
 
 def _pieces(response: requests.Response) -> Iterator[bytes]:
-    """The body's bytes as they come."""
-    packed = response.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity")
-    while piece := response.raw.read1(_PIECE, decode_content=packed):
+    """Read the body's bytes as they arrive."""
+    compressed = response.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity")
+    while piece := response.raw.read1(_PIECE, decode_content=compressed):
         yield piece

@@ -1,12 +1,12 @@
-"""A word from any thread that frees a blocked socket at once.
+"""Cancellation of requests from any thread, which frees a blocked socket at once.
 
-The thread that sends and reads notes its socket here; who cancels shuts that socket down, which ends a TLS
-handshake, the wait for headers, and a read in the middle of a line. It never closes: closing is for the
-thread that reads. For that to be safe, a noted socket is held open until it is released, so that a
-descriptor that the system gives out again is never shut down by mistake.
+The thread that sends and reads registers its socket here. Cancelling shuts the socket down, which ends a TLS
+handshake, the wait for headers, and a read in the middle of a line. It never closes the socket; the reading
+thread does. A registered socket stays open until it is released, so that a reused file descriptor is never
+shut down by mistake.
 
-Tried on Linux alone. Windows would need a look at whether ``shutdown()`` ends a ``recv`` that began before
-it, free-threaded builds nothing more: all state changes under the lock.
+Tested on Linux only. On Windows, check that ``shutdown()`` ends a ``recv`` in progress. Free-threaded builds
+are fine: all state changes under the lock.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from typing import Protocol
 
 
 class Cancelled(Exception):
-    """The request was cancelled by its own caller. Internal: who cancels never sees it."""
+    """The caller cancelled the request. Internal: the caller never sees it."""
 
 
-class Hold(Protocol):
-    """What keeps a noted socket open until it is closed."""
+class OpenFile(Protocol):
+    """An object that keeps a registered socket open until it is closed."""
 
     def close(self) -> object: ...
 
 
 class Cancellation:
-    """Stops what goes on under it, one request after the other, now and for good.
+    """Stops the request in progress, and every later one with the same cancellation.
 
     Attributes:
-        cancelled: whether :meth:`cancel` was called. To be read only: looked at for each event.
+        cancelled: True after :meth:`cancel`. Read-only; an attribute because it is read for each event.
 
     >>> cancellation = Cancellation()
     >>> cancellation.wait(0)
@@ -45,22 +45,22 @@ class Cancellation:
 
     def __init__(self) -> None:
         self.cancelled: bool = False
-        # Reentrant: a signal or the garbage collector may come in between, on the same thread.
+        # Reentrant: a signal handler or the garbage collector may run in between, on the same thread.
         self._lock = threading.RLock()
         self._event = threading.Event()
         self._socket: socket.socket | None = None
-        self._hold: Hold | None = None
+        self._open: OpenFile | None = None
         self._process = os.getpid()
 
     def cancel(self) -> None:
-        """Stop. From any thread, at any time, any number of times; never waits for the network."""
+        """Stop the request. Any thread may call it, also repeatedly; it never waits for the network."""
         with self._lock:
             self.cancelled = True
             self._event.set()
             self._shut_down()
 
     def wait(self, seconds: float) -> bool:
-        """Wait that long, or until cancelled: True if cancelled."""
+        """Wait for `seconds`, or until cancelled; return True if cancelled."""
         return self._event.wait(min(seconds, threading.TIMEOUT_MAX))
 
     def check(self) -> None:
@@ -68,33 +68,33 @@ class Cancellation:
         if self.cancelled:
             raise Cancelled
 
-    def note(self, sock: socket.socket, hold: Hold) -> None:
-        """Shut `sock` down when cancelled, until released; `hold` is closed then.
+    def note(self, sock: socket.socket, open_file: OpenFile) -> None:
+        """Register `sock`, to shut it down when cancelled. :meth:`release` closes `open_file`.
 
         Raises:
-            Cancelled: it was cancelled before; the socket is shut down.
+            Cancelled: already cancelled; the socket is shut down.
         """
         self.release()
         with self._lock:
-            self._socket, self._hold = sock, hold
+            self._socket, self._open = sock, open_file
             if self.cancelled:
                 self._shut_down()
         self.check()
 
     def release(self) -> None:
-        """Forget the noted socket. For the thread that noted it."""
+        """Forget the registered socket. Call it on the thread that registered it."""
         with self._lock:
-            hold, self._socket, self._hold = self._hold, None, None
-        if hold is not None:
-            hold.close()
+            open_file, self._socket, self._open = self._open, None, None
+        if open_file is not None:
+            open_file.close()
 
     def _shut_down(self) -> None:
         sock = self._socket
-        if sock is None or self._process != os.getpid():  # a forked child leaves its parent's alone
+        if sock is None or self._process != os.getpid():  # a forked child leaves its parent's socket alone
             return
         with contextlib.suppress(OSError):  # the other side may have closed it
             if isinstance(sock, ssl.SSLSocket):
-                # The base class's own: SSLSocket's would first drop the TLS state that a reader uses.
+                # SSLSocket's own method would first drop the TLS state that a reader uses.
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
             else:
                 sock.shutdown(socket.SHUT_RDWR)

@@ -1,7 +1,7 @@
-"""The chunked transfer coding (RFC 9112, section 7.1): all the chunks that came, at once.
+"""The chunked transfer coding (RFC 9112, section 7.1): all received chunks at once.
 
-http.client and urllib3 give one chunk a call, so that a service which sends each event in a chunk of its own
-costs several calls an event.
+http.client and urllib3 return one chunk a call, which costs several calls an event if a service sends each
+event in its own chunk.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import http.client
 
 _LONGEST_LINE = 64 * 2**10
 _LARGE = 2**10
-"""Bytes of a chunk from which to look at it takes less than to copy it."""
+"""Size in bytes from which a view of a chunk is cheaper than a copy."""
 
 
 class Chunks:
-    """Content out of chunks, without I/O.
+    """A decoder of chunks, without I/O.
 
     Attributes:
-        ended: the last chunk and the trailer after it were there. What follows is not looked at.
+        ended: True after the last chunk and its trailer. Bytes after them are ignored.
 
     >>> chunks = Chunks()
     >>> chunks.feed(b"5\\r\\n[1,2,\\r\\n4\\r\\n3,"), chunks.ended
@@ -29,14 +29,14 @@ class Chunks:
     def __init__(self) -> None:
         self.ended = False
         self._unread = b""
-        self._left = 0  # of the chunk that is being read, with the two bytes that close it
+        self._left = 0  # of the current chunk, including the two bytes that close it
         self._in_trailer = False
 
     def feed(self, received: bytes) -> bytes:
-        """Take what was received, and give the content in it.
+        """Decode received bytes, and return their content.
 
         Raises:
-            http.client.HTTPException: these are no chunks.
+            http.client.HTTPException: the bytes are not chunks.
         """
         unread = self._unread + received if self._unread else received
         size, at = len(unread), 0
@@ -52,7 +52,7 @@ class Chunks:
             elif size - at >= self._left:
                 end = at + self._left - 2
                 if unread[end : end + 2] != b"\r\n":
-                    raise http.client.HTTPException("a chunk is longer than it says")
+                    raise http.client.HTTPException("a chunk is longer than its size")
                 content.append(view[at:end] if self._left > _LARGE else unread[at:end])
                 at, self._left = end + 2, 0
             else:

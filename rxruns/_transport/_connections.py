@@ -1,10 +1,10 @@
-"""urllib3's connections, which note their socket with the request that they are used for.
+"""urllib3's connections, which register their sockets with the cancellation of their current request.
 
-A new socket is noted as soon as TCP is connected, and a kept one before it is used again. It is let go of
+A new socket is registered as soon as TCP is connected, and a reused one before it is used. It is released
 before the connection returns to the pool, where another request may take it.
 
 A forked child closes its copies of all these sockets at once: two processes that read from one connection
-would get each other's answers.
+would get each other's responses.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _current: ContextVar[Exchange | None] = ContextVar("rxruns_exchange", default=No
 
 @contextlib.contextmanager
 def used_for(exchange: Exchange) -> Generator[None, None, None]:
-    """Connections that this thread uses inside are used for this exchange."""
+    """Use the connections of this thread for an exchange, inside the ``with`` block."""
     token = _current.set(exchange)
     try:
         yield
@@ -42,12 +42,12 @@ def _note(cancellation: Cancellation, sock: socket.socket) -> None:
 
 
 _PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
-"""Where the system has these options: a dead peer is noticed after two minutes of silence."""
+"""TCP options with which a dead peer is detected after two minutes, on systems that have them."""
 
 
 def _probe_when_silent(sock: socket.socket) -> None:
-    """Let TCP notice that the other side is gone, also where a stream has no idle timeout."""
-    with contextlib.suppress(OSError):  # it may be no TCP socket
+    """Let TCP detect a dead peer, even if a stream has no idle timeout."""
+    with contextlib.suppress(OSError):  # not a TCP socket
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in _PROBES.items():
             if hasattr(socket, name):
@@ -55,7 +55,7 @@ def _probe_when_silent(sock: socket.socket) -> None:
 
 
 class NotingConnection(HTTPConnection):
-    """Notes its socket with the cancellation of the request that it is used for."""
+    """Registers its socket with the cancellation of its current request."""
 
     response_class = PromptResponse
     cancellation: Cancellation | None = None
@@ -71,7 +71,7 @@ class NotingConnection(HTTPConnection):
         exchange = _current.get()
         if exchange is None:
             return super()._new_conn()
-        exchange.ask.cancellation.check()
+        exchange.request.cancellation.check()
         sock = self.connect_socket()
         try:
             self.note_connected(sock)
@@ -82,24 +82,24 @@ class NotingConnection(HTTPConnection):
         return sock
 
     def connect_socket(self) -> socket.socket:
-        """A socket that is connected to the service, or to an HTTP proxy."""
+        """Return a socket that is connected to the service, or to an HTTP proxy."""
         return super()._new_conn()
 
     def note_connected(self, sock: socket.socket) -> None:
-        """Note a socket as soon as TCP is connected."""
+        """Register a socket as soon as TCP is connected."""
         _probe_when_silent(sock)
         if (exchange := _current.get()) is not None:
-            self.note_new(sock, exchange.ask.cancellation)
+            self.note_new(sock, exchange.request.cancellation)
 
     def note_new(self, sock: socket.socket, cancellation: Cancellation) -> None:
-        """Note a socket that was not used yet."""
+        """Register a socket that was not used yet."""
         _note(cancellation, sock)
 
     def request(self, *args: Any, **options: Any) -> None:
-        """Note the socket of a connection that is there already, then send."""
+        """Register the socket of a connection that is open already, then send."""
         exchange = _current.get()
         if exchange is not None:
-            self.cancellation = exchange.ask.cancellation
+            self.cancellation = exchange.request.cancellation
             if isinstance(self.sock, socket.socket):
                 _note(self.cancellation, self.sock)
             self.cancellation.check()
@@ -111,13 +111,13 @@ class NotingTLSConnection(NotingConnection, HTTPSConnection):
     """The same over TLS."""
 
     def note_new(self, sock: socket.socket, cancellation: Cancellation) -> None:
-        """Note a duplicate, since the handshake detaches this object; `request` notes the one after it."""
+        """Register a duplicate, because the handshake detaches this object; `request` registers the next."""
         duplicate = socket.socket(sock.family, sock.type, sock.proto, os.dup(sock.fileno()))
         cancellation.note(duplicate, duplicate)
 
 
 class _NotingPool(HTTPConnectionPool):
-    """Before another request may use a connection, it must not be noted for this one any more."""
+    """A pool that releases a connection's socket before another request can use it."""
 
     def _put_conn(self, conn: Any) -> None:
         cancellation: Cancellation | None = getattr(conn, "cancellation", None)
@@ -130,7 +130,7 @@ class _NotingPool(HTTPConnectionPool):
 class NotingHTTPPool(_NotingPool):
     """Connections without encryption."""
 
-    ConnectionCls = NotingConnection  # pyright: ignore[reportAssignmentType] -- urllib3's own does not fit
+    ConnectionCls = NotingConnection  # pyright: ignore[reportAssignmentType] -- urllib3's type is narrower
 
 
 class NotingHTTPSPool(_NotingPool, HTTPSConnectionPool):
@@ -143,7 +143,7 @@ _connections: weakref.WeakSet[NotingConnection] = weakref.WeakSet()
 
 
 def _close_inherited() -> None:
-    """In a forked child: close the copies of the parent's sockets. Nothing is sent."""
+    """Close the copies of the parent's sockets in a forked child, without sending anything."""
     for connection in list(_connections):
         if isinstance(connection.sock, socket.socket) and connection.sock.fileno() >= 0:
             os.close(connection.sock.detach())

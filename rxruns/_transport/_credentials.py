@@ -1,4 +1,4 @@
-"""API key and access token: checked, kept out of sight, asked for at each attempt."""
+"""API key and access token: checked, hidden, read at each attempt."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ KEY_PREFIX = "mr_sk_"
 
 
 class Credentials:
-    """What proves who asks. Shows nothing of it in its ``repr``.
+    """The credentials of a client, which its ``repr`` hides.
 
     Args:
-        api_key: starts with ``mr_sk_``; or a function that gives it, called for each attempt.
-        access_token: with or without ``Bearer`` before it; or a function that gives it.
+        api_key: starts with ``mr_sk_``; or a function that returns it, called for each attempt.
+        access_token: with or without ``Bearer`` before it; or a function that returns it.
 
     Raises:
-        InvalidArgumentError: neither is given, or one can not be sent. The message never shows it.
+        InvalidArgumentError: neither is given, or one can't be sent. The message never quotes it.
 
     >>> Credentials("mr_sk_1", None)
     Credentials([hidden])
@@ -33,7 +33,7 @@ class Credentials:
     def __init__(self, api_key: Secret, access_token: Secret) -> None:
         if api_key is None and access_token is None:
             raise InvalidArgumentError(
-                "no credentials: give api_key or access_token, or make the client with RunsClient.from_env()",
+                "no credentials: pass api_key or access_token, or make the client with RunsClient.from_env()",
                 field="api_key",
             )
         self._api_key = api_key
@@ -47,19 +47,19 @@ class Credentials:
         return f"Credentials({HIDDEN})"
 
     def headers(self) -> dict[str, str]:
-        """The headers of one attempt. What a function of the caller's raises passes through."""
+        """Return the headers of one attempt. Exceptions of the caller's functions pass through."""
         try:
-            return _key_header(_asked(self._api_key)) | _token_header(_asked(self._access_token))
+            return _key_header(_current(self._api_key)) | _token_header(_current(self._access_token))
         except InvalidArgumentError as error:
             raise error.with_traceback(None) from None  # its frames hold the secret
 
 
 def redactor_of(headers: Mapping[str, str]) -> Redactor:
-    """What removes the secrets of these headers from all that a service may send back."""
+    """Return what removes the secrets of these headers from anything that a service sends back."""
     return Redactor(value.removeprefix("Bearer ") for value in headers.values())
 
 
-def _asked(secret: Secret) -> object:
+def _current(secret: Secret) -> object:
     return secret() if callable(secret) else secret
 
 
@@ -67,10 +67,7 @@ def _key_header(key: object) -> dict[str, str]:
     if key is None:
         return {}
     if not isinstance(key, str) or not key.startswith(KEY_PREFIX) or key == KEY_PREFIX:
-        raise InvalidArgumentError(
-            f"api_key has to be text that starts with {KEY_PREFIX} and goes on (it is not shown here)",
-            field="api_key",
-        )
+        raise _refusal("api_key", f"text that starts with {KEY_PREFIX} and continues")
     return {KEY_HEADER: _sendable("api_key", key)}
 
 
@@ -78,18 +75,19 @@ def _token_header(token: object) -> dict[str, str]:
     if token is None:
         return {}
     if not isinstance(token, str):
-        raise InvalidArgumentError("access_token has to be text (it is not shown here)", field="access_token")
+        raise _refusal("access_token", "text")
     bare = token[7:] if token[:7].lower() == "bearer " else token
     if not bare.strip():
-        raise InvalidArgumentError("access_token is blank: give a token, or None", field="access_token")
+        raise _refusal("access_token", "a token that isn't blank, or None")
     return {TOKEN_HEADER: f"Bearer {_sendable('access_token', bare)}"}
 
 
 def _sendable(name: str, value: str) -> str:
     if not all("\x21" <= letter <= "\x7e" for letter in value):
-        raise InvalidArgumentError(
-            f"{name} has blanks, control characters or others that a header can not carry; "
-            "a newline from a file, perhaps? (it is not shown here)",
-            field=name,
-        )
+        raise _refusal(name, "printable ASCII without blanks; does it end with a newline of a file?")
     return value
+
+
+def _refusal(name: str, expectation: str) -> InvalidArgumentError:
+    """Make the error of a wrong secret, which the message must not quote."""
+    return InvalidArgumentError(f"{name} must be {expectation} (its value is not shown)", field=name)

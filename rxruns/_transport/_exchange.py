@@ -1,4 +1,4 @@
-"""One request as its caller wants it, what became of it, and our errors for foreign ones."""
+"""One request, its progress, and our errors for foreign ones."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ FOREIGN = (
     OSError,
     UnicodeError,
 )
-"""What may come out of a call of requests, urllib3 or a socket."""
+"""The exceptions of requests, urllib3 and sockets."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """One request, as its caller wants it.
+class Request:
+    """One request.
 
     Attributes:
         path: under the base URL; `params` become its query.
         read_timeout: seconds between bytes; None for no limit.
         retry: None for one attempt.
-        cancellation: what stops it.
+        cancellation: stops it.
     """
 
     method: Literal["GET", "POST"]
@@ -54,7 +54,7 @@ class Ask:
         return f"{self.method} {self.path}"
 
     def may_retry(self, error: APIError | TransportError, attempt: int) -> bool:
-        """Whether the policy wants another attempt after this error of the `attempt`-th, counted from 1."""
+        """Return True if the policy allows another attempt after the `attempt`-th, counted from 1."""
         if self.retry is None or attempt >= self.retry.max_attempts:
             return False
         return _is_passing(error) and (self.method != "POST" or self.retry.retry_post)
@@ -62,9 +62,9 @@ class Ask:
 
 @dataclass(slots=True)
 class Exchange:
-    """What happened to an `Ask` so far; `connected`, `status` and `request_id` are of its last attempt."""
+    """The progress of a `Request`; `connected`, `status` and `request_id` are of its last attempt."""
 
-    ask: Ask
+    request: Request
     started: float = field(default_factory=time.monotonic)
     attempts: int = 0
     connected: bool = False
@@ -82,14 +82,14 @@ class Exchange:
         Raises:
             Cancelled: that is the reason.
         """
-        self.ask.cancellation.check()
+        self.request.cancellation.check()
         kind = _kind(error, connected=self.connected)
         self.redactor.clean(error, keep=sys.exception())
-        return TransportError(visible(f"{self.ask}: {_reason(error)}"), kind=kind)
+        return TransportError(visible(f"{self.request}: {_reason(error)}"), kind=kind)
 
 
 def _is_passing(error: APIError | TransportError) -> bool:
-    """Whether another attempt may do better, and the service does not ask to stay away for too long."""
+    """Return True if another attempt may succeed, and the service doesn't ask for too long a delay."""
     if isinstance(error, TransportError):
         return error.kind != "other"
     return is_retryable(error.status) and (error.retry_after or 0.0) <= RETRY_AFTER_LIMIT

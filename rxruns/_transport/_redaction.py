@@ -1,4 +1,4 @@
-"""Remove secrets from what a service may echo: from text in any spelling, and from exceptions."""
+"""Removal of secrets that a service may echo, from text in any spelling and from exceptions."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ HIDDEN = "[hidden]"
 
 _NAMED = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"}
 _HELD_BODIES = ("data", "valid_data", "partial", "doc", "unparsed_data")
-"""Attributes of exceptions that hold what was being read: marshmallow's, http.client's, json's, urllib3's."""
+"""Attributes in which exceptions of marshmallow, http.client, json and urllib3 keep received data."""
 
 
 class Redactor:
-    """Replaces secrets by ``[hidden]``, also where they are JSON-escaped, URL-encoded or HTML-escaped.
+    """Replaces secrets by ``[hidden]``, even if they are JSON-escaped, URL-encoded or HTML-escaped.
 
     Args:
         secrets: of printable ASCII.
@@ -35,17 +35,17 @@ class Redactor:
         return f"Redactor({HIDDEN})"
 
     def text(self, text: str) -> str:
-        """The text without secrets."""
+        """Return the text without secrets."""
         return text if self._pattern is None else self._pattern.sub(HIDDEN, text)
 
     def clean(self, error: BaseException, *, keep: BaseException | None = None) -> None:
-        """Take secrets and frames from an exception, and from all that it was raised from, in place.
+        """Remove secrets and frames from an exception, its causes and its contexts, in place.
 
-        A frame keeps the values of its variables, and tools such as pytest and rich print them. Errors of
-        ours are made without secrets, so they lose their frames alone.
+        A frame keeps the values of its variables, and tools such as pytest and rich print them. Our own
+        errors are made without secrets, so they lose only their frames.
 
         Args:
-            keep: the caller's own exception, which was being handled meanwhile. It stays as it is.
+            keep: the caller's own exception, which was being handled at the time. It stays as it is.
         """
         seen: list[BaseException] = [] if keep is None else [keep]
         pending = [error]
@@ -63,23 +63,23 @@ class Redactor:
         if isinstance(error, UnicodeDecodeError):
             error.object = b""
             error.args = (error.encoding, b"", 0, 0, error.reason)
-        elif type(error) is ValueError:  # int() quotes a part of what it can't read
+        elif type(error) is ValueError:  # int() quotes a part of its argument
             error.args = ()
         else:
             error.args = tuple(self._value(value, pending) for value in error.args)
         for name, value in list(vars(error).items()):
-            held = name in _HELD_BODIES
-            setattr(error, name, _empty(value) if held else self._value(value, pending))
+            is_body = name in _HELD_BODIES
+            setattr(error, name, _empty(value) if is_body else self._value(value, pending))
 
     def _value(self, value: object, pending: list[BaseException]) -> Any:
-        """A value that an exception holds; what may hold anything, such as a request, becomes None."""
+        """Clean a value of an exception. One that may hold anything, such as a request, becomes None."""
         match value:
             case None | bool() | int() | float():
                 return value
             case str():
                 return self.text(value)
             case bytes():
-                return b""  # a piece of what was read, where a secret may be cut
+                return b""  # received data, in which a secret may be cut
             case BaseException():
                 pending.append(value)
                 return value
@@ -105,11 +105,11 @@ def _is_plain(items: object) -> bool:
 
 
 def _spellings(char: str) -> str:
-    """A pattern of all the ways in which JSON, URLs, HTML and Python's ``repr`` write a character."""
+    """Return a pattern of all spellings of a character in JSON, URLs, HTML and Python's ``repr``."""
     code = f"{ord(char):02x}"
     digits = "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in code)
     named = f"|{_NAMED[char]}" if char in _NAMED else ""
-    # The longest first: a character may be the start of how it is escaped.
+    # The longest first: a character may be the start of its escaped form.
     return (
         rf"(?:\\{{1,16}}(?:u00|x){digits}|%(?:25){{0,3}}{digits}"
         rf"|&(?:#(?:0*{ord(char)}|[xX]0*{digits}){named});|\\{{0,16}}{re.escape(char)})"

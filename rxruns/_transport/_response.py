@@ -1,4 +1,4 @@
-"""http.client's response, which reads past interim responses and gives each chunk as soon as it is there."""
+"""http.client's response, which skips interim responses and returns chunks as soon as they arrive."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_HEADER_BYTES = 64 * 2**10
 if TYPE_CHECKING:
 
     class _Response(http.client.HTTPResponse):
-        """What typeshed leaves out."""
+        """Attributes that typeshed lacks."""
 
         chunk_left: int | None
         will_close: bool
@@ -31,18 +31,18 @@ else:
 
 
 class UnsupportedFraming(http.client.HTTPException):
-    """A ``Transfer-Encoding`` that can't be read. Another attempt would not help."""
+    """A ``Transfer-Encoding`` that can't be read. A retry wouldn't help."""
 
 
 class PromptResponse(_Response):
-    """A response whose :meth:`read1` gives all the chunks that came. Its other reads do not go on there."""
+    """A response whose :meth:`read1` returns all received chunks. Don't mix it with other reads."""
 
     _chunks: Chunks | None = None
 
     def _read_status(self) -> tuple[str, int, str]:
         """Read the status line of the final response, or of 101, which ends HTTP on this connection.
 
-        http.client skips 100 alone. Any other 1xx would be taken for the answer, and the answer itself for
+        http.client skips only 100. Any other 1xx would count as the response, and the response itself as
         that of the next request on the connection.
         """
         for _ in range(MAX_INTERIM + 1):
@@ -63,12 +63,12 @@ class PromptResponse(_Response):
         """Read the status line and the headers.
 
         Raises:
-            UnsupportedFraming: ``Transfer-Encoding`` is something else than ``chunked``.
+            UnsupportedFraming: ``Transfer-Encoding`` isn't ``chunked``.
         """
         if self.headers is not None:  # pyright: ignore[reportUnnecessaryComparison] -- None before this
             return
         super().begin()
-        # urllib3 would log lines that are not headers, which may quote a key.
+        # urllib3 would log lines that aren't headers, and these may quote a key.
         self.headers.defects.clear()
         if self.headers.is_multipart() or self.headers.get_payload():
             self.headers.set_payload(None)
@@ -77,14 +77,14 @@ class PromptResponse(_Response):
             self._use_chunks()
 
     def _use_chunks(self) -> None:
-        """Read chunks although http.client doesn't understand how the header is spelled."""
+        """Read chunks although http.client doesn't understand the spelling of the header."""
         del self.headers["Transfer-Encoding"]
         self.headers["Transfer-Encoding"] = "chunked"
         self.chunked, self.chunk_left, self.length = True, None, None
         self.will_close = self._check_close()
 
     def read1(self, n: int = -1) -> bytes:
-        """Content, as soon as there is some; none at the end.
+        """Return content as soon as there is some; ``b""`` at the end.
 
         Raises:
             http.client.IncompleteRead: the connection ended before the body did.
@@ -104,9 +104,9 @@ class PromptResponse(_Response):
 
 
 def _transfer_codings(headers: Message) -> list[str]:
-    """The transfer codings of a response: ``["chunked"]``, or none.
+    """Return the transfer codings of a response: ``["chunked"]``, or none.
 
-    Blanks around names and ``identity``, which some gateways add, mean nothing.
+    Blanks around names and ``identity``, which some gateways add, are ignored.
     """
     sent = ",".join(headers.get_all("Transfer-Encoding", []))
     codings = [coding for name in sent.split(",") if (coding := name.strip().lower()) not in ("", "identity")]

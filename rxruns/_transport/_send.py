@@ -18,14 +18,14 @@ from rxruns._transport._bodies import OpenStream, closing, read_bounded, unsuppo
 from rxruns._transport._cancellation import Cancelled
 from rxruns._transport._connections import used_for
 from rxruns._transport._credentials import Credentials, redactor_of
-from rxruns._transport._exchange import FOREIGN, Ask, Exchange
+from rxruns._transport._exchange import FOREIGN, Exchange, Request
 from rxruns._transport._sessions import close_idle, new_session, note_sockets_of, renew_in_children
 from rxruns.errors import APIError, RunsError, TransportError
 
 Session = requests.Session
 
 MAX_BODY = 64 * 2**20
-"""Bytes of an answer that is no stream, unpacked: a small gzip must not fill the memory."""
+"""Bytes of a response that isn't a stream, decompressed: a small gzip must not fill the memory."""
 
 _MAX_ERROR_BODY = 64 * 2**10
 
@@ -38,11 +38,11 @@ class Transport:
 
     Args:
         base_url: without a trailing slash.
-        credentials: asked at each attempt.
+        credentials: read at each attempt.
         headers: the caller's own, sent with each request.
         connect_timeout: seconds for each TCP connect.
-        session: the caller's own, which is not closed here; its adapters are made to note their sockets.
-        on_request: gets the metrics of each request. What it raises is logged, and the request goes on.
+        session: the caller's own, which is not closed here; its adapters are changed to note their sockets.
+        on_request: gets the metrics of each request. Its exceptions are logged, and don't affect the request.
     """
 
     def __init__(
@@ -70,39 +70,39 @@ class Transport:
             close_idle(self._session)
 
     def ignore_proxies(self) -> None:
-        """Take no proxies from the environment, unless the session is the caller's own."""
+        """Ignore proxies of the environment, unless the session is the caller's own."""
         if self._owns_session:
-            self._session.trust_env = False  # with which requests would forget this, too:
+            self._session.trust_env = False  # which also makes requests ignore this variable:
             self._session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
 
-    def request(self, ask: Ask) -> Answer:
-        """Send, retry as the policy says, and read the whole answer.
+    def request(self, request: Request) -> Answer:
+        """Send, retry as the policy says, and read the whole response.
 
         Raises:
             APIError: the service answered with an error status, or with a redirect.
-            TransportError: no whole answer came, or one above 64 MiB.
+            TransportError: no whole response was received, or one above 64 MiB.
             Cancelled: its cancellation was cancelled.
         """
 
         def read(response: requests.Response, exchange: Exchange) -> Answer:
-            with closing(response, ask.cancellation):
-                body = read_bounded(response, ask.cancellation, MAX_BODY)
+            with closing(response, request.cancellation):
+                body = read_bounded(response, request.cancellation, MAX_BODY)
             if len(body) > MAX_BODY:
-                raise TransportError(f"{ask}: the answer is larger than {MAX_BODY:,} bytes", kind="other")
+                raise TransportError(f"{request}: a response above {MAX_BODY:,} bytes", kind="other")
             return Answer(response.status_code, exchange.request_id, body, exchange.redactor)
 
-        return self._perform(ask, read)
+        return self._perform(request, read)
 
-    def open_stream(self, ask: Ask) -> OpenStream:
-        """Send, retry as the policy says, and return once the headers of a 2xx answer are there.
+    def open_stream(self, request: Request) -> OpenStream:
+        """Send, retry as the policy says, and return at the headers of a 2xx response.
 
         Raises:
             APIError, TransportError, Cancelled: as in :meth:`request`.
         """
-        return self._perform(ask, OpenStream)
+        return self._perform(request, OpenStream)
 
-    def _perform(self, ask: Ask, consume: Callable[[requests.Response, Exchange], T]) -> T:
-        exchange = Exchange(ask)
+    def _perform(self, request: Request, consume: Callable[[requests.Response, Exchange], T]) -> T:
+        exchange = Exchange(request)
         try:
             result = self._persist(exchange, consume)
         except (APIError, TransportError) as error:
@@ -114,31 +114,31 @@ class Transport:
         return result
 
     def _persist(self, exchange: Exchange, consume: Callable[[requests.Response, Exchange], T]) -> T:
-        """Attempt until it works, or the policy gives up."""
-        ask = exchange.ask
+        """Attempt until it succeeds, or the policy gives up."""
+        request = exchange.request
         while True:
             exchange.begin()
             try:
                 return self._attempt(exchange, consume)
             except (APIError, TransportError) as error:
-                logger.debug("%s: attempt %d: %s", ask, exchange.attempts, error)
-                if ask.retry is None or not ask.may_retry(error, exchange.attempts):
+                logger.debug("%s: attempt %d: %s", request, exchange.attempts, error)
+                if request.retry is None or not request.may_retry(error, exchange.attempts):
                     raise
                 retry_after = error.retry_after if isinstance(error, APIError) else None
-                delay = ask.retry.delay(exchange.attempts, retry_after)
-            if ask.cancellation.wait(delay):
+                delay = request.retry.delay(exchange.attempts, retry_after)
+            if request.cancellation.wait(delay):
                 raise Cancelled
 
     def _attempt(self, exchange: Exchange, consume: Callable[[requests.Response, Exchange], T]) -> T:
-        """One attempt. The socket is let go of on every way out, unless `consume` took the response over."""
-        exchange.ask.cancellation.check()
+        """Make one attempt. Release the socket on every way out, unless `consume` took the response over."""
+        exchange.request.cancellation.check()
         auth = _Auth(self._credentials.headers())
         exchange.redactor = auth.redactor
         try:
             response = self._send(exchange, auth)
             logger.debug(
                 "%s: attempt %d: status %s, request %s",
-                exchange.ask,
+                exchange.request,
                 exchange.attempts,
                 exchange.status,
                 exchange.request_id,
@@ -150,31 +150,31 @@ class Transport:
         except FOREIGN as error:
             foreign = error
         except BaseException:
-            exchange.ask.cancellation.release()
+            exchange.request.cancellation.release()
             raise
-        exchange.ask.cancellation.release()
+        exchange.request.cancellation.release()
         raise exchange.fault(foreign) from foreign
 
     def _send(self, exchange: Exchange, auth: AuthBase) -> requests.Response:
-        ask, session = exchange.ask, self._session
+        request, session = exchange.request, self._session
         prepared = session.prepare_request(
             requests.Request(
-                ask.method,
-                self._base_url + ask.path,
-                headers={**self._headers, **ask.headers},
-                params=urlencode(ask.params, safe=","),
-                data=ask.body,
+                request.method,
+                self._base_url + request.path,
+                headers={**self._headers, **request.headers},
+                params=urlencode(request.params, safe=","),
+                data=request.body,
                 auth=auth,
             )
         )
         url = prepared.url or self._base_url
-        # requests would put REQUESTS_CA_BUNDLE over the session's own choice if not asked here.
+        # With verify=None, requests keeps the session's own choice over REQUESTS_CA_BUNDLE.
         verify = None if session.verify is True else session.verify
         settings = session.merge_environment_settings(url, {}, True, verify, None)
         note_sockets_of(session, url, settings["proxies"])
         # A hook, because requests would read the body of a redirect, and parse its target.
         prepared.hooks["response"].append(_check_status(exchange))
-        timeout = (self._connect_timeout, ask.read_timeout)
+        timeout = (self._connect_timeout, request.read_timeout)
         with used_for(exchange):
             return session.send(prepared, timeout=timeout, allow_redirects=False, **settings)
 
@@ -182,8 +182,8 @@ class Transport:
         if self._on_request is None:
             return
         metrics = RequestMetrics(
-            method=exchange.ask.method,
-            path=exchange.ask.path,
+            method=exchange.request.method,
+            path=exchange.request.path,
             status=exchange.status,
             latency=time.monotonic() - exchange.started,
             attempts=exchange.attempts,
@@ -193,7 +193,7 @@ class Transport:
         try:
             self._on_request(metrics)
         except Exception:
-            logger.exception("on_request raised; %s goes on", exchange.ask)
+            logger.exception("%s: on_request raised; ignored", exchange.request)
 
 
 class _Auth(AuthBase):
@@ -216,7 +216,7 @@ def _check_status(exchange: Exchange) -> Callable[..., None]:
         exchange.request_id = request_id_of(response.headers)
         if status < 200:
             response.close()
-            raise TransportError(f"{exchange.ask}: an unexpected status {status} in the place of an answer")
+            raise TransportError(f"{exchange.request}: unexpected status {status}")
         if 300 <= status < 400:
             response.close()
             raise status_error(status, response.headers)
@@ -229,14 +229,14 @@ def _check_encoding(response: requests.Response, exchange: Exchange) -> None:
     if encoding := unsupported_encoding(response):
         response.close()
         raise TransportError(
-            f"{exchange.ask}: the response's Content-Encoding must be one that was asked for, "
+            f"{exchange.request}: the response's Content-Encoding must be one of the requested ones, "
             f"got {visible(encoding)!r}; is there a proxy that compresses?"
         )
 
 
 def _refusal(response: requests.Response, exchange: Exchange) -> APIError:
     """The error of an error status. A body that breaks counts as empty, an endless one is cut."""
-    cancellation = exchange.ask.cancellation
+    cancellation = exchange.request.cancellation
     with closing(response, cancellation):
         try:
             body = (

@@ -1,4 +1,4 @@
-"""Sessions of requests: use our connections, close them, and replace them in forked children."""
+"""Sessions of requests that use our connections, which forked children replace."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
 
 
 def new_session() -> requests.Session:
-    """A session for many open streams, each of which holds a connection."""
+    """Make a session for many open streams, each of which uses a connection."""
     session = requests.Session()
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(pool_maxsize=_POOL))
@@ -31,12 +31,12 @@ def new_session() -> requests.Session:
 
 
 def renew_in_children(session: requests.Session) -> None:
-    """Let forked children open connections of their own, and leave those of their parent alone."""
+    """Let forked children open their own connections, and leave those of their parent alone."""
     _sessions.add(session)
 
 
 def note_sockets_of(session: requests.Session, url: str, proxies: Any) -> None:
-    """Make the adapter for `url` use our connections, unless the caller gave it pools of its own."""
+    """Make the adapter for `url` use our connections, unless the caller set its own pools."""
     adapter = session.get_adapter(url)
     if not isinstance(adapter, HTTPAdapter):
         return
@@ -45,7 +45,7 @@ def note_sockets_of(session: requests.Session, url: str, proxies: Any) -> None:
         with_scheme = cast(Callable[[str, str], str], prepend_scheme_if_needed)
         manager = adapter.proxy_manager_for(with_scheme(proxy, "http"))
         if proxy.lower().startswith("socks"):
-            # PySocks is there, because the manager needed it.
+            # PySocks is installed, because the manager needed it.
             from rxruns._transport._socks import NOTING_POOLS, STOCK_POOLS  # noqa: PLC0415
 
             _use_pools(manager, STOCK_POOLS, NOTING_POOLS)
@@ -56,13 +56,13 @@ def note_sockets_of(session: requests.Session, url: str, proxies: Any) -> None:
 def _use_pools(manager: Any, stock: Mapping[str, Any], noting: Mapping[str, Any]) -> None:
     if manager.pool_classes_by_scheme == stock:
         manager.pool_classes_by_scheme = noting
-        manager.clear()  # the idle connections of the pools that it made before
+        manager.clear()  # the idle connections of its earlier pools
 
 
 def close_idle(session: requests.Session) -> None:
     """Close a session and its idle connections now.
 
-    urllib3 by itself closes them when a pool is collected as garbage, which an error's traceback puts off.
+    urllib3 closes them only when a pool is garbage-collected, which an error's traceback delays.
     """
     for adapter in session.adapters.values():
         if isinstance(adapter, HTTPAdapter):
@@ -74,17 +74,17 @@ def close_idle(session: requests.Session) -> None:
 
 
 _inherited: list[object] = []
-"""Pools of the parent process. Collecting them needs locks that a thread of the parent may have held."""
+"""Pools of the parent process. Collecting them needs locks that the parent may have held at the fork."""
 
 
 def _renew_sessions() -> None:
-    """In a forked child: new pools and cookie jars, with locks of their own."""
+    """Make new pools and cookie jars in a forked child, with their own locks."""
     for session in list(_sessions):
         session.cookies = session.cookies.copy()
         for adapter in session.adapters.values():
             if isinstance(adapter, HTTPAdapter):
                 _inherited.extend((adapter.poolmanager, adapter.proxy_manager))
-                # As requests does it for an adapter that was pickled. It keeps what a subclass of it adds.
+                # As requests does for a pickled adapter. It keeps the attributes of subclasses.
                 pickled: Any = adapter
                 pickled.__setstate__(pickled.__getstate__())
 

@@ -1,4 +1,4 @@
-"""The same connections through a SOCKS proxy. Needs PySocks, the extra of requests and urllib3 for it."""
+"""Connections through a SOCKS proxy. Needs PySocks, an extra of requests and urllib3."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["NOTING_POOLS", "STOCK_POOLS"]
 
 
 class _Connecting(socket.socket):
-    """Calls back as soon as TCP is connected: to the proxy, long before that has reached the service."""
+    """Calls back as soon as TCP is connected to the proxy, long before the proxy reaches the service."""
 
     on_connected: Callable[[], object]
 
@@ -41,7 +41,7 @@ class _SocksSocket(socks.socksocket, _Connecting):  # type: ignore[misc]  # PySo
 
 
 class _SocksConnection(NotingConnection, SOCKSConnection):  # pyright: ignore[reportIncompatibleMethodOverride]
-    """urllib3's, but its socket can be shut down while the proxy connects to the service."""
+    """urllib3's connection, with a socket that can be shut down while the proxy connects to the service."""
 
     def _connect(self) -> socket.socket:
         options: Any = self._socks_options
@@ -51,7 +51,7 @@ class _SocksConnection(NotingConnection, SOCKSConnection):  # pyright: ignore[re
             sock = _SocksSocket(family, kind, protocol)
             sock.on_connected = partial(self.note_connected, sock)
             try:
-                return self._ask_proxy(sock, host, port)
+                return self._connect_through(sock, host, port)
             except OSError as error:
                 sock.close()
                 problem = error
@@ -60,7 +60,7 @@ class _SocksConnection(NotingConnection, SOCKSConnection):  # pyright: ignore[re
                 raise
         raise problem
 
-    def _ask_proxy(self, sock: _SocksSocket, host: str, port: int) -> socket.socket:
+    def _connect_through(self, sock: _SocksSocket, host: str, port: int) -> socket.socket:
         options: Any = self._socks_options
         for option in self.socket_options or ():
             sock.setsockopt(*option)

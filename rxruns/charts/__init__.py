@@ -1,8 +1,8 @@
-"""Pictures of a run: when its nodes worked, what it used over time, what each model cost. Extra ``charts``.
+"""Charts of a run: its nodes over time, its tokens and costs, the cost of each model. Extra ``charts``.
 
-They are Altair's charts: they take ``.properties(...)`` and show themselves in a notebook, as SVG, without a
-network. :func:`save` writes PNG or SVG, with neither a network nor a browser. A status has a sign beside its
-colour. What a run says is drawn as text, with control characters made visible.
+They are Altair charts: they have ``.properties(...)``, and a notebook shows them as SVG without a network.
+:func:`save` writes PNG or SVG, without a network or a browser. A status has a sign besides its colour. The
+text of a run is drawn as text, with signs for control characters.
 
 >>> from rxruns.costs import CostTotals
 >>> sorted(cost_by_model(CostTotals())._repr_mimebundle_())
@@ -16,34 +16,36 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from msgspec.structs import replace
+
 from rxruns._arguments import check_path
 from rxruns._display._files import write_whole
 from rxruns._display._text import clipped, counted, money, status_label, visible
+from rxruns._errors import must_be
 from rxruns.charts._altair import Layered, Stacked, alt, plain, png, svg
-from rxruns.charts._timeline import Wait, layers, timeline
+from rxruns.charts._timeline import NodeWait, layers, timeline
 from rxruns.charts._usage import cost_by_model, cost_panel, tokens_over_time, usage_panels
 from rxruns.costs import Prices
-from rxruns.errors import InvalidArgumentError
 from rxruns.events import RunEvent
 from rxruns.state import NodeSpan
-from rxruns.state._tracks import RunTracks
+from rxruns.state._spans import RunHistory
 
 __all__ = ["Layered", "Stacked", "cost_by_model", "overview", "save", "timeline", "tokens_over_time"]
 
 SCALE = 2.0
-"""Pixels of a PNG for one of the chart's: sharp on a screen of today."""
+"""Pixels of a PNG for each of the chart's, for high-density screens."""
 _MESSAGE = 110
 
 
 def overview(
     events: Iterable[RunEvent], prices: Prices | None = None, *, now: datetime | None = None
 ) -> Stacked:
-    """One run in one picture: its status, its nodes over time and where they waited, tokens and cost.
+    """Draw one run in one picture: its status, its nodes over time with their waits, tokens and cost.
 
     Args:
         events: of one run.
         prices: by (provider, model), for the cost.
-        now: until when the nodes of an open run are drawn. None: its last event.
+        now: the end of the bars of an open run. None: its last event.
 
     Raises:
         InvalidArgumentError: for events of two runs.
@@ -51,74 +53,56 @@ def overview(
     >>> overview([]).to_dict()["title"]["text"]
     '► running: run without events'
     """
-    run = RunTracks(prices)
+    run = RunHistory(prices)
     events = [event for event in events if run.add(event)]
     state, costs = run.state, run.state.costs
     title = f"{status_label(state.status)}: run {state.run_id or 'without events'}"
-    said = [
+    subtitle = [
         f"{counted(costs.requests, 'model call')}, {costs.total_tokens:,} tokens, cost {money(costs.usd)}"
     ]
     if state.error is not None:
-        said.append(clipped(visible(state.error.message), _MESSAGE))
-    window = _window(run, now)
+        subtitle.append(clipped(visible(state.error.message), _MESSAGE))
+    last = run.until(now)
+    window = None if run.began is None or last is None else (run.began, last)
     panels = [
         layers(_spans(run), _waits(run), window, "Nodes over time"),
         *usage_panels(events, prices, window),
         cost_panel(costs),
     ]
-    head = alt.TitleParams(title, subtitle=said, offset=18, fontSize=18, subtitleFontSize=13)
+    head = alt.TitleParams(title, subtitle=subtitle, offset=18, fontSize=18, subtitleFontSize=13)
     stacked = Stacked(vconcat=panels, title=head, spacing=30, resolve={"scale": {"color": "independent"}})
     chart: Stacked = plain(stacked)
     return chart
 
 
-def _window(run: RunTracks, now: datetime | None) -> tuple[datetime, datetime] | None:
-    if run.began is None or run.last is None:
-        return None
-    is_open = run.state.final_status is None
-    return run.began, max(run.last, now) if is_open and now is not None else run.last
-
-
-def _spans(run: RunTracks) -> list[NodeSpan]:
-    run_id = run.state.run_id
-    if run_id is None:
-        return []
+def _spans(run: RunHistory) -> list[NodeSpan]:
     return [
-        NodeSpan(
-            run_id=run_id,
-            node_id=node_id,
-            attempt=attempt.number,
-            started_at=attempt.started_at or attempt.seen_at,
-            ended_at=attempt.ended_at,
-            status=attempt.status,
-            error=attempt.error,
-            tokens=attempt.tokens,
-        )
-        for node_id, track in run.nodes.items()
-        for attempt in track.attempts
+        replace(attempt.span, started_at=attempt.node.started_at or attempt.seen_at)
+        for attempts in run.attempts().values()
+        for attempt in attempts
     ]
 
 
-def _waits(run: RunTracks) -> list[Wait]:
+def _waits(run: RunHistory) -> list[NodeWait]:
     return [
-        Wait(node_id, began_at, ended_at)
-        for node_id, track in run.nodes.items()
-        for attempt in track.attempts
-        for began_at, ended_at in attempt.waits
+        NodeWait(node_id, *wait)
+        for node_id, attempts in run.attempts().items()
+        for attempt in attempts
+        for wait in attempt.waits
     ]
 
 
 def save(chart: Any, path: str | os.PathLike[str], *, scale: float = SCALE) -> None:
-    """Write a chart to a PNG or SVG file, by its suffix; at once or not at all.
+    """Write a chart atomically to a PNG or SVG file, depending on its suffix.
 
     Args:
-        chart: any of Altair's.
-        path: ends in ``.png`` or ``.svg``; replaced if it is there.
-        scale: of a PNG: its pixels for one of the chart's.
+        chart: an Altair chart.
+        path: ends in ``.png`` or ``.svg``; replaced if it exists.
+        scale: pixels of a PNG for each of the chart's.
 
     Raises:
         InvalidArgumentError: for another suffix.
-        StoreError: it could not be written; what was there before is untouched.
+        StoreError: it could not be written; an existing file is unchanged.
     """
     path = check_path("path", path)
     match path.suffix.lower():
@@ -127,4 +111,4 @@ def save(chart: Any, path: str | os.PathLike[str], *, scale: float = SCALE) -> N
         case ".svg":
             write_whole(path, svg(chart).encode())
         case suffix:
-            raise InvalidArgumentError(f"path: {suffix!r} is neither .png nor .svg: {path}", field="path")
+            raise must_be("path", "a path that ends in .png or .svg", suffix)

@@ -1,10 +1,11 @@
-"""Altair with what all our charts share: colours, time axes, and showing themselves without a network."""
+"""The parts that all charts share: colours, axes, and rendering without a network."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rxruns._display._palette import LIGHT
 from rxruns._display._text import MARKS, status_label
 
 try:
@@ -15,45 +16,16 @@ except ModuleNotFoundError as error:
         f"rxruns.charts needs {error.name}: pip install 'rxruns[charts]'", name=error.name
     ) from error
 
-__all__ = [
-    "COLORS",
-    "MUTED",
-    "SERIES",
-    "TAIL",
-    "TEXT",
-    "WIDTH",
-    "Layered",
-    "Stacked",
-    "alt",
-    "amounts_axis",
-    "described",
-    "names_axis",
-    "over",
-    "plain",
-    "png",
-    "status_color",
-    "svg",
-    "time_axis",
-]
-
 WIDTH = 720
-"""Of the area that is drawn on, in pixels."""
+"""Width of the plot in pixels."""
 
-COLORS = {
-    "succeeded": "#0b7a5a",
-    "failed": "#c22f1d",
-    "running": "#0b62b8",
-    "waiting": "#8a5a00",
-    "canceled": "#69548f",
-    "pending": "#545e69",
-}
-TEXT, MUTED, GRID = "#1b2127", "#545e69", "#e6e9ed"
+TEXT, MUTED, GRID, BACK = (LIGHT[name] for name in ("text", "muted", "grid", "back"))
 FONT = "DejaVu Sans, Segoe UI, Helvetica, Arial, sans-serif"
-SERIES = ["#0b62b8", "#c96a00", "#0b7a5a", "#a3318c", "#69548f", "#8a5a00", "#2a8c9c", "#545e69"]
-"""For models. Neighbours differ in lightness too."""
+SERIES = [LIGHT[f"series-{number}"] for number in range(1, 7)]
+"""For models. The last one is grey, for all others. Neighbours differ in lightness too."""
 
 TAIL = 1.02
-"""How far a time axis goes beyond the run's end, so that what came at its very end is seen."""
+"""Length of a time axis as a multiple of the run's, so that events at its end are visible."""
 
 _STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400]
 _CLOCK = (
@@ -65,8 +37,9 @@ _CLOCK = (
 
 
 class _ShowsItself:
-    """A chart that a notebook shows as SVG, unless somebody chose another of Altair's renderers: the default
-    one fetches its script from the network.
+    """A chart that a notebook shows as SVG, unless another of Altair's renderers is enabled.
+
+    Altair's default renderer loads its script from the network.
     """
 
     def _repr_mimebundle_(self, *arguments: Any, **options: Any) -> Any:
@@ -84,31 +57,29 @@ class Stacked(_ShowsItself, alt.VConcatChart):
 
 
 def over(rows: Sequence[Mapping[str, Any]]) -> alt.Chart:
-    """The beginning of a chart of these rows. As a plain dict they are neither limited to 5,000 nor checked
-    one by one, which takes a millisecond each.
-    """
+    """Return a chart of rows, as a plain dict: others are limited to 5,000 rows, and checked, 1 ms each."""
     return alt.Chart({"values": rows})
 
 
 def svg(chart: Any) -> str:
-    """The chart as SVG."""
+    """Return the chart as SVG."""
     return vl_convert.vegalite_to_svg(chart.to_json(), vl_version=_version())
 
 
 def png(chart: Any, scale: float) -> bytes:
-    """The chart as PNG, ``scale`` pixels to one of the chart's."""
+    """Return the chart as PNG, with ``scale`` pixels for each of the chart's."""
     return vl_convert.vegalite_to_png(chart.to_json(), vl_version=_version(), scale=scale)
 
 
 def _version() -> str:
-    """Of Vega-Lite, as the converter names it."""
+    """Return the version of Vega-Lite, as the converter names it."""
     return ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 
 
 def plain(chart: Any) -> Any:
-    """The chart with our fonts and colours of axes."""
+    """Return the chart with the theme: fonts and colours of axes."""
     return (
-        chart.configure(font=FONT, background="#ffffff", padding=16)
+        chart.configure(font=FONT, background=BACK, padding=16)
         .configure_axis(
             labelColor=MUTED,
             titleColor=MUTED,
@@ -130,14 +101,14 @@ def plain(chart: Any) -> Any:
 
 
 NAMES = 200
-"""Pixels left of the area, the same in all charts, so that they stand in line."""
+"""Pixels left of the plot, the same in all charts, so that they align."""
 
 
 def names_axis(skip: int, *, labels: bool = True) -> alt.Axis:
-    """An axis of names that begin with a number of ``skip`` characters, by which they are in order."""
+    """Return an axis of names, sorted by and without their prefix of ``skip`` characters."""
     return alt.Axis(
         title=None,
-        aria=False,  # what is on it is named
+        aria=False,  # the marks have descriptions
         labelExpr=f"slice(datum.label, {skip})",
         labels=labels,
         labelLimit=NAMES - 8,
@@ -147,17 +118,17 @@ def names_axis(skip: int, *, labels: bool = True) -> alt.Axis:
 
 
 def amounts_axis(form: str) -> alt.Axis:
-    """An axis of tokens or dollars, upright."""
+    """Return a vertical axis of tokens or dollars."""
     return alt.Axis(title=None, tickCount=4, format=form, minExtent=NAMES)
 
 
-def described(field: str = "said") -> alt.Description:
-    """What a screen reader says of a mark of an SVG, instead of all its fields."""
+def described(field: str = "description") -> alt.Description:
+    """Return the text that a screen reader speaks for a mark, instead of all its fields."""
     return alt.Description(field=field, type="nominal")
 
 
 def time_axis(seconds: float, name: str = "at") -> alt.X:
-    """The x of a chart that is ``seconds`` long."""
+    """Return the time axis of a chart that is ``seconds`` long."""
     step = _step(max(seconds, 1e-3) / 8)
     values = [round(step * place, 6) for place in range(int(seconds / step) + 1)]
     axis = alt.Axis(values=values, labelExpr=_CLOCK, title=None, labelFlush=False)
@@ -170,7 +141,7 @@ def time_axis(seconds: float, name: str = "at") -> alt.X:
 
 
 def _step(least: float) -> float:
-    """A round step between ticks, of at least so many seconds."""
+    """Return a round step between ticks, of at least `least` seconds."""
     scale = 1e-6
     while scale < 1:
         for step in (1, 2, 5):
@@ -181,9 +152,9 @@ def _step(least: float) -> float:
 
 
 def status_color(statuses: set[str]) -> alt.Color:
-    """Colours and signs of those statuses that are there."""
+    """Return the colours and signs of the given statuses."""
     known = [status for status in MARKS if status in statuses]
     others = sorted(statuses - set(known))
     domain = [status_label(status) for status in [*known, *others]]
-    colors = [COLORS.get(status, MUTED) for status in [*known, *others]]
+    colors = [LIGHT[status] if status in MARKS else MUTED for status in [*known, *others]]
     return alt.Color(field="status", type="nominal", scale=alt.Scale(domain=domain, range=colors))

@@ -1,4 +1,4 @@
-"""The nodes of a run over time."""
+"""The chart of a run's nodes over time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from rxruns._display._text import clipped, counted, duration, status_label, visible
 from rxruns.charts._altair import (
+    BACK,
     MUTED,
     TEXT,
     WIDTH,
@@ -23,16 +24,16 @@ from rxruns.charts._altair import (
 from rxruns.state import NodeSpan
 
 _NAMED = 60
-"""With more rows than this they get thin, and only what did not succeed is named."""
+"""The most rows of full height with names. With more, only nodes that did not succeed are named."""
 _NAME = 34
 _LABELS = 40
 _SIGN = 18
 _TALL, _ALL_TALL = 24, 1_200
-"""Pixels: of a row, and of all rows together where there are many."""
+"""Pixels: of a row, and of all rows if there are many."""
 
 
-class Wait(NamedTuple):
-    """When a node waited; ``ended_at`` is None while it does."""
+class NodeWait(NamedTuple):
+    """A wait of a node; ``ended_at`` is None while it lasts."""
 
     node_id: str
     began_at: datetime
@@ -40,11 +41,13 @@ class Wait(NamedTuple):
 
 
 Window = tuple[datetime, datetime]
-"""From when to when a chart goes."""
+"""The start and the end of a chart."""
 
 
-def layers(spans: Iterable[NodeSpan], waits: Iterable[Wait], window: Window | None, title: str) -> Layered:
-    """The chart without its looks, to be put among others."""
+def layers(
+    spans: Iterable[NodeSpan], waits: Iterable[NodeWait], window: Window | None, title: str
+) -> Layered:
+    """Return the chart without its theme, as a part of another."""
     spans = list(spans)
     if window is None or not spans:
         return _empty(title)
@@ -59,7 +62,7 @@ def layers(spans: Iterable[NodeSpan], waits: Iterable[Wait], window: Window | No
     seconds = (last - first).total_seconds()
     subtitle = f"{counted(len(rows), 'node')}, {duration(seconds)} from {first:%Y-%m-%d %H:%M:%S %Z}"
     if many:
-        subtitle += "; what succeeded is not named"
+        subtitle += "; succeeded nodes are not named"
     return Layered(
         layer=_marks(bars, waited, seconds, many),
         title=alt.TitleParams(title, subtitle=subtitle),
@@ -69,7 +72,7 @@ def layers(spans: Iterable[NodeSpan], waits: Iterable[Wait], window: Window | No
 
 
 def window_of(spans: Iterable[NodeSpan], now: datetime | None) -> Window | None:
-    """From the first time to the last; None where there is none."""
+    """Return the first and the last time of the spans; None if they have none."""
     times = [at for span in spans for at in (span.started_at, span.ended_at) if at is not None]
     return (min(times), max([*times, *([] if now is None else [now])])) if times else None
 
@@ -83,10 +86,10 @@ def _marks(
     color = status_color({bar["kind"] for bar in [*bars, *waited]})
     outline = alt.value(0) if many else alt.StrokeWidth(field="open", type="quantitative", scale=None)
     drawn = over(bars).mark_bar(cornerRadius=0 if many else 2, minBandSize=2, stroke=TEXT, strokeDash=[4, 3])
-    inset = over([] if many else waited).mark_bar(height={"band": 0.45}, stroke="#ffffff", strokeWidth=1)
-    # What is written says what the bars' names say, too.
+    inset = over([] if many else waited).mark_bar(height={"band": 0.45}, stroke=BACK, strokeWidth=1)
+    # Screen readers get the descriptions of the bars instead of this text.
     letters: dict[str, Any] = {"align": "left", "dx": 5, "fontSize": 11, "aria": False}
-    inside = over([] if many else _signs(bars, seconds)).mark_text(color="#ffffff", **letters)
+    inside = over([] if many else _signs(bars, seconds)).mark_text(color=BACK, **letters)
     beside = over(_labels(bars, many)).mark_text(color=TEXT, **letters)
     text = alt.Text(field="text", type="nominal")
     return [
@@ -104,29 +107,29 @@ def _bar(span: NodeSpan, key: str, window: Window) -> dict[str, Any]:
     start, end = span.started_at or first, span.ended_at or last
     took = "" if span.started_at is None else duration((end - start).total_seconds())
     is_open = span.ended_at is None
-    said = status_label(span.status)
+    status = status_label(span.status)
     at, until = (start - first).total_seconds(), (max(end, start) - first).total_seconds()
     return {
         "node": key,
         "at": at,
         "until": until,
-        "said": f"{key[7:]}: {said}, {_stretch(at, until)}",
-        "status": said,
+        "description": f"{key[7:]}: {status}, {_stretch(at, until)}",
+        "status": status,
         "kind": span.status,
-        "sign": said.split()[0],
+        "sign": status.split()[0],
         "open": 1.5 if is_open else 0,
-        "text": " ".join(filter(None, [said if is_open else said.split()[0], took])),
+        "text": " ".join(filter(None, [status if is_open else status.split()[0], took])),
     }
 
 
-def _waited(wait: Wait, key: str, window: Window) -> dict[str, Any]:
+def _waited(wait: NodeWait, key: str, window: Window) -> dict[str, Any]:
     first, last = window
     at, until = (wait.began_at - first).total_seconds(), ((wait.ended_at or last) - first).total_seconds()
     return {
         "node": key,
         "at": at,
         "until": until,
-        "said": f"{key[7:]}: {status_label('waiting')}, {_stretch(at, until)}",
+        "description": f"{key[7:]}: {status_label('waiting')}, {_stretch(at, until)}",
         "status": status_label("waiting"),
         "kind": "waiting",
     }
@@ -137,13 +140,13 @@ def _stretch(at: float, until: float) -> str:
 
 
 def _signs(bars: list[dict[str, Any]], seconds: float) -> list[dict[str, Any]]:
-    """Inside each bar that has room for one, and no stripe there."""
+    """Return the bars with space for a sign, and no stripe there."""
     least = _SIGN / WIDTH * seconds
     return [bar for bar in bars if bar["until"] - bar["at"] > least and bar["kind"] != "waiting"]
 
 
 def _labels(bars: list[dict[str, Any]], many: bool) -> list[dict[str, Any]]:
-    """Beside the last bar of each row; with many rows beside some of those that did not succeed."""
+    """Return the labels: of the last bar in each row, or with many rows, of some that did not succeed."""
     last = list({bar["node"]: bar for bar in bars}.values())
     if not many:
         return last
@@ -159,14 +162,14 @@ def _empty(title: str) -> Layered:
 def timeline(
     spans: Iterable[NodeSpan], *, now: datetime | None = None, title: str = "Nodes over time"
 ) -> Layered:
-    """When each node worked: a row for each, a bar for each attempt, with its status and its time.
+    """Draw when each node worked: a row per node and a bar per attempt, with its status and time.
 
-    A bar of a node that is open is dashed and goes to ``now``; one whose start was not seen begins with the
-    first of all. Beyond 60 nodes the rows are thin, and only those that did not succeed are named.
+    The bar of an open node is dashed and ends at ``now``; a bar without a start begins at the left edge. With
+    more than 60 nodes the rows are thin, and only those that did not succeed are named.
 
     Args:
         spans: from ``ops.node_spans``.
-        now: until when open nodes are drawn. None: the last time in ``spans``.
+        now: the end of the bars of open nodes. None: the last time in ``spans``.
         title: above the chart.
 
     >>> from datetime import timedelta, timezone

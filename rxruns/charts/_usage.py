@@ -1,4 +1,4 @@
-"""What a run used: tokens and cost over time, cost by model."""
+"""The charts of tokens and cost over time, and of cost by model."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from rxruns._display._text import clipped, counted, money, visible
 from rxruns.charts._altair import (
+    BACK,
     MUTED,
     SERIES,
     TAIL,
@@ -28,21 +29,21 @@ from rxruns.costs import CostLineItem, CostTotals, Prices
 from rxruns.events import NodeLLMCall, RunEvent
 
 _POINTS = 400
-"""At most so many times are drawn: more than there are pixels to see them by."""
+"""The most times drawn: about one for each two pixels."""
 _TALL = 150
 _ROW = 28
 _ROOM = 1.5
-"""For what is written beside the longest bar."""
+"""Space for the label beside the longest bar, as a multiple of it."""
 _OTHERS = "others"
 
 
 def tokens_over_time(events: Iterable[RunEvent], prices: Prices | None = None) -> Stacked:
-    """Tokens so far, by model; with prices the cost so far below.
+    """Draw the tokens so far by model; with prices, also the cost so far.
 
-    The seven models with the most tokens have a colour each, the rest are "others".
+    The five models with the most tokens have a colour each; the others share one.
 
     Args:
-        events: of one run, or of several side by side.
+        events: of one run, or of several parallel ones.
         prices: by (provider, model), for the cost.
 
     >>> tokens_over_time([]).to_dict()["vconcat"][0]["title"]["subtitle"]
@@ -56,7 +57,7 @@ def tokens_over_time(events: Iterable[RunEvent], prices: Prices | None = None) -
 
 
 def usage_panels(events: Iterable[RunEvent], prices: Prices | None, window: Window | None) -> list[Any]:
-    """The charts without their looks, to be put among others."""
+    """Return the charts without their theme, as parts of another."""
     calls = sorted((event for event in events if isinstance(event, NodeLLMCall)), key=lambda event: event.ts)
     if window is None or not calls:
         return [_nothing("Tokens so far", "no model was called")]
@@ -72,7 +73,7 @@ def usage_panels(events: Iterable[RunEvent], prices: Prices | None, window: Wind
 def _steps(
     calls: list[NodeLLMCall], prices: Prices | None, first: datetime, last: datetime
 ) -> list[tuple[float, CostTotals]]:
-    """Seconds and the totals then, thinned out where there are too many to see."""
+    """Return the totals by seconds, thinned out to the number that is visible."""
     totals = CostTotals(prices)
     steps = [(0.0, totals)]
     every = max(1, len(calls) // _POINTS)
@@ -91,20 +92,25 @@ def _tokens(steps: list[tuple[float, CostTotals]], seconds: float) -> Any:
     used = dict.fromkeys(series, 0)
     for item in ranked:
         used[names.get((item.provider, item.model), _OTHERS)] += item.total_tokens
-    said = {name: f"{name}: {counted(number, 'token')} in the end" for name, number in used.items()}
     rows: list[dict[str, Any]] = []
     for at, totals in steps:
         tokens = dict.fromkeys(series, 0)
         for item in totals.line_items:
             tokens[names.get((item.provider, item.model), _OTHERS)] += item.total_tokens
         rows += [
-            {"at": at, "model": name, "tokens": tokens[name], "order": place, "said": said[name]}
+            {
+                "at": at,
+                "model": name,
+                "tokens": tokens[name],
+                "order": place,
+                "description": f"{name}: {counted(used[name], 'token')} in the end",
+            }
             for place, name in enumerate(series)
         ]
     color = alt.Color(
         field="model", type="nominal", scale=alt.Scale(domain=series, range=SERIES), sort=series
     )
-    area = over(rows).mark_area(interpolate="step-after", stroke="#ffffff", strokeWidth=1)
+    area = over(rows).mark_area(interpolate="step-after", stroke=BACK, strokeWidth=1)
     return area.encode(
         x=time_axis(seconds),
         y=alt.Y(field="tokens", type="quantitative", stack="zero", axis=amounts_axis(",d")),
@@ -121,7 +127,7 @@ def _tokens(steps: list[tuple[float, CostTotals]], seconds: float) -> Any:
 
 
 def _cost(steps: list[tuple[float, CostTotals]], seconds: float) -> Any:
-    """The cost of what has a price."""
+    """Draw the cost of the calls with a price."""
     rows = [
         {"at": at, "usd": float(sum(item.usd for item in totals.line_items if item.usd is not None))}
         for at, totals in steps
@@ -139,7 +145,7 @@ def _cost(steps: list[tuple[float, CostTotals]], seconds: float) -> Any:
 
 
 def cost_by_model(totals: CostTotals) -> Layered:
-    """What each model cost in US dollars, with its calls and tokens; tokens alone where no model has a price.
+    """Draw the cost of each model in US dollars, with its calls and tokens; tokens alone without prices.
 
     Args:
         totals: from ``ops.cost_totals`` or ``costs.fold``.
@@ -152,7 +158,7 @@ def cost_by_model(totals: CostTotals) -> Layered:
 
 
 def cost_panel(totals: CostTotals) -> Layered:
-    """The chart without its looks, to be put among others."""
+    """Return the chart without its theme, as a part of another."""
     items = sorted(totals.line_items, key=lambda item: (-(item.usd or 0), -item.total_tokens))
     if not items:
         return _nothing("Cost by model", "no model was called")
@@ -161,8 +167,8 @@ def cost_panel(totals: CostTotals) -> Layered:
         {
             "model": f"{place:04d} {_name(item)}",
             "amount": float(item.usd or 0) if priced else item.total_tokens,
-            "text": _said(item),
-            "said": f"{_name(item)}: {_said(item)}",
+            "text": _label(item),
+            "description": f"{_name(item)}: {_label(item)}",
         }
         for place, item in enumerate(items)
     ]
@@ -190,7 +196,7 @@ def cost_panel(totals: CostTotals) -> Layered:
     )
 
 
-def _said(item: CostLineItem) -> str:
+def _label(item: CostLineItem) -> str:
     cost = "no price" if item.usd is None else money(item.usd)
     return f"{cost}, {item.total_tokens:,} tokens in {counted(item.requests, 'call')}"
 

@@ -1,7 +1,7 @@
 """The command line: click and rich over the library, with no logic of its own.
 
-Exit codes: 0 succeeded, 1 the run failed or was canceled, 2 usage, 3 could not be followed to the end, 130
-Ctrl-C, 141 who read the output has gone.
+Exit codes: 0 succeeded, 1 the run failed or was canceled, 2 usage error, 3 a run could not be followed to its
+end, 130 Ctrl-C, 141 the output pipe was closed.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from importlib import import_module
 
 import click
 
+from rxruns._display._visible import one_line
+from rxruns._errors import must_be
 from rxruns._streams._reader import GAVE_UP
 from rxruns._version import __version__
 from rxruns.cli._output import OutputError, close_quietly
 from rxruns.cli._panel import Exit
-from rxruns.cli._printable import printable
 from rxruns.cli._sources import described
 from rxruns.errors import (
     InvalidArgumentError,
@@ -33,11 +34,11 @@ __all__ = ["cli", "run"]
 
 
 COMMANDS = ("watch", "events", "cost", "timeline", "start", "replay", "demo", "serve")
-"""Each is the function of this name in the module of this name, with an underscore before it."""
+"""Each is a function of this name, in the module of this name with an underscore before it."""
 
 
 class _Commands(click.Group):
-    """Imports a command when it is asked for: the embedded service and rich take a third of a start."""
+    """Imports a command when it is used: the embedded service and rich take a third of the start time."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -61,20 +62,20 @@ class _Commands(click.Group):
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""\b
-Exit codes: 0 succeeded, 1 the run failed or was canceled, 2 usage, 3 could not be
-followed to the end, 130 Ctrl-C, 141 who read the output has gone.
+Exit codes: 0 succeeded, 1 the run failed or was canceled, 2 usage error, 3 a run could
+not be followed to its end, 130 Ctrl-C, 141 the output pipe was closed.
 """,
 )
 @click.version_option(__version__, prog_name="rxruns")
 def cli() -> None:
-    """Follow LLM workflow runs, from a terminal.
+    """Start, follow and inspect LLM workflow runs.
 
-    The service is the one that MODELRELAY_API_KEY and MODELRELAY_API_BASE_URL name.
+    MODELRELAY_API_KEY and MODELRELAY_API_BASE_URL select the service.
     """
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line and give its exit code.
+    """Run a command line and return its exit code.
 
     >>> run(["--version"])
     rxruns, version ...
@@ -82,10 +83,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """
     nul = next((argument for argument in arguments or () if "\0" in argument), None)
     if nul is not None:  # a system never passes one, a program may
-        what = f"an argument must not have a NUL character, got {nul!r}"
-        return _tell(InvalidArgumentError(what), Exit.USAGE)
+        return _fail(must_be("argument", "text without NUL characters", nul), Exit.USAGE)
     try:
-        with _told_warnings() as told:
+        with printed_warnings() as warnings:
             result = cli.main(args=arguments, prog_name="rxruns", standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
@@ -95,47 +95,48 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except OutputError as error:
         if error.path is None:
             close_quietly()
-        return Exit.CLOSED_PIPE if error.is_closed_pipe else _tell(error, Exit.NOT_FOLLOWED)
+        return Exit.CLOSED_PIPE if error.is_closed_pipe else _fail(error, Exit.NOT_FOLLOWED)
     except OSError as error:  # a full disk, say
-        return _tell(OutputError(error.strerror or str(error), path=error.filename), Exit.NOT_FOLLOWED)
+        return _fail(OutputError(error.strerror or str(error), path=error.filename), Exit.NOT_FOLLOWED)
     except RunFailedError as error:
-        return _tell(error, Exit.FAILED)
+        return _fail(error, Exit.FAILED)
     except (InvalidArgumentError, WorkflowValidationError) as error:
-        return _tell(error, Exit.USAGE)
+        return _fail(error, Exit.USAGE)
     except RunsError as error:
-        return _tell(error, Exit.NOT_FOLLOWED)
+        return _fail(error, Exit.NOT_FOLLOWED)
     code = result if isinstance(result, int) else Exit.SUCCEEDED
-    return max(code, Exit.NOT_FOLLOWED) if told.lacks_events else code
+    return max(code, Exit.NOT_FOLLOWED) if warnings.is_incomplete else code
 
 
-def _tell(error: Exception, code: Exit) -> Exit:
-    """Say on standard error what went wrong. Further lines are indented, so that none looks like ours."""
+def _fail(error: Exception, code: Exit) -> Exit:
+    """Print an error to stderr. Its further lines are indented, so that none looks like one of ours."""
     text = described(error)
     if isinstance(error, StreamError) and error.last_seq:
-        text += f"; go on with --after {error.last_seq}"
-    click.echo("rxruns: " + "\n  ".join(map(printable, text.split("\n"))), err=True)
+        text += f"; resume with --after {error.last_seq}"
+    click.echo("rxruns: " + "\n  ".join(map(one_line, text.split("\n"))), err=True)
     return code
 
 
-class _Told(logging.Handler):
-    """Shows what the library warns of, such as reconnects, but for what an error says as well.
+class _Warnings(logging.Handler):
+    """Prints the library's warnings, such as reconnects, except those that an error repeats.
 
     Attributes:
-        lacks_events: a log was cut, or events of it were dropped.
+        is_incomplete: a log was cut, or events of it were dropped.
     """
 
-    lacks_events = False
+    is_incomplete = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lacks_events |= getattr(record, "is_incomplete", False)
+        self.is_incomplete |= getattr(record, "is_incomplete", False)
         if record.name != GAVE_UP.name:
-            # Not `click.echo`, which writes past what rich puts there to keep a table and lines apart.
-            sys.stderr.write(f"rxruns: {printable(record.getMessage())}\n")
+            # Not `click.echo`, which bypasses the stream by which rich keeps a table and lines apart.
+            sys.stderr.write(f"rxruns: {one_line(record.getMessage())}\n")
 
 
 @contextmanager
-def _told_warnings() -> Generator[_Told]:
-    handler, logger = _Told(logging.WARNING), logging.getLogger("rxruns")
+def printed_warnings() -> Generator[_Warnings]:
+    """Print the library's warnings inside the block."""
+    handler, logger = _Warnings(logging.WARNING), logging.getLogger("rxruns")
     logger.addHandler(handler)
     try:
         yield handler

@@ -17,24 +17,22 @@ from rich.table import Table
 from rich.text import Text
 
 from rxruns import operators as ops
-from rxruns._display._text import money
+from rxruns._display._text import counted, money
+from rxruns._display._visible import one_line, printable_json
 from rxruns._streams._run_events import block_on
 from rxruns.cli._output import Lines
-from rxruns.cli._panel import Exit, early_end
+from rxruns.cli._panel import NO_EVENT, Exit, early_end
 from rxruns.cli._prices import with_prices
-from rxruns.cli._printable import printable, printable_json
 from rxruns.cli._sources import Service, Source, source_argument, with_service
 from rxruns.costs import CostLineItem, CostTotals, Prices
 from rxruns.errors import RunsError
 from rxruns.events import RunEvent, TerminalEvent
 
-__all__ = ["cost", "table"]
-
 Costs: TypeAlias = dict[UUID, CostTotals]
 """By run: a log may hold several."""
 
 WIDE, FILE_WIDTH = 120, 200
-"""Columns of a terminal for whole run ids, and those that a file has."""
+"""Columns: of a terminal that shows whole run ids, and of a table in a file."""
 
 AT_ONCE = 8
 """Runs that are read at the same time."""
@@ -43,7 +41,7 @@ COLUMNS = ("requests", "input_tokens", "output_tokens", "total_tokens")
 
 
 @click.command(
-    short_help="Count what runs cost so far.",
+    short_help="Sum up the tokens and the cost of runs.",
     epilog="""\b
 Example: rxruns cost 7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11 run.ndjson --prices prices.json
          rxruns cost *.ndjson --prices list --json | jq .total.usd
@@ -51,16 +49,16 @@ Example: rxruns cost 7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11 run.ndjson --prices pr
 )
 @source_argument("sources", nargs=-1)
 @with_prices
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object instead of a table.")
 @with_service
 def cost(sources: tuple[Source, ...], prices: Prices | None, as_json: bool, service: Service) -> Exit:
-    """Count what runs cost so far: calls, tokens and, with --prices, US dollars by model.
+    """Sum up the model calls and tokens of runs and, with --prices, their cost in US dollars.
 
-    A model without a price makes a sum unknown (null in JSON), never zero.
+    The cost is unknown (null in JSON) if a model has no price, never zero.
     """
     costs, errors = _read(sources, prices or {}, service)
     if errors and not costs:
-        pass  # a sum of nothing would look like a run that was free
+        pass  # an empty sum would look like a run without costs
     elif as_json:
         Lines().write(_json(costs))
     else:
@@ -71,12 +69,12 @@ def cost(sources: tuple[Source, ...], prices: Prices | None, as_json: bool, serv
             console.print(table(costs, console, is_whole=not errors))
         Lines().write(captured.get().rstrip("\n"))
     for source, why in errors.items():
-        click.echo(printable(f"rxruns: {source}: {why}"), err=True)
+        click.echo(one_line(f"rxruns: {source}: {why}"), err=True)
     return Exit.NOT_FOLLOWED if errors else Exit.SUCCEEDED
 
 
 def _read(sources: tuple[Source, ...], prices: Prices, service: Service) -> tuple[Costs, dict[Source, str]]:
-    """What all the runs cost, and why which sources could not be read to their end."""
+    """Return the costs of all runs, and the reasons why sources could not be read to their end."""
     found: dict[Source, Costs] = {source: {} for source in sources}
     errors: dict[Source, str] = {}
     lasts: dict[Source, dict[UUID, RunEvent]] = {source: {} for source in sources}
@@ -92,7 +90,7 @@ def _read(sources: tuple[Source, ...], prices: Prices, service: Service) -> tupl
         def failed(error: Exception, _: Observable[RunEvent]) -> Observable[RunEvent]:
             if not isinstance(error, RunsError):
                 raise error
-            errors[source] = f"{error}{'; what came before is counted' if costs else ''}"
+            errors[source] = f"{error}{'; the events before it are counted' if costs else ''}"
             return reactivex.empty()
 
         events = service.events(source, wait=False).pipe(ops.tap(add))
@@ -108,18 +106,18 @@ def _read(sources: tuple[Source, ...], prices: Prices, service: Service) -> tupl
         block_on(read.pipe(ops.merge(max_concurrent=AT_ONCE)))
     for source in found:
         if isinstance(source, Path) and not found[source]:
-            errors.setdefault(source, "there is no event in it")
+            errors.setdefault(source, NO_EVENT)
     for source, why in _early_ends(lasts).items():
         errors.setdefault(source, why)
     costs: Costs = {}
     for run_id, totals in chain.from_iterable(costs.items() for costs in found.values()):
-        # A run and its log may both be named: the longer counts.
+        # The arguments may name both a run and its log: the one with more calls counts.
         costs[run_id] = max(totals, costs.get(run_id, totals), key=lambda one: one.requests)
     return costs, errors
 
 
 def _early_ends(lasts: dict[Source, dict[UUID, RunEvent]]) -> dict[Source, str]:
-    """What is printed of logs with runs whose end is in none of the sources."""
+    """Return a message for each log with a run whose end is in none of the sources."""
     events = [event for by_run in lasts.values() for event in by_run.values()]
     ended = {event.run_id for event in events if isinstance(event, TerminalEvent)}
     found: dict[Source, str] = {}
@@ -134,25 +132,23 @@ def _early_ends(lasts: dict[Source, dict[UUID, RunEvent]]) -> dict[Source, str]:
 
 
 def table(costs: Costs, console: Console, *, is_whole: bool = True) -> Table:
-    """Costs by run and model, and their sum, which is marked if it is not that of all events."""
+    """Return a table of costs by run and model, with their sum; `is_whole` is False if events are missing."""
     is_wide = console.width >= WIDE or not console.is_terminal
-    shown = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), pad_edge=False)
-    shown.add_column("run", no_wrap=True)
-    shown.add_column("model", overflow="fold")
+    rows = Table(box=None, header_style="dim", padding=(0, 2, 0, 0), pad_edge=False)
+    rows.add_column("run", no_wrap=True)
+    rows.add_column("model", overflow="fold")
     for name in ("requests", "input", "output", "tokens", "cost"):
-        shown.add_column(name, justify="right", no_wrap=True)
+        rows.add_column(name, justify="right", no_wrap=True)
     for run_id, totals in costs.items():
         run = str(run_id) if is_wide else str(run_id)[:8]
         for place, item in enumerate(totals.line_items):
-            model = Text(printable(f"{item.provider or '?'}/{item.model or '?'}"))
-            shown.add_row("" if place else run, model, *_figures(item))
+            model = Text(one_line(f"{item.provider or '?'}/{item.model or '?'}"))
+            rows.add_row("" if place else run, model, *_figures(item))
         if not totals.line_items:
-            shown.add_row(run, Text("no calls", style="dim"))
-    runs = "1 run" if len(costs) == 1 else f"{len(costs)} runs"
-    shown.add_row(
-        "total" if is_whole else "total of what was read", runs, *_figures(_sum(costs)), style="bold"
-    )
-    return shown
+            rows.add_row(run, Text("no calls", style="dim"))
+    name = "total" if is_whole else "total of the events read"
+    rows.add_row(name, counted(len(costs), "run"), *_figures(_sum(costs)), style="bold")
+    return rows
 
 
 def _figures(costs: CostTotals | CostLineItem) -> list[str]:
@@ -164,7 +160,7 @@ def _sum(costs: Costs) -> CostTotals:
 
 
 def _json(costs: Costs) -> bytes:
-    """Money as numbers, all digits of it."""
+    """Return the costs as JSON, with money as exact numbers."""
     runs = [{"run_id": run_id, **_record(totals)} for run_id, totals in costs.items()]
     encoder = msgspec.json.Encoder(decimal_format="number")
     return printable_json(encoder.encode({"runs": runs, "total": _record(_sum(costs))}))

@@ -1,4 +1,4 @@
-"""``rxruns demo``: everything at once, against the embedded service."""
+"""``rxruns demo``: a run of the embedded service, from its start to its cost."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ tools = Tools()
 
 @tools.tool
 def get_weather(city: Literal["Lisbon"]) -> str:
-    """The weather of a city."""  # a client-side tool: the service waits until this function has answered
+    """Return the weather of a city."""  # a client-side tool: the service waits for its result
     return f"sunny in {city}, 24 degrees"
 
 
 def trip() -> WorkflowSpec:
-    """Three nodes side by side, one of them with a tool of ours; then a join, a plan and its translation."""
+    """Return a workflow: three parallel nodes, one of them with a client-side tool, a join, and two nodes."""
     return (
         workflow("trip", model="claude-sonnet-4-5")
         .input("city")
@@ -46,13 +46,13 @@ def trip() -> WorkflowSpec:
 
 
 @click.command(
-    short_help="Follow a run of the embedded service: try it all.",
-    epilog="Example: rxruns demo --delay 0    (as fast as it goes)",
+    short_help="Start and follow a run of an embedded service.",
+    epilog="Example: rxruns demo --delay 0    (as fast as possible)",
 )
 @click.option("--delay", default=0.04, show_default=True, help="Seconds between two tokens.")
-@click.option("--seed", default=7, show_default=True, help="Of the simulated model's texts.")
+@click.option("--seed", default=7, show_default=True, help="Seed of the simulated model's texts.")
 def demo(delay: float, seed: int) -> Exit:
-    """Start the embedded service, create a run, follow it, answer its tool call, show what it cost."""
+    """Start an embedded service and a run, follow it, answer its tool call and show its cost."""
     with DevServer(delay=delay, seed=seed) as server, server.client() as client, RunView(PRICES) as view:
         events = start_run(trip(), client=client, input={"city": "Lisbon"})
         block_on(events.pipe(ops.execute_tools(tools, client=client), ops.tap(view.update)))

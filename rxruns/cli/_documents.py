@@ -1,4 +1,4 @@
-"""JSON and YAML files that people write: what is wrong is reported with the file, line and column."""
+"""JSON and YAML files written by hand: errors name the file, line and column."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ from rxruns.cli import _json, _yaml
 from rxruns.cli._files import FileError, read
 from rxruns.cli._values import Locate, Problem, Step
 
-__all__ = ["Document", "load"]
-
 _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
 
 class Document(NamedTuple):
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
         path: of the file.
-        value: plain data, as of JSON.
+        value: plain data, as in JSON.
     """
 
     path: Path
@@ -29,21 +27,22 @@ class Document(NamedTuple):
     locate: Locate
 
     def refused(self, reason: str, *path: Step) -> FileError:
-        """The error of the value at a path, or of what there is of it: names the file and the line."""
+        """Return the error of the value at a path: it names the file and the line."""
         return FileError(self.path, f"{_where(self.text, self.locate(path))}: {reason}")
 
     def refused_field(self, reason: str, field: str | None) -> FileError:
-        """The error of a field as errors name it, such as ``nodes[2].id``."""
+        """Return the error of a field that is named as in ``nodes[2].id``."""
         steps = [int(index) if index else name for index, name in _STEP.findall(field or "")]
         return self.refused(reason, *steps)
 
 
 def load(path: Path) -> Document:
-    """The document in a file: YAML with the suffixes ``.yaml`` and ``.yml``, else JSON. ``-`` is standard
-    input, JSON if it begins with a brace.
+    """Load a file: YAML with the suffixes ``.yaml`` and ``.yml``, else JSON.
+
+    ``-`` is standard input, JSON if it begins with a brace.
 
     Raises:
-        FileError: it can't be read, is not well formed, has a key twice, or is beyond a bound.
+        FileError: it can't be read, is not well formed, has a duplicate key, or exceeds a limit.
     """
     try:
         text = read(path).decode("utf-8-sig")
@@ -51,14 +50,10 @@ def load(path: Path) -> Document:
         raise FileError(path, f"is not text in UTF-8 (byte {error.start + 1})") from error
     is_yaml = path.suffix.lower() in (".yaml", ".yml") or (str(path) == "-" and text.lstrip()[:1] != "{")
     try:
-        return Document(path, *_loaded(text, is_yaml))
+        value, locate = _yaml.load(text) if is_yaml else _json.load(text)
     except Problem as problem:
         raise FileError(path, f"{_where(text, problem.place)}: {problem.what}") from problem
-
-
-def _loaded(text: str, is_yaml: bool) -> tuple[Any, str, Locate]:
-    value, locate = _yaml.load(text) if is_yaml else _json.load(text)
-    return value, text, locate
+    return Document(path, value, text, locate)
 
 
 def _where(text: str, place: int) -> str:

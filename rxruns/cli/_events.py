@@ -9,17 +9,15 @@ import click
 import reactivex
 
 from rxruns import operators as ops
+from rxruns._display._visible import one_line, printable_json
 from rxruns._ndjson._decoding import encode_event
 from rxruns._streams._run_events import block_on
 from rxruns.cli._following import report, settle, timeout_option
 from rxruns.cli._output import Lines
-from rxruns.cli._panel import Exit, Panel
-from rxruns.cli._printable import printable, printable_json
+from rxruns.cli._panel import NO_EVENT, Exit, Panel
 from rxruns.cli._selecting import Selection, with_selection
 from rxruns.cli._sources import Service, Source, naming, source_argument, with_service
 from rxruns.events import NodeEvent, RunEvent, TerminalEvent
-
-__all__ = ["events"]
 
 
 @click.command(
@@ -35,20 +33,20 @@ Example: rxruns events 7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11 --record run.ndjson
     "--record",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Append every event that is read to this log, a run's exactly as received, whatever is selected.",
+    help="Append all events to this log, whatever is selected; a run's events exactly as received.",
 )
 @timeout_option
 @with_service
 def events(
     source: Source, selection: Selection, record: Path | None, timeout: float | None, service: Service
 ) -> Exit:
-    """Write the events of a run or of a recorded log to standard output, one JSON object a line.
+    """Write the events of a run or of a recorded log to standard output, one JSON object per line.
 
-    Events are encoded again, without fields that rxruns doesn't know; characters that a terminal could obey
-    are written as \\u escapes. --record keeps what the service of a run sent, byte for byte.
+    Events are encoded again, without fields that rxruns doesn't know, and with \\u escapes for control
+    characters. --record keeps the lines of a run byte for byte.
     """
     if record is not None and isinstance(source, Path) and record.exists() and record.samefile(source):
-        raise click.UsageError(f"--record {record} is the log that is read: name another")
+        raise click.UsageError(f"--record must be another file than the log that is read, got {record}")
     lines, panels, nodes = Lines(), dict[UUID, Panel](), dict[str, None]()
     if isinstance(source, UUID):
         panels[source] = Panel(source)
@@ -75,12 +73,12 @@ def events(
         read = read.pipe(ops.take_until(reactivex.timer(timeout)))
     with naming(source):
         block_on(selection.chosen(read.pipe(ops.tap(note))).pipe(ops.tap(write)))
-    missing = selection.missing(nodes, "what was read")
+    missing = selection.missing(nodes, str(source))
     if missing:
-        click.echo(printable(f"rxruns: {missing}"), err=True)
+        click.echo(one_line(f"rxruns: {missing}"), err=True)
     if not panels:
         after = f" after seq {selection.after}" if selection.after else ""
-        click.echo(printable(f"rxruns: {source}: there is no event in it{after}"), err=True)
+        click.echo(one_line(f"rxruns: {source}: {NO_EVENT}{after}"), err=True)
         return Exit.NOT_FOLLOWED
     for panel in panels.values():
         panel.is_partial = not selection.follows

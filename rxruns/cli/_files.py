@@ -1,4 +1,4 @@
-"""Files that a command line names: read whole and within bounds, with errors of one line."""
+"""Files named on a command line: read whole within limits, with one-line errors."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ from typing import IO, Any
 import click
 
 from rxruns._display._text import clipped
+from rxruns._display._visible import one_line
 from rxruns.cli._panel import Exit
-from rxruns.cli._printable import printable
-
-__all__ = ["MAX_BYTES", "FileError", "read"]
 
 MAX_BYTES = 2 * 2**20
-"""Of a spec, of prices and of a key file."""
+"""The largest spec, price list or key file."""
 
 _SHOWN = 300
-"""Characters of a reason, which may quote the file."""
+"""Characters of a message, which may quote the file."""
 
 
 class FileError(click.ClickException):
@@ -32,12 +30,12 @@ class FileError(click.ClickException):
         super().__init__(f"{path}: {clipped(reason, _SHOWN)}")
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Print it."""
-        click.echo(f"rxruns: {printable(self.message)}", file=file, err=file is None)
+        """Print the error."""
+        click.echo(f"rxruns: {one_line(self.message)}", file=file, err=file is None)
 
 
 def read(path: Path) -> bytes:
-    """The content of a file; ``-`` is standard input.
+    """Return the content of a file; ``-`` is standard input.
 
     Raises:
         FileError: it can't be read, is larger than `MAX_BYTES`, or is a FIFO that nothing writes to.

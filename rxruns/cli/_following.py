@@ -1,4 +1,4 @@
-"""Follow runs to their ends, each beside the others, and say how it went."""
+"""Following runs to their ends, side by side, and reporting their outcome."""
 
 from __future__ import annotations
 
@@ -11,21 +11,19 @@ from reactivex import Observable, abc
 
 from rxruns import operators as ops
 from rxruns._display._text import duration
+from rxruns._display._visible import one_line
 from rxruns._streams._run_events import block_on
-from rxruns.cli._panel import Exit, Panel, early_end
-from rxruns.cli._printable import printable
+from rxruns.cli._panel import NO_EVENT, Exit, Panel, early_end
 from rxruns.cli._view import RunView
 from rxruns.client import RunsClient
 from rxruns.errors import RunsError
 from rxruns.events import RunEvent
 
-__all__ = ["follow", "report", "settle", "timeout_option"]
-
 timeout_option = click.option(
     "--timeout",
     metavar="SECONDS",
     type=click.FloatRange(min=0, min_open=True),
-    help="Stop following after that long, and exit with 3. The runs go on.",
+    help="Stop following after this time, and exit with 3. The runs are not canceled.",
 )
 
 
@@ -35,23 +33,23 @@ def follow(
     timeout: float | None = None,
     ended: Callable[[Panel], None] = lambda panel: None,
 ) -> None:
-    """Show each run to its end. One that can not be followed ends alone.
+    """Show each run to its end. An error of one run doesn't end the others.
 
     Args:
-        timeout: seconds after which nothing more is shown; None for no limit.
-        ended: is told of each run whose events are complete, on the thread that brought them.
+        timeout: seconds after which following stops; None for no limit.
+        ended: called with each run whose events are complete, on the thread that read them.
 
     Raises:
-        Exception: what is no fault of a run, such as a closed pipe.
+        Exception: any other than an error of a run, such as a closed pipe.
     """
     ends = reactivex.merge(*(_shown(view, panel, events, ended) for panel, events in runs.items()))
     block_on(ends if timeout is None else ends.pipe(ops.take_until(reactivex.timer(timeout))))
 
 
 def settle(panel: Panel, client: RunsClient, after: int) -> None:
-    """Ask the service how a run ended whose events are complete without its end: that came earlier, say.
+    """Ask the service for the status of a run whose events completed without a terminal event.
 
-    A stream completes so on the service's word that the run has ended, which is all that is known of it.
+    That happens if the terminal event lies before ``--after``.
     """
     if panel.is_partial or panel.state.final_status is not None or panel.run_id is None:
         return
@@ -62,35 +60,33 @@ def settle(panel: Panel, client: RunsClient, after: int) -> None:
 
 
 def report(panels: Iterable[Panel], timeout: float | None = None) -> Exit:
-    """The worst exit code; why a run was not followed to its end, or that it had ended before, is said on
-    standard error.
-    """
+    """Return the worst exit code, and print to stderr why a run was not followed to its end."""
     known = list(panels) or [Panel()]
     for panel in known:
         why = _why(panel, timeout) if panel.exit_code == Exit.NOT_FOLLOWED else panel.settled
         if why:
             run = "no run" if panel.run_id is None else f"run {panel.run_id}"
-            click.echo(printable(f"rxruns: {run}: {why}"), err=True)
+            click.echo(one_line(f"rxruns: {run}: {why}"), err=True)
     return max(panel.exit_code for panel in known)
 
 
 def _why(panel: Panel, timeout: float | None) -> str:
-    """Why a run was not followed to its end, and how to go on."""
-    go_on = f"; go on with --after {panel.last_seq}" if panel.last_seq else ""
+    """Return the reason why a run was not followed to its end, and how to resume."""
+    resume = f"; resume with --after {panel.last_seq}" if panel.last_seq else ""
     if panel.error is not None:
-        return f"{panel.error}{go_on}"
+        return f"{panel.error}{resume}"
     if timeout is not None:
-        was = "no event had come" if panel.last is None else f"it was {panel.status}"
+        was = "no event was received" if panel.last is None else f"it was {panel.status}"
         waited = panel.waited(datetime.now(UTC))
         was += f" for {duration(max(waited.values()))}" if waited else ""
-        return f"stopped following after {timeout:g} s, {was}{go_on}"
-    return early_end(panel.last_seq) if panel.last_seq else "no event came"
+        return f"stopped following after {timeout:g} s, {was}{resume}"
+    return early_end(panel.last_seq) if panel.last_seq else NO_EVENT
 
 
 def _shown(
     view: RunView, panel: Panel, events: Observable[RunEvent], ended: Callable[[Panel], None]
 ) -> Observable[RunEvent]:
-    """The end of these events, and nothing before it: each operator that an event passes costs."""
+    """Show the events, and return an Observable of their end alone: each further operator would cost time."""
     update = view.updating(panel)
 
     def subscribe(
@@ -102,7 +98,7 @@ def _shown(
             except Exception as error:  # a closed pipe, say
                 observer.on_error(error)
 
-        # A table is drawn by another thread; only a line that is printed can fail here.
+        # A table is drawn by another thread; only printing a line can fail here.
         on_next = update if view.is_live else guarded
 
         def on_error(error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""JSON that people write: strict, bounded, and with the place of each value."""
+"""JSON written by hand: strict, limited, and with the position of each value."""
 
 from __future__ import annotations
 
@@ -18,16 +18,14 @@ from rxruns.cli._values import (
     twice,
 )
 
-__all__ = ["load"]
-
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[{}\[\]:,]|-?\w[\w.+-]*')
 
 
 def load(text: str) -> tuple[Any, Locate]:
-    """The value of a document, and what finds a place in it.
+    """Return the value of a document, and a function that finds the position of a path in it.
 
     Raises:
-        Problem: it is not JSON, has a key twice, or is beyond one of the bounds.
+        Problem: it is not JSON, has a duplicate key, or exceeds a limit.
     """
     try:
         json.loads(text, parse_int=str, parse_float=str, parse_constant=str)  # no number is read yet
@@ -49,13 +47,13 @@ def _locate(text: str, path: Sequence[Step]) -> int:
 
 
 def _values(text: str) -> Iterator[tuple[list[Step], int]]:
-    """Each value's path and place; a member's is that of its key. The text is known to be JSON.
+    """Yield the path and the position of each value; a member has the position of its key.
 
     Raises:
-        Problem: for what Python's decoder lets pass.
+        Problem: for documents that Python's decoder accepts although they are not JSON.
     """
-    path: list[Step] = []  # in each open container the last step
-    keys: list[dict[str, int] | None] = []  # of each open object the places of its keys; None for an array
+    path: list[Step] = []  # the current step in each open container
+    keys: list[dict[str, int] | None] = []  # the positions of the keys of each open object; None for an array
     before = ""
     for found in _TOKEN.finditer(text):
         token, place = found[0], found.start()
@@ -80,7 +78,7 @@ def _values(text: str) -> Iterator[tuple[list[Step], int]]:
 
 
 def _check(token: str, place: int, depth: int) -> None:
-    """Refuse a value that goes beyond a bound."""
+    """Raise `Problem` if a value exceeds a limit."""
     if token in "[{" and depth >= MAX_DEPTH:
         raise Problem(TOO_DEEP, place)
     if token in ("NaN", "Infinity", "-Infinity"):

@@ -1,10 +1,10 @@
-"""What is printed of an event where no table is drawn."""
+"""The lines printed for events where no table is drawn."""
 
 from __future__ import annotations
 
 from rxruns._display._text import counted, duration, money
+from rxruns._display._visible import one_line
 from rxruns.cli._panel import Panel
-from rxruns.cli._printable import printable
 from rxruns.cli._table import totals
 from rxruns.events import (
     NodeEvent,
@@ -22,29 +22,27 @@ from rxruns.events import (
     TerminalEvent,
 )
 
-__all__ = ["PIECES", "line", "summary"]
-
 PIECES = 1_000
-"""Pieces of a node's text in the line of its end, a few letters each."""
+"""Text deltas of a node that are printed when it ends."""
 
 
 def line(event: RunEvent, panel: Panel) -> str:
-    """The line of an event that its panel has taken in; empty for most, such as pieces of text."""
+    """Return the line of an event that its panel has taken in; empty for most, such as text deltas."""
     if isinstance(event, TerminalEvent):
         return event.type.replace("_", " ") + _why(event)
     what = _of_node(event, panel) if isinstance(event, NodeEvent) else ""
-    return f"{printable(event.node_id)} {what}" if isinstance(event, NodeEvent) and what else ""
+    return f"{one_line(event.node_id)} {what}" if isinstance(event, NodeEvent) and what else ""
 
 
 def summary(panel: Panel) -> str:
-    """A run in one line, when nothing follows."""
+    """Return the final line of a run."""
     costs, state = panel.state.costs, panel.state
     cost = f", {money(costs.usd)}" if costs.requests else ""
     if costs.unpriced:
         cost = f", cost unknown: no price for {', '.join('/'.join(pair) for pair in costs.unpriced)}"
     seconds = panel.seconds(state.started_at, state.ended_at, None)
     time = "" if seconds is None else f"{duration(seconds)}, "
-    return printable(
+    return one_line(
         f"run {panel.run_id} {panel.status}  {time}{counted(costs.requests, 'call')}, "
         f"{costs.input_tokens} + {costs.output_tokens} tokens{cost}"
     )
@@ -53,32 +51,32 @@ def summary(panel: Panel) -> str:
 def _why(event: TerminalEvent) -> str:
     if isinstance(event, RunCompleted):
         return ""
-    return f": {printable(event.error.message)}"  # type: ignore[attr-defined]
+    return f": {one_line(event.error.message)}"  # type: ignore[attr-defined]
 
 
 def _of_node(event: NodeEvent, panel: Panel) -> str:
-    """What happened to a node."""
+    """Return what happened to a node, in a few words."""
     match event:
         case NodeStarted():
             return "started"
         case NodeSucceeded():
-            text = printable(panel.said(event.node_id))
+            text = one_line(panel.text(event.node_id))
             return f"succeeded: {text}" if text else "succeeded"
         case NodeFailed():
-            return f"failed: {printable(event.error.message)}"
+            return f"failed: {one_line(event.error.message)}"
         case NodeLLMCall():
             spent = panel.costs(event.node_id)
-            return f"called {printable(event.llm_call.model or 'a model')}, {totals(spent)}"
+            return f"called {one_line(event.llm_call.model or 'a model')}, {totals(spent)}"
         case NodeToolCall():
             call = event.tool_call.tool_call
-            return f"asks for {printable(f'{call.name}({call.arguments})')}"
+            return f"asks for {one_line(f'{call.name}({call.arguments})')}"
         case NodeToolResult():
-            return f"got {printable(event.tool_result.output)}"
+            return f"got {one_line(event.tool_result.output)}"
         case NodeWaiting():
-            return f"waits: {printable(event.waiting.reason)}"
+            return f"waits: {one_line(event.waiting.reason)}"
         case NodeUserAsk():
-            return f"asks: {printable(event.user_ask.question)}"
+            return f"asks: {one_line(event.user_ask.question)}"
         case NodeUserAnswer():
-            return f"was answered: {printable(event.user_answer.answer)}"
+            return f"was answered: {one_line(event.user_answer.answer)}"
         case _:
             return ""

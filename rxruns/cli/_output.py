@@ -1,7 +1,7 @@
-"""Standard output, line by line.
+"""Writing lines to standard output.
 
-Lines are written by the thread that reads a run. Python's own buffer has a lock, and an interpreter that ends
-while a daemon thread waits in it, for a pipe that nobody reads, dies of it. So lines go past the buffer.
+Lines are written by the thread that reads a run. Python's own buffer has a lock; an interpreter that exits
+while a daemon thread waits in it, for a pipe that is not read, crashes. So lines bypass the buffer.
 """
 
 from __future__ import annotations
@@ -11,31 +11,29 @@ import os
 import sys
 from typing import Any, TextIO
 
-__all__ = ["Lines", "OutputError", "close_quietly"]
-
 
 class OutputError(Exception):
-    """Nothing more can be written.
+    """The output could not be written.
 
     Attributes:
         path: of the file; None for standard output.
-        is_closed_pipe: who read it has gone, which is no news.
+        is_closed_pipe: its reader closed it, which is not worth a message.
     """
 
     def __init__(self, message: str, *, path: str | None = None, is_closed_pipe: bool = False) -> None:
-        super().__init__(f"{path or 'the output'} can not be written: {message}")
+        super().__init__(f"{path or 'stdout'} could not be written: {message}")
         self.path = path
         self.is_closed_pipe = is_closed_pipe
 
 
 class Lines:
-    """Write whole lines to a stream, at once.
+    """Write whole lines to a stream, unbuffered.
 
     Args:
         stream: None for standard output.
 
     Raises:
-        OutputError: it is closed. :meth:`write` too, for a full disk or a pipe that nobody reads any more.
+        OutputError: the stream is closed; in :meth:`write` also for a full disk or a closed pipe.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -49,7 +47,7 @@ class Lines:
         self._raw: Any = getattr(buffer, "raw", buffer)
 
     def write(self, line: str | bytes) -> None:
-        """Write a line; its newline is added."""
+        """Write a line and its newline."""
         encoded = line.encode(self._encoding, "replace") if isinstance(line, str) else line
         rest = memoryview(encoded + b"\n")
         try:
@@ -61,8 +59,8 @@ class Lines:
 
 
 def close_quietly() -> None:
-    """Let what is still buffered for standard output, which can not be written, go nowhere."""
+    """Discard what is still buffered for standard output, which can't be written."""
     with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.close(null)

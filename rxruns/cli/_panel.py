@@ -1,4 +1,4 @@
-"""What a view knows of one run: the library's own folds, and the end of what each node says."""
+"""The data of one run in a view: the library's folds, and the end of each node's text."""
 
 from __future__ import annotations
 
@@ -17,32 +17,25 @@ from rxruns.events import NodeEvent, NodeLLMCall, NodeOutputDelta, NodeStarted, 
 from rxruns.lifecycle import Connected, LifecycleEvent, Reconnecting
 from rxruns.models import NodeStatus, RunStatus
 from rxruns.state import NodeState, RunState
-
-__all__ = ["LONG_WAIT", "Exit", "Panel", "Row", "early_end"]
+from rxruns.state._nodes import summary
 
 PIECES = 32
-"""Pieces of a node's text that are kept: those of a wide terminal's line. More of them would not fit into the
-processor's nearest cache, and cost as much as all the rest of the view."""
+"""Text deltas kept of a node: a line of a wide terminal. More of them don't fit into the processor's nearest
+cache, and cost as much as the rest of the view."""
 
 KEEP = 240
-"""Characters that are told of a piece, on average: more than a terminal is wide."""
+"""Characters kept of a delta, on average: more than the width of a terminal."""
 
 LONG_WAIT = 60.0
 """Seconds after which a view shows how long a node has waited."""
 
 _AT_ONCE = 32
-"""So many events are folded together: one that comes between pieces of text finds no fold in the processor's
-caches, and takes a third longer."""
-
-_ENDED: dict[str, str] = {
-    RunStatus.SUCCEEDED: "succeeded",
-    RunStatus.FAILED: "failed",
-    RunStatus.CANCELED: "been canceled",
-}
+"""Events folded at a time: folding each event between text deltas takes a third longer, because of cache
+misses."""
 
 
 class Exit(IntEnum):
-    """What a command's exit code says."""
+    """The exit codes of commands."""
 
     SUCCEEDED = 0
     FAILED = 1
@@ -52,13 +45,16 @@ class Exit(IntEnum):
     CLOSED_PIPE = 141
 
 
+NO_EVENT = "no events"
+
+
 def early_end(seq: int) -> str:
-    """What is printed of a run whose events stop before its end."""
+    """Return the message about a run whose events stop before its end."""
     return f"the events end before the run, with seq {seq}"
 
 
 class Row(NamedTuple):
-    """A node as it is shown; `seconds` is None where they are not known."""
+    """A node's line in the table; `seconds` is None if unknown."""
 
     node_id: str
     status: str
@@ -69,17 +65,16 @@ class Row(NamedTuple):
 
 
 class Panel:
-    """One run. The thread that reads the run calls :meth:`update` and :meth:`note`, another one reads.
+    """One run. Its reader's thread calls :meth:`update` and :meth:`note`; another thread reads.
 
-    Folding a piece of text into a :class:`RunState` costs more than reading it from the network, and four in
-    five events are such pieces. Nobody sees more of them than fits in a line, so that is what is kept; the
-    others are set aside until somebody looks, or enough have come. A page shows all text and each attempt:
-    :class:`rxruns.state._tracks.RunTracks` folds every event, at its own pace.
+    Folding a text delta into a :class:`RunState` costs more than reading it from the network, and four in
+    five events are deltas. A view shows one line of them, so only that many are kept. The other events are
+    queued and folded when a value is read, or when enough have arrived.
 
     Args:
         run_id: the run, if it is known before its first event.
         prices: by (provider, model), for the cost.
-        pieces: how many of each node's text are kept; a line that tells all of it takes more than a table.
+        pieces: the number of text deltas kept of each node.
     """
 
     def __init__(
@@ -87,7 +82,7 @@ class Panel:
     ) -> None:
         self._run_id = run_id
         self._pieces = pieces
-        self._said: dict[str, deque[str | None]] = {}  # starts and stops have no text
+        self._texts: dict[str, deque[str | None]] = {}  # None: a delta without text
         self._empty = CostTotals(prices)
         self._costs: dict[str, CostTotals] = {}
         self._waiting: dict[str, datetime] = {}  # since when, by node
@@ -104,22 +99,22 @@ class Panel:
         self.settled = ""
 
     def update(self, event: RunEvent) -> None:
-        """Take an event in."""
+        """Take in an event."""
         self.last = event
         if type(event) is NodeOutputDelta:
             try:
-                self._said[event.node_id].append(event.delta.text_delta)
+                self._texts[event.node_id].append(event.delta.text_delta)
                 return
             except KeyError:  # the first event of its node
-                self._said[event.node_id] = deque([event.delta.text_delta], maxlen=self._pieces)
+                self._texts[event.node_id] = deque([event.delta.text_delta], maxlen=self._pieces)
         elif type(event) is NodeStarted:
-            self._said[event.node_id] = deque(maxlen=self._pieces)
+            self._texts[event.node_id] = deque(maxlen=self._pieces)
         self._unfolded.append(event)
         if len(self._unfolded) >= _AT_ONCE:
             self._fold()
 
     def note(self, value: LifecycleEvent) -> None:
-        """Take in what happened to the connection."""
+        """Take in a change of the connection."""
         if isinstance(value, Reconnecting):
             self.reconnects += 1
             self.trouble = f"reconnecting in {value.delay:.1f} s: {value.cause}"
@@ -130,17 +125,16 @@ class Panel:
             self.is_connected = True
 
     def settle(self, status: str, after: int) -> None:
-        """Take in the service's word that the run has ended, where its last event did not come.
+        """Take in the service's status of a run whose terminal event was not received.
 
         Args:
-            status: what the service says; one that is no end changes nothing.
-            after: the ``seq`` after which events were asked for.
+            status: as the service reports it; ignored unless the run has ended.
+            after: the requested ``after_seq``.
         """
-        if status not in _ENDED:
+        if status not in (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELED):
             return
-        seq = self.last_seq or after
         self._state = replace(self.state, final_status=status)
-        self.settled = f"no event came after seq {seq}; the service says that it had {_ENDED[status]}"
+        self.settled = f"no events after seq {self.last_seq or after}; the service reports it as {status}"
 
     def _fold(self) -> None:
         with self._folding:
@@ -161,10 +155,10 @@ class Panel:
             self._waiting.pop(event.node_id, None)
 
     def waited(self, now: datetime | None) -> dict[str, float]:
-        """Seconds by node, of those that have waited for a minute or longer.
+        """Return the seconds that nodes have waited, by id, of those that wait for a minute or longer.
 
         Args:
-            now: None for the time of the last event.
+            now: the current time; None for the time of the last event.
         """
         self._fold()
         if self.state.final_status is not None:
@@ -174,13 +168,13 @@ class Panel:
 
     @property
     def state(self) -> RunState:
-        """What is known of the run, its nodes' texts apart."""
+        """The state of the run, without the texts of its nodes."""
         self._fold()
         return self._state
 
     @property
     def run_id(self) -> UUID | None:
-        """The run, None while nobody has named it."""
+        """The run; None until it is known."""
         return self.state.run_id or self._run_id
 
     @property
@@ -190,7 +184,7 @@ class Panel:
 
     @property
     def status(self) -> str:
-        """The run's; ``"connecting"`` while nothing is known, ``"lost"`` if it could not be followed."""
+        """The run's status; ``"connecting"`` before the first event, ``"lost"`` after an error."""
         if self.error is not None:
             return "lost"
         is_known = self.is_connected or self.last is not None or self.state.final_status is not None
@@ -198,27 +192,27 @@ class Panel:
 
     @property
     def exit_code(self) -> Exit:
-        """What is to be said of the run when nothing follows."""
+        """The exit code for the run as it is now."""
         if self.state.final_status is None or self.error is not None:
             followed = self.is_partial and self.error is None
             return Exit.SUCCEEDED if followed else Exit.NOT_FOLLOWED
         return Exit.SUCCEEDED if self.state.final_status == RunStatus.SUCCEEDED else Exit.FAILED
 
-    def said(self, node_id: str) -> str:
-        """The end of what a node has said since it started."""
-        # The pieces are read without a moment for the other thread to add one: all this is C.
-        return "".join(filter(None, self._said.get(node_id, ())))[-KEEP * self._pieces :]
+    def text(self, node_id: str) -> str:
+        """Return the end of a node's text since its start."""
+        # Atomic for the thread that appends: joining and filtering run in C.
+        return "".join(filter(None, self._texts.get(node_id, ())))[-KEEP * self._pieces :]
 
     def costs(self, node_id: str) -> CostTotals:
-        """What the calls of a node took."""
+        """Return the costs of a node's calls."""
         self._fold()
         return self._costs.get(node_id, self._empty)
 
     def rows(self, now: datetime | None) -> list[Row]:
-        """The nodes as they are planned, then any others in the order of their first events.
+        """Return the nodes in the order of the plan, then the others in the order of their first events.
 
         Args:
-            now: the time, for nodes at work; None for the time of the last event.
+            now: the current time, for running nodes; None for the time of the last event.
         """
         nodes = dict(self.state.nodes)
         planned = [(id, nodes.pop(id, None)) for id in self.planned]
@@ -230,7 +224,7 @@ class Panel:
     def seconds(
         self, started_at: datetime | None, ended_at: datetime | None, now: datetime | None
     ) -> float | None:
-        """From start to end, or to now; None without a start."""
+        """Return the seconds from start to end, or to now; None without a start."""
         latest = now if self.last is None else max(self.last.ts, now or self.last.ts)
         until = ended_at or latest
         return None if started_at is None or until is None else (until - started_at).total_seconds()
@@ -239,15 +233,6 @@ class Panel:
         costs = self.costs(node.id)
         seconds = self.seconds(node.started_at, node.ended_at, now)
         waited = self.waited(now).get(node.id)
-        text = self._text(node) if waited is None else f"for {duration(waited)}: {self._text(node)}"
+        text = summary(node, self.text(node.id))
+        text = text if waited is None else f"for {duration(waited)}: {text}"
         return Row(node.id, node.status, seconds, costs.total_tokens, costs, text)
-
-    def _text(self, node: NodeState) -> str:
-        """What a node has to say: why it failed, what it waits for, or its text."""
-        if node.error is not None:
-            return node.error.message
-        if node.questions:
-            return f"asks: {node.questions[0].user_ask.question}"
-        if node.pending_tools:
-            return f"waits for {', '.join(tool.tool_call.name for tool in node.pending_tools)}"
-        return self.said(node.id)

@@ -1,4 +1,4 @@
-"""``--prices``: what models cost, from a file or from the list that an extra brings."""
+"""``--prices``: the prices of models, from a file or from the list of an extra."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from rxruns.cli._documents import Document, load
 from rxruns.costs import Price, Prices, genai_prices
 from rxruns.errors import InvalidArgumentError
 
-__all__ = ["prices", "with_prices"]
-
 _FIELDS = ("input_usd_per_million", "output_usd_per_million")
 _FORM = f'{{"provider/model": {{"{_FIELDS[0]}": 3, "{_FIELDS[1]}": 15}}}}'
 
 
 def prices(text: str) -> Prices:
-    """The prices that a file gives, or for ``list`` those of genai-prices.
+    """Return the prices in a file, or those of genai-prices for ``list``.
 
     Raises:
         FileError: the file can't be used.
@@ -30,7 +28,7 @@ def prices(text: str) -> Prices:
     document = load(Path(text))
     value = document.value
     if not isinstance(value, dict):
-        raise document.refused(f"prices look like {_FORM}")
+        raise document.refused(f"prices must be an object like {_FORM}")
     entries = cast(dict[str, Any], value)
     return {_model(document, name): _price(document, name, entry) for name, entry in entries.items()}
 
@@ -42,21 +40,21 @@ def with_prices(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="FILE|list",
         envvar="RXRUNS_PRICES",
         type=prices,
-        help="What models cost: a file of JSON or YAML, or `list` for list prices (extra: prices). "
-        "Else RXRUNS_PRICES.",
+        help="Prices of models: a JSON or YAML file, or `list` for list prices (extra: prices). "
+        "Default: RXRUNS_PRICES.",
     )(command)
 
 
 def _model(document: Document, name: str) -> tuple[str, str]:
     provider, _, model = name.partition("/")
     if not (provider and model):
-        raise document.refused(f"{name!r} has to be provider/model", name)
+        raise document.refused(f"a model must be named provider/model, got {name!r}", name)
     return provider, model
 
 
 def _price(document: Document, name: str, entry: Any) -> Price:
     if not isinstance(entry, dict) or set(cast(dict[str, Any], entry)) != set(_FIELDS):
-        raise document.refused(f"{name}: give {' and '.join(_FIELDS)}, as in {_FORM}", name)
+        raise document.refused(f"{name} must have {' and '.join(_FIELDS)}, as in {_FORM}", name)
     try:
         return Price(**cast(dict[str, Any], entry))
     except InvalidArgumentError as error:

@@ -11,24 +11,22 @@ import reactivex
 from reactivex import Observable
 
 from rxruns import operators as ops
+from rxruns._display._visible import one_line
 from rxruns._streams._recorded import recorded_events
 from rxruns._streams._run_events import block_on
 from rxruns.cli._following import report
-from rxruns.cli._panel import Exit
+from rxruns.cli._panel import NO_EVENT, Exit
 from rxruns.cli._prices import with_prices
-from rxruns.cli._printable import printable
 from rxruns.cli._sources import files, log, naming, skip_option, skipping
 from rxruns.cli._view import RunView
 from rxruns.costs import Prices
 from rxruns.events import RunEvent
 
-__all__ = ["replay", "show"]
-
 
 @click.command(
     epilog="""\b
 Example: rxruns replay run.ndjson --speed 10
-         rxruns replay run.ndjson.gz --speed inf    (at once)
+         rxruns replay run.ndjson.gz --speed inf    (without pauses)
 """
 )
 @click.argument("log", metavar="FILE", type=log, shell_complete=files)
@@ -37,15 +35,14 @@ Example: rxruns replay run.ndjson --speed 10
     default=1.0,
     show_default=True,
     type=click.FloatRange(min=0, min_open=True),
-    help="1 is as recorded, 2 twice as fast, inf at once.",
+    help="1 is the recorded speed, 2 twice as fast, inf without pauses.",
 )
 @skip_option
 @with_prices
 def replay(log: Path, speed: float, skip_invalid: bool, prices: Prices | None) -> Exit:
-    """Show a recorded log as if its runs went on now.
+    """Show a recorded log as if its runs were live.
 
-    It is a file that `rxruns events --record` or ops.record wrote, and may hold several runs. - is standard
-    input.
+    FILE is a log of one or more runs, written by `rxruns events --record` or ops.record; - is standard input.
     """
     on_invalid = skipping() if skip_invalid else "raise"
     events = recorded_events(log, speed=None if math.isinf(speed) else speed, on_invalid=on_invalid)
@@ -64,18 +61,18 @@ def show(
     """Show the runs of recorded events.
 
     Args:
-        events: of whatever runs.
-        logs: where they come from.
+        events: of any runs.
+        logs: the files of the events.
         prices: by (provider, model).
-        timeout: seconds after which nothing more is shown; None for no limit.
-        is_partial: a run without its end is what was asked for.
+        timeout: seconds after which the replay stops; None for no limit.
+        is_partial: a run without its end is expected.
     """
     with RunView(prices, is_replay=True) as view:
         shown = events.pipe(ops.tap(view.update))
         block_on(shown if timeout is None else shown.pipe(ops.take_until(reactivex.timer(timeout))))
     if not view.panels and timeout is None:
         names = ", ".join(map(str, logs))
-        click.echo(printable(f"rxruns: {names}: there is no event in it"), err=True)
+        click.echo(one_line(f"rxruns: {names}: {NO_EVENT}"), err=True)
         return Exit.NOT_FOLLOWED
     for panel in view.panels:
         panel.is_partial = is_partial

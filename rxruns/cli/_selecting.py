@@ -1,4 +1,4 @@
-"""Which events of a run a command takes: the flags, and what they mean as operators."""
+"""The flags that select events of a run, as operators."""
 
 from __future__ import annotations
 
@@ -21,24 +21,22 @@ from rxruns._streams._following import OnLifecycle
 from rxruns.cli._sources import Service, Source
 from rxruns.events import KNOWN_EVENTS, PlanEvent, RunEvent, TerminalEvent
 
-__all__ = ["Selection", "with_selection"]
-
 R = TypeVar("R")
 
 MOST = 12
-"""Names of nodes that a message lists."""
+"""Names of nodes listed in a message."""
 
 TYPES = tuple(event.type for event in KNOWN_EVENTS)
 
 
 class Selection(Struct, frozen=True, kw_only=True):
-    """What to read of a run, and what to take of that.
+    """The events to read of a run, and those to keep.
 
     Attributes:
         nodes, types: empty for all.
-        after: begin after the event with this ``seq``.
-        tail: no more than so many of the events that are there.
-        follows: go on to the end of the run.
+        after: start after the event with this ``seq``.
+        tail: the number of existing events to keep; None for all.
+        follows: follow the run to its end.
     """
 
     nodes: tuple[str, ...] = ()
@@ -49,7 +47,7 @@ class Selection(Struct, frozen=True, kw_only=True):
 
     @property
     def is_whole(self) -> bool:
-        """Whether a run is read from its first event on."""
+        """True if a run is read from its first event."""
         return self.after == 0 and self.tail is None
 
     def read(
@@ -61,46 +59,46 @@ class Selection(Struct, frozen=True, kw_only=True):
         record: Path | None = None,
         speed: float | None = None,
     ) -> Observable[RunEvent]:
-        """The events of the source, of whatever node and type; all that is read is appended to `record`.
+        """Return the events of the source, of all nodes and types.
 
-        A service knows no other place to begin than ``after_seq``, so for a tail all that is there is read.
+        The service can only start after a ``seq``, so all existing events are read for a tail.
 
         Args:
-            service: where runs are.
+            service: the service of the runs.
             source: a run, or a log.
-            on_lifecycle: of a run.
-            record: the path of a log.
-            speed: of a log, without a tail; None for at once.
+            on_lifecycle: for a run.
+            record: the path of a log, to which all events are appended.
+            speed: for a log without a tail; None for no pauses.
         """
         events = partial(service.events, source, on_lifecycle=on_lifecycle, record=record)
         if self.tail is None:
             return events(after_seq=self.after, wait=self.follows, speed=speed)
         tail = self.tail
 
-        def go_on(last: list[RunEvent]) -> Observable[RunEvent]:
-            there = reactivex.from_iterable(last[max(0, len(last) - tail) :])
+        def continued(last: list[RunEvent]) -> Observable[RunEvent]:
+            existing = reactivex.from_iterable(last[max(0, len(last) - tail) :])
             if (
                 not self.follows
                 or not isinstance(source, UUID)
                 or (last and isinstance(last[-1], TerminalEvent))
             ):
-                return there
+                return existing
             seq = last[-1].seq if last else self.after
-            return reactivex.concat(there, events(after_seq=seq))
+            return reactivex.concat(existing, events(after_seq=seq))
 
-        there = events(after_seq=self.after, wait=False)
-        return there.pipe(ops.take_last_buffer(max(tail, 1)), ops.flat_map(go_on))
+        existing = events(after_seq=self.after, wait=False)
+        return existing.pipe(ops.take_last_buffer(max(tail, 1)), ops.flat_map(continued))
 
     def takes(self, event: RunEvent) -> bool:
-        """Whether node and type are among those that were asked for."""
+        """Return True if the event's node and type are selected."""
         if self.types and event.type not in self.types:
             return False
         return not self.nodes or getattr(event, "node_id", None) in self.nodes
 
     def missing(self, nodes: Collection[str], of: str) -> str:
-        """What is to be said of nodes that were asked for and are not among these; empty for nothing.
+        """Return a message about selected nodes that don't exist; empty if there are none.
 
-        A child of a fan-out, such as ``each_one_3``, is in no plan.
+        Children of a fan-out, such as ``each_one_3``, are missing in plans.
         """
         missing = [name for name in self.nodes if name not in nodes and not _may_be_child(name, nodes)]
         if not missing:
@@ -109,7 +107,7 @@ class Selection(Struct, frozen=True, kw_only=True):
         return f"{of} has no node {' or '.join(missing)}: its nodes are {known or 'not known'}"
 
     def chosen(self, events: Observable[RunEvent], *, keep_run: bool = False) -> Observable[RunEvent]:
-        """What is taken of these events; with `keep_run` those of the run itself, too."""
+        """Return the selected events; with `keep_run` also those of the run itself."""
         if not (self.nodes or self.types):
             return events
         return events.pipe(
@@ -118,7 +116,7 @@ class Selection(Struct, frozen=True, kw_only=True):
 
 
 def _may_be_child(name: str, nodes: Collection[str]) -> bool:
-    """Whether a fan-out among the nodes may have a child of that id.
+    """Return True if a fan-out among the nodes may have a child with this id.
 
     >>> [_may_be_child(name, ["each"]) for name in ("each_one_3", "each.one[3]", "each_one", "last_3")]
     [True, True, False, False]
@@ -130,7 +128,7 @@ def _may_be_child(name: str, nodes: Collection[str]) -> bool:
 
 
 def event_type(text: str) -> str:
-    """The wire's name of an event type.
+    """Return the name of an event type.
 
     Raises:
         click.BadParameter: there is no such type.
@@ -143,9 +141,11 @@ def event_type(text: str) -> str:
 
 
 def with_selection(command: Callable[..., R]) -> Callable[..., R]:
-    """Give a command the flags. It gets them as one argument, ``selection``."""
+    """Add the flags to a command, which gets them as one argument, ``selection``."""
 
-    @click.option("--node", "nodes", metavar="ID", multiple=True, help="Of this node alone; may be repeated.")
+    @click.option(
+        "--node", "nodes", metavar="ID", multiple=True, help="Only events of this node; may be repeated."
+    )
     @click.option(
         "--type",
         "types",
@@ -153,16 +153,16 @@ def with_selection(command: Callable[..., R]) -> Callable[..., R]:
         multiple=True,
         type=event_type,
         shell_complete=_complete_type,
-        help="Of this type alone, such as node_failed; may be repeated.",
+        help="Only events of this type, such as node_failed; may be repeated.",
     )
-    @click.option("--after", metavar="SEQ", type=click.IntRange(0), default=0, help="Begin after this event.")
+    @click.option("--after", metavar="SEQ", type=click.IntRange(0), default=0, help="Start after this event.")
     @click.option(
         "--tail",
         metavar="N",
         type=click.IntRange(0),
-        help="Of the events that are there the last N alone (all are read: there is no shorter way).",
+        help="Only the last N of the existing events (all of them are read).",
     )
-    @click.option("--no-follow", is_flag=True, help="End after the events that are there.")
+    @click.option("--no-follow", is_flag=True, help="Stop after the existing events.")
     @functools.wraps(command)
     def with_flags(
         *arguments: Any,

@@ -1,4 +1,4 @@
-"""What a command reads: a run at the service, or a recorded log. And the flags that name the service."""
+"""The source of a command, a run or a recorded log, and the flags that select the service."""
 
 from __future__ import annotations
 
@@ -26,20 +26,6 @@ from rxruns.client import RunsClient
 from rxruns.errors import InvalidArgumentError, RunsError, StreamProtocolError
 from rxruns.events import RunEvent
 
-__all__ = [
-    "Service",
-    "Source",
-    "described",
-    "files",
-    "log",
-    "naming",
-    "skip_option",
-    "skipping",
-    "source",
-    "source_argument",
-    "with_service",
-]
-
 Source: TypeAlias = UUID | Path
 """A run's id, or the path of a recorded log."""
 
@@ -47,15 +33,15 @@ _LOG = logging.getLogger(__name__)
 
 SECRETS = ("MODELRELAY_API_KEY", "MODELRELAY_ACCESS_TOKEN")
 
-MOST_TOLD = 10
-"""Lines that are left out with a word on each."""
+MOST_WARNINGS = 10
+"""Skipped lines with a warning each."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
 
 
 def source(text: str) -> Source:
-    """The run id or the file that an argument means: whatever is no UUID is a path, ``-`` standard input.
+    """Return the run id or the path of an argument; ``-`` is standard input.
 
     Raises:
         click.BadParameter: there is no such file.
@@ -63,28 +49,28 @@ def source(text: str) -> Source:
     try:
         return UUID(text)
     except ValueError:
-        return _log(text, "neither the id of a run (a UUID) nor a file that is there.")
+        return _log(text, "the id of a run (a UUID) or an existing file")
 
 
 def log(text: str) -> Path:
-    """The recorded log that an argument means, ``-`` is standard input.
+    """Return the path of a recorded log; ``-`` is standard input.
 
     Raises:
         click.BadParameter: there is no such file.
     """
-    return _log(text, "no file that is there.")
+    return _log(text, "an existing file")
 
 
-def _log(text: str, otherwise: str) -> Path:
+def _log(text: str, expectation: str) -> Path:
     path = Path("/dev/stdin" if text == "-" else text)
     try:
         is_folder, is_there = path.is_dir(), path.exists()
-    except OSError as error:  # a name that is too long, say
+    except OSError as error:  # for example a name that is too long
         raise click.BadParameter(f"{text!r} can't be read: {error.strerror}.") from error
     if is_folder:
-        raise click.BadParameter(f"{text!r} is a folder: name a recorded log in it.")
+        raise click.BadParameter(f"must be {expectation}, got the folder {text!r}.")
     if not is_there:
-        raise click.BadParameter(f"{text!r} is {otherwise}")
+        raise click.BadParameter(f"must be {expectation}, got {text!r}.")
     if not os.access(path, os.R_OK):
         raise click.BadParameter(f"{text!r} can't be read: permission denied.")
     return path
@@ -92,7 +78,7 @@ def _log(text: str, otherwise: str) -> Path:
 
 @contextmanager
 def naming(source: Source) -> Generator[None]:
-    """Let an error of reading a log name its file, in what :func:`described` makes of it."""
+    """Add the file's name to the errors of reading a log, for :func:`described`."""
     try:
         yield
     except RunsError as error:
@@ -102,12 +88,12 @@ def naming(source: Source) -> Generator[None]:
 
 
 def described(error: Exception) -> str:
-    """What an error says, after the file that it is about."""
+    """Return the message of an error, after the name of its file."""
     return "".join(f"{name}: " for name in getattr(error, "__notes__", ())) + str(error)
 
 
 def source_argument(name: str = "source", *, nargs: int = 1) -> Callable[[F], F]:
-    """The argument ``RUN_ID|FILE`` of a command, as a :data:`Source`; several with ``nargs=-1``."""
+    """Add the argument ``RUN_ID|FILE`` to a command, as a :data:`Source`; several with ``nargs=-1``."""
     return click.argument(
         name,
         metavar="RUN_ID|FILE" if nargs == 1 else "RUN_ID|FILE...",
@@ -119,17 +105,17 @@ def source_argument(name: str = "source", *, nargs: int = 1) -> Callable[[F], F]
 
 
 def files(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem[str]]:
-    """What the shell completes a file with."""
+    """Let the shell complete a file name."""
     return [CompletionItem(typed, type="file")]
 
 
 class Service:
-    """The runs service that flags and environment name.
+    """The runs service that flags and environment select.
 
     Args:
         base_url: instead of ``MODELRELAY_API_BASE_URL``.
-        key_file: whose first line is the key, instead of ``MODELRELAY_API_KEY``.
-        on_invalid: what is done with lines that are no valid events.
+        key_file: its first line is the key, instead of ``MODELRELAY_API_KEY``.
+        on_invalid: the handling of invalid lines.
     """
 
     def __init__(self, base_url: str | None, key_file: Path | None, on_invalid: OnInvalid = "raise") -> None:
@@ -140,16 +126,16 @@ class Service:
 
     @property
     def client(self) -> RunsClient:
-        """Made when it is asked for, so that a recorded log needs no key; closed when the command ends.
+        """The client, made at its first use, because a log needs no key; closed when the command ends.
 
         Raises:
             click.UsageError: there is no key.
-            InvalidArgumentError: it can not be used.
+            InvalidArgumentError: the key is invalid.
         """
         if self._client is None:
             key = None if self._key_file is None else _first_line(self._key_file)
             if key is None and not any(os.environ.get(name, "").strip() for name in SECRETS):
-                raise click.UsageError(f"no credentials: set {' or '.join(SECRETS)}, or give --key-file")
+                raise click.UsageError(f"no credentials: set {' or '.join(SECRETS)}, or pass --key-file")
             client = RunsClient.from_env(api_key=key, base_url=self._base_url)
             self._client = click.get_current_context().with_resource(client)
         return self._client
@@ -164,9 +150,9 @@ class Service:
         record: Path | None = None,
         speed: float | None = None,
     ) -> Observable[RunEvent]:
-        """The events of a run; or of a recorded log, for ``after_seq``, ``record`` and ``speed`` alone.
+        """Return the events of a run; or of a log, which uses ``after_seq``, ``record`` and ``speed`` only.
 
-        A run is recorded as it is received; from a log its events are encoded again.
+        A run is recorded as received; the events of a log are encoded again.
         """
         if isinstance(source, UUID):
             return run_events(
@@ -185,33 +171,33 @@ class Service:
 
 
 def skipping() -> OnInvalid:
-    """What leaves out lines that are no valid events, and says so of the first of them."""
+    """Return a callback that skips invalid lines, with a warning for each of the first ones."""
     numbers = count(1)  # several runs may be read at once
 
     def skip(error: StreamProtocolError) -> None:
         number = next(numbers)
-        if number <= MOST_TOLD:
-            _LOG.warning("left out: %s", error)
-        if number == MOST_TOLD:
-            _LOG.warning("further lines that are no valid events are left out without a word")
+        if number <= MOST_WARNINGS:
+            _LOG.warning("skipped: %s", error)
+        if number == MOST_WARNINGS:
+            _LOG.warning("further invalid lines are skipped silently")
 
     return skip
 
 
 skip_option = click.option(
-    "--skip-invalid", is_flag=True, help="Leave out lines that are no valid events; else the first ends it."
+    "--skip-invalid", is_flag=True, help="Skip invalid lines. Default: stop at the first one."
 )
 
 
 def with_service(command: Callable[..., R]) -> Callable[..., R]:
-    """Give a command the flags of the service. It gets them as one argument, ``service``."""
+    """Add the flags of the service to a command, which gets them as one argument, ``service``."""
 
-    @click.option("--base-url", metavar="URL", help="Of the service; else MODELRELAY_API_BASE_URL.")
+    @click.option("--base-url", metavar="URL", help="URL of the service. Default: MODELRELAY_API_BASE_URL.")
     @click.option(
         "--key-file",
         type=Path,
         shell_complete=files,
-        help=f"Its first line is the API key; - is standard input. Else {' or '.join(SECRETS)}.",
+        help=f"File whose first line is the API key, or -. Default: {' or '.join(SECRETS)}.",
     )
     @skip_option
     @functools.wraps(command)
@@ -225,7 +211,7 @@ def with_service(command: Callable[..., R]) -> Callable[..., R]:
 
 
 def _first_line(path: Path) -> str:
-    """The key. Typed at a terminal it is not echoed.
+    """Return the key. A terminal doesn't echo it.
 
     Raises:
         FileError: it can't be read.
@@ -236,5 +222,7 @@ def _first_line(path: Path) -> str:
     try:
         content = read(path).decode() if stdin is None else stdin.readline()
     except UnicodeDecodeError:
-        raise InvalidArgumentError("key-file: this is no text (it is not shown)", field="key_file") from None
+        raise InvalidArgumentError(
+            "key-file must be text in UTF-8 (its content is not shown)", field="key_file"
+        ) from None
     return content.partition("\n")[0].strip()

@@ -25,11 +25,9 @@ from rxruns.errors import InvalidArgumentError
 from rxruns.workflow import WorkflowSpec
 from rxruns.workflow._mappings import with_used_inputs
 
-__all__ = ["start"]
-
 _UNKNOWN = re.compile("unknown field `(.+)`$")
 _SHOWN = 100
-"""Characters of an input that an error quotes."""
+"""Characters of an input quoted in an error."""
 
 
 def key_value(text: str) -> tuple[str, Any]:
@@ -43,14 +41,14 @@ def key_value(text: str) -> tuple[str, Any]:
     """
     name, equals, value = text.partition("=")
     if not equals or not name.strip(":"):
-        raise click.BadParameter(f"{clipped(text, _SHOWN)!r} has to be name=text or name:=JSON.")
+        raise click.BadParameter(f"must be name=text or name:=JSON, got {clipped(text, _SHOWN)!r}.")
     if not name.endswith(":"):
         return name, value
     try:
         return name[:-1], _json.load(value)[0]
     except Problem as problem:
         column = problem.place + 1
-        what = f"what follows := can't be used as JSON: column {column}: {problem}"
+        what = f"the value after := is not valid JSON: column {column}: {problem}"
         raise click.BadParameter(f"{clipped(text, _SHOWN)!r}: {what}.") from problem
 
 
@@ -73,9 +71,9 @@ Example: rxruns start trip.yaml --input city=Lisbon --input days:=3 --watch
     metavar="KEY=VALUE",
     multiple=True,
     type=key_value,
-    help="An input that the workflow declares or uses, text; KEY:=JSON for anything else. May be repeated.",
+    help="A text input of the workflow; KEY:=JSON for other values. May be repeated.",
 )
-@click.option("--watch", is_flag=True, help="Show the run to its end, on standard error.")
+@click.option("--watch", is_flag=True, help="Follow the run to its end, on standard error.")
 @timeout_option
 @with_prices
 @with_service
@@ -87,14 +85,14 @@ def start(
     prices: Prices | None,
     service: Service,
 ) -> Exit:
-    """Start a run of a workflow, and print its id.
+    """Start a run of a workflow and print its id.
 
-    The spec is checked before anything is sent. - reads it from standard input.
+    The spec is checked before it is sent; - is standard input.
     """
     given: dict[str, Any] = {}
     for name, value in inputs:
         if name in given:
-            raise click.UsageError(f"--input {name} is given twice")
+            raise click.UsageError(f"--input {name} must be given once")
         given[name] = value
     workflow = _workflow(load(spec), given)
     run_id = service.client.create(workflow, input=given or None).run_id
@@ -110,27 +108,27 @@ def start(
 
 
 def _workflow(document: Document, given: Mapping[str, Any]) -> WorkflowSpec:
-    """The spec in a file, checked; of the inputs that are given it declares those that it uses.
+    """Return the checked spec in a file, with declarations of the given inputs that it uses.
 
     Raises:
-        FileError: it is not a spec; names the line of the field that is wrong.
+        FileError: the spec is invalid; it names the line of the field.
     """
     value = document.value
     if not isinstance(value, dict):
         found = "nothing" if value is None else type(value).__name__
-        raise document.refused(f"a spec is an object, not {found}")
+        raise document.refused(f"a spec must be an object, got {found}")
     record = cast(dict[str, Any], value)
     _spell_out(record.get("nodes"))
     try:
         return WorkflowSpec.from_dict(with_used_inputs(record, given))
     except InvalidArgumentError as error:
-        unknown = _UNKNOWN.search(str(error))  # such a field is named in the text alone
+        unknown = _UNKNOWN.search(str(error))  # the field is in the text only
         field = f"{error.field}.{unknown[1]}" if unknown else error.field
         raise document.refused_field(str(error), field) from error
 
 
 def _spell_out(nodes: object) -> None:
-    """Replace ``tool_execution: client`` in nodes by what is sent: ``{"mode": "client"}``."""
+    """Expand ``tool_execution: client`` in nodes to ``{"mode": "client"}``."""
     for node in cast("list[object]", nodes) if isinstance(nodes, list) else ():
         if isinstance(node, dict):
             fields = cast("dict[str, object]", node)

@@ -1,7 +1,6 @@
-"""Runs as tables, as large as the terminal is: what is in trouble or at work is shown first.
+"""Runs as tables that fit the terminal: failed, waiting and running nodes have priority.
 
-The lines are laid out here, not by rich's tables, which take five times as long: a view is redrawn again and
-again.
+The lines are laid out here, not by rich's tables, which take five times as long.
 """
 
 from __future__ import annotations
@@ -16,13 +15,11 @@ from rich.console import Console, ConsoleOptions
 from rich.segment import Segment
 from rich.text import Text
 
-from rxruns._display._text import MARKS, duration, money
+from rxruns._display._text import MARKS, counted, duration, money
+from rxruns._display._visible import one_line
 from rxruns.cli._panel import Panel, Row
-from rxruns.cli._printable import printable
 from rxruns.costs import CostTotals
 from rxruns.models import NodeStatus, RunStatus
-
-__all__ = ["Tables", "totals"]
 
 T = TypeVar("T")
 
@@ -40,25 +37,23 @@ _FIRST = ("lost", "failed", "waiting", "running", "connecting", "canceled", "pen
 _OPEN = (NodeStatus.PENDING, NodeStatus.RUNNING, NodeStatus.WAITING)
 
 _ECHO = len("^C")
-"""Columns at the end of each line for what a terminal echoes there: if that wrapped, the next redraw would
-begin a line too low."""
+"""Columns left free at the end of each line, for a terminal's echo: if that wrapped, the next redraw would
+start one line too low."""
 
 _STATUS = 12
 _NUMBERS = {"time": (11, 60 - _ECHO), "tokens": (9, 80 - _ECHO), "cost": (11, 100 - _ECHO)}
-"""How wide a column is, and how wide a line has to be to have it."""
+"""The width of a column, and the width of a line that shows it."""
 
 _HEADED = 4
-"""In so many lines of nodes, if they are not all there, a header is worth one."""
+"""The fewest lines with a header, if not all nodes fit."""
 
 _BAR = 12
 _WITH_BAR, _WITH_ID = 80 - _ECHO, 132 - _ECHO
-"""How wide a line has to be for a progress bar, and for whole run ids."""
+"""The widths of a line that shows a progress bar, and whole run ids."""
 
 
 class Tables:
-    """All runs in that many columns and lines, as rich prints them; None for as many lines as it takes, which
-    are the last.
-    """
+    """A rich renderable of all runs, with the given columns and lines; None for all lines, at the end."""
 
     def __init__(self, panels: Sequence[Panel], now: datetime | None, width: int, height: int | None) -> None:
         if height is not None:
@@ -66,12 +61,12 @@ class Tables:
         self._lines = list(_lines(panels, now, width, height))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
-        for line in self._lines:  # each is as wide as it may be: nothing has to be wrapped
+        for line in self._lines:  # no line is wider than the terminal
             yield from Segment.apply_style(line.render(console, "\n"), console.get_style(line.style))
 
 
 def _lines(panels: Sequence[Panel], now: datetime | None, width: int, height: int | None) -> Iterator[Text]:
-    room = None if height is None else height - 1  # the cursor has a line, too
+    room = None if height is None else height - 1  # one line is the cursor's
     shown, hidden = _fit(panels, lambda panel: panel.status, room)
     nodes = [panel.rows(now) for panel in shown]
     lines: list[int | None] = [None] * len(shown)
@@ -80,7 +75,7 @@ def _lines(panels: Sequence[Panel], now: datetime | None, width: int, height: in
         lines[:] = _shares([len(rows) + 1 if rows else 0 for rows in nodes], spare)
     for panel, rows, share in zip(shown, nodes, lines, strict=True):
         yield _headline(panel, rows, now, width)
-        yield from (Text(_cut(f"  {printable(note)}", width), style) for note, style in _notes(panel))
+        yield from (Text(_cut(f"  {one_line(note)}", width), style) for note, style in _notes(panel))
         if rows and share != 0:
             yield from _nodes(rows, width, share)
     if hidden:
@@ -88,7 +83,7 @@ def _lines(panels: Sequence[Panel], now: datetime | None, width: int, height: in
 
 
 def _shares(wanted: Sequence[int], room: int) -> list[int]:
-    """How many lines each gets of the room: all that it wants, or as many as the others that want more.
+    """Share `room` lines: each gets what it wants, or an equal part of the rest.
 
     >>> _shares([4, 20, 30], 25), _shares([4, 2], 25), _shares([3, 3], 1)
     ([4, 10, 11], [4, 2], [0, 1])
@@ -103,14 +98,14 @@ def _shares(wanted: Sequence[int], room: int) -> list[int]:
 
 
 def _fit(items: Sequence[T], status: Callable[[T], str], room: int | None) -> tuple[list[T], str]:
-    """What fits into so many lines, in its order, and what is said of the rest."""
+    """Return the items that fit into `room` lines, in order, and a summary of the others."""
     if room is None or len(items) <= room:
         return list(items), ""
     order = {name: place for place, name in enumerate(_FIRST)}
     ranked = sorted(range(len(items)), key=lambda place: order.get(status(items[place]), len(order)))
     kept = set(ranked[: max(0, room - 1)])
     rest = Counter(status(item) for place, item in enumerate(items) if place not in kept)
-    more = ", ".join(f"{count} {printable(name)}" for name, count in rest.items())
+    more = ", ".join(f"{count} {one_line(name)}" for name, count in rest.items())
     shown = [item for place, item in enumerate(items) if place in kept]
     return shown, f"{len(items) - len(shown)} more: {more}"
 
@@ -127,7 +122,7 @@ def _headline(panel: Panel, rows: Sequence[Row], now: datetime | None, width: in
     if rows:
         figures.append(totals(state.costs))
     if panel.reconnects:
-        figures.append(f"{panel.reconnects} reconnect{'s' if panel.reconnects > 1 else ''}")
+        figures.append(counted(panel.reconnects, "reconnect"))
     run_id = str(panel.run_id or "")
     line = Text.assemble(
         (f"run {run_id if width >= _WITH_ID else run_id[:8]}", "bold"), "  ", _status(panel.status)
@@ -141,7 +136,7 @@ def _headline(panel: Panel, rows: Sequence[Row], now: datetime | None, width: in
 
 
 def _notes(panel: Panel) -> list[tuple[str, str]]:
-    """What is wrong with a run, a line each, with its style."""
+    """Return the errors of a run, one line each, with its style."""
     notes: list[tuple[str, str]] = []
     if panel.state.error is not None:
         notes.append((panel.state.error.message, "red"))
@@ -153,10 +148,10 @@ def _notes(panel: Panel) -> list[tuple[str, str]]:
 
 
 def _nodes(rows: Sequence[Row], width: int, lines: int | None) -> Iterator[Text]:
-    """The nodes of a run in so many lines, with a header where there is room for one."""
+    """Return the nodes of a run in at most `lines` lines, with a header if there is space for one."""
     headed = lines is None or lines >= min(_HEADED, len(rows) + 1)
     shown, hidden = _fit(rows, lambda row: row.status, None if lines is None else lines - headed)
-    names = [printable(row.node_id) for row in shown]
+    names = [one_line(row.node_id) for row in shown]
     room = min(max(map(cell_len, [*names, "node"])), max(12, width // 4))
     numbers = [name for name, (_, least) in _NUMBERS.items() if width >= least]
     header = _numbers({name: name for name in numbers})
@@ -170,7 +165,7 @@ def _nodes(rows: Sequence[Row], width: int, lines: int | None) -> Iterator[Text]
             _numbers({name: figures[name] for name in numbers}),
             "  ",
         )
-        text, left = printable(row.text), width - line.cell_len
+        text, left = one_line(row.text), width - line.cell_len
         if row.status in (NodeStatus.FAILED, NodeStatus.WAITING):
             line.append(_cut(text, left), _STYLES[row.status].removeprefix("bold "))
         else:
@@ -194,17 +189,17 @@ def _numbers(cells: dict[str, str]) -> str:
 
 
 def _status(status: str) -> Text:
-    shown = set_cell_size(f"{_MARKS.get(status, '?')} {printable(status)}", _STATUS)
+    shown = set_cell_size(f"{_MARKS.get(status, '?')} {one_line(status)}", _STATUS)
     return Text(shown, style=_STYLES.get(status, ""))
 
 
 def _cut(text: str, room: int) -> str:
-    """The beginning of a text, as much as there is room for."""
+    """Return the start of a text that fits into `room` columns."""
     return text if cell_len(text) <= room else f"{set_cell_size(text, max(0, room - 1)).rstrip()}…"
 
 
 def _end(text: str, room: int) -> str:
-    """The end of a text, as much as there is room for: what is said now stands there."""
+    """Return the end of a text, its newest part, that fits into `room` columns."""
     if cell_len(text) <= room:
         return text
     text = text[max(0, len(text) - room) :]
@@ -214,7 +209,7 @@ def _end(text: str, room: int) -> str:
 
 
 def totals(costs: CostTotals) -> str:
-    """Tokens and money in a few words."""
+    """Return tokens and money in a few words."""
     tokens = f"{costs.total_tokens:,} tokens"
     if not costs.requests:
         return tokens

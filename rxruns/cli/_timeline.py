@@ -16,36 +16,34 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from rxruns import operators as ops
 from rxruns._display._text import counted
+from rxruns._display._visible import one_line
 from rxruns._streams._run_events import block_on
-from rxruns.cli._panel import Exit, early_end
+from rxruns.cli._panel import NO_EVENT, Exit, early_end
 from rxruns.cli._prices import with_prices
-from rxruns.cli._printable import printable
-from rxruns.cli._refreshing import Following, note_of, said, told
+from rxruns.cli._refreshing import Following, exit_of, note_of, summary
 from rxruns.cli._sources import Service, Source, naming, source_argument, with_service
 from rxruns.costs import Prices
 from rxruns.errors import RunsError
 from rxruns.events import RunEvent, TerminalEvent
 from rxruns.page import RunPage
 
-__all__ = ["timeline"]
-
 SUFFIXES = (".html", ".png", ".svg")
 STEP = 1_000
-"""Events between two looks at the progress."""
+"""Events between two updates of the progress."""
 
 
 def _output(context: click.Context, parameter: click.Parameter, path: Path) -> Path:
     if path.suffix.lower() not in SUFFIXES:
-        raise click.BadParameter(f"{str(path)!r} has to end in .html, .png or .svg.")
+        raise click.BadParameter(f"must end in .html, .png or .svg, got {str(path)!r}.")
     if not path.parent.is_dir():
-        raise click.BadParameter(f"there is no folder {str(path.parent)!r}.")
+        raise click.BadParameter(f"must be in an existing folder, got {str(path)!r}.")
     if not os.access(path.parent, os.W_OK):
-        raise click.BadParameter(f"nothing can be written into the folder {str(path.parent)!r}.")
+        raise click.BadParameter(f"must be in a writable folder, got {str(path)!r}.")
     return path
 
 
 @click.command(
-    short_help="Draw a run: a page, or a picture.",
+    short_help="Draw a run as a page or a picture.",
     epilog="""\b
 Example: rxruns timeline run.ndjson -o run.html
          rxruns timeline 7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11 -o run.html --refresh 2
@@ -60,15 +58,17 @@ Example: rxruns timeline run.ndjson -o run.html
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
     callback=_output,
-    help="A page (.html) or a picture (.png, .svg), replaced if it is there.",
+    help="A page (.html) or a picture (.png, .svg); replaced if it exists.",
 )
 @click.option(
     "--refresh",
     metavar="SECONDS",
     type=click.FloatRange(min=0.1),
-    help="Follow the run: write the page again that often, until it has ended. The page reloads itself.",
+    help="Follow the run and rewrite the page at this interval until it ends. The page reloads itself.",
 )
-@click.option("--run", "run_id", metavar="RUN_ID", type=click.UUID, help="Which run of a log with several.")
+@click.option(
+    "--run", "run_id", metavar="RUN_ID", type=click.UUID, help="The run to draw, of a log with several."
+)
 @with_prices
 @with_service
 def timeline(
@@ -79,13 +79,13 @@ def timeline(
     prices: Prices | None,
     service: Service,
 ) -> Exit:
-    """Draw a run, or a recorded log: its nodes over time, what went wrong, what it says and costs.
+    """Draw a run or a recorded log: its nodes over time, errors, text and costs.
 
-    The page is one file and needs no network. A run that goes on is drawn as it is now, or followed with
-    --refresh. Exits with 0 when the file is written, however the run went; with 3 if a log ends before it.
+    The page is one file and needs no network. An open run is drawn as it is now, or followed with --refresh.
+    The exit code is 0 when the file is written, whatever the status of the run, and 3 if a log ends early.
     """
     if refresh is not None and (output.suffix.lower() != ".html" or isinstance(source, Path)):
-        raise click.UsageError("--refresh follows a run into a page: give a run id, and -o FILE.html")
+        raise click.UsageError("--refresh needs a run id and -o FILE.html")
     draw = _page if output.suffix.lower() == ".html" else _picture()
     chosen = _chosen(source, run_id)
     if refresh is not None:
@@ -94,28 +94,28 @@ def timeline(
     if error is not None and not events:
         raise error
     if not events and isinstance(source, Path):
-        click.echo(printable(f"rxruns: {source}: there is no event in it"), err=True)
+        click.echo(one_line(f"rxruns: {source}: {NO_EVENT}"), err=True)
         return Exit.NOT_FOLLOWED
     now = datetime.now(UTC) if isinstance(source, UUID) else None
     click.echo(draw(output, events, prices, now, note_of(error)), err=True)
     if error is None and isinstance(source, Path) and not any(isinstance(e, TerminalEvent) for e in events):
         click.echo(f"rxruns: run {events[-1].run_id}: {early_end(events[-1].seq)}", err=True)
         return Exit.NOT_FOLLOWED
-    return told(error)
+    return exit_of(error)
 
 
 def _chosen(source: Source, run_id: UUID | None) -> Callable[[Observable[RunEvent]], Observable[RunEvent]]:
-    """The events of one run, or a usage error that names two, or those that are there instead."""
+    """Return an operator that selects the events of one run, or fails with a usage error that names runs."""
     found: set[UUID] = set()
 
     def check(event: RunEvent) -> None:
         found.add(event.run_id)
         if run_id is None and len(found) > 1:
-            raise click.UsageError(f"{source} holds several runs, such as {runs()}: choose with --run")
+            raise click.UsageError(f"{source} has several runs, for example {runs()}; select one with --run")
 
     def check_found() -> None:
         if run_id is not None and found and run_id not in found:
-            raise click.UsageError(f"{source} holds no event of run {run_id}, but of {runs()}")
+            raise click.UsageError(f"{source} has no event of run {run_id}, but of {runs()}")
 
     def runs() -> str:
         return " and ".join(sorted(map(str, found))[:2])
@@ -128,7 +128,7 @@ def _chosen(source: Source, run_id: UUID | None) -> Callable[[Observable[RunEven
 
 
 def _read(read: Observable[RunEvent], source: Source) -> tuple[list[RunEvent], RunsError | None]:
-    """What can be read, and why that is not all."""
+    """Return the events that can be read, and the error that ended them early."""
     events: list[RunEvent] = []
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} events"))
@@ -158,23 +158,23 @@ def _page(
     for event in events:
         page.add(event)
     page.write(path, now=now, note=note)
-    return said(path, page, len(events))
+    return summary(path, page, len(events))
 
 
 def _picture() -> Draw:
-    """How a picture is drawn, if what it needs is installed."""
+    """Return the function that draws a picture, if its extra is installed."""
     try:
         from rxruns import charts  # noqa: PLC0415  (needs an extra)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in ("altair", "vl_convert"):
             raise
-        raise click.UsageError(f"{error}. A page (.html) needs nothing more.") from error
+        raise click.UsageError(f"{error}. A page (.html) needs no extra.") from error
 
     def draw(
         path: Path, events: list[RunEvent], prices: Prices | None, now: datetime | None, note: str | None
     ) -> str:
         chart: Any = charts.overview(events, prices, now=now)
         charts.save(chart, path)
-        return printable(f"{path}: {counted(len(events), 'event')}")
+        return one_line(f"{path}: {counted(len(events), 'event')}")
 
     return draw

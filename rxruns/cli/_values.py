@@ -1,4 +1,4 @@
-"""What holds for the values of a document, whether it is JSON or YAML."""
+"""Limits of the values in a JSON or YAML document."""
 
 from __future__ import annotations
 
@@ -8,20 +8,8 @@ from typing import TypeAlias
 
 from rxruns._display._text import clipped
 
-__all__ = [
-    "MAX_DEPTH",
-    "TOO_DEEP",
-    "Locate",
-    "Problem",
-    "Step",
-    "check_length",
-    "check_number",
-    "twice",
-]
-
-
 MAX_DEPTH = 100
-"""How deep objects and arrays may be nested."""
+"""The deepest nesting of objects and arrays."""
 
 TOO_DEEP = f"objects and arrays are nested more than {MAX_DEPTH} deep"
 
@@ -32,11 +20,11 @@ Step: TypeAlias = str | int
 """A key of an object, or an index of an array."""
 
 Locate: TypeAlias = Callable[[Sequence[Step]], int]
-"""Where in its text a document has the value at a path, or what there is of the path."""
+"""Finds the position of the value at a path, or of the deepest value on the path."""
 
 
 class Problem(Exception):
-    """What is wrong with a document, and where: `place` counts characters from 0."""
+    """An error in a document, and its position: `place` counts characters from 0."""
 
     def __init__(self, what: str, place: int) -> None:
         super().__init__(what)
@@ -45,21 +33,13 @@ class Problem(Exception):
 
 
 def check_length(text: str, place: int) -> None:
-    """Refuse a number that takes long to read.
-
-    Raises:
-        Problem: it has thousands of digits.
-    """
+    """Raise `Problem` for a number with so many digits that parsing it takes long."""
     if len(text) > _MAX_DIGITS:
         raise Problem(f"a number must have at most {_MAX_DIGITS} digits, got {len(text):,}", place)
 
 
 def check_number(value: float, text: str, place: int) -> None:
-    """Refuse a number that others could not read.
-
-    Raises:
-        Problem: an integer of more than 64 bits, or a number that is not finite.
-    """
+    """Raise `Problem` for an integer of more than 64 bits, or a number that is not finite."""
     if isinstance(value, int):
         if not -(2**63) <= value < 2**64:
             raise Problem(f"an integer must fit into 64 bits, got {clipped(text, _SHOWN)}", place)
@@ -68,6 +48,6 @@ def check_number(value: float, text: str, place: int) -> None:
 
 
 def twice(key: str, text: str, first: int, again: int) -> Problem:
-    """The error of a key that an object has twice."""
+    """Return the error of a duplicate key."""
     line = text.count("\n", 0, first) + 1
-    return Problem(f"the key {clipped(key, _SHOWN)!r} comes twice in one object, first in line {line}", again)
+    return Problem(f"the key {clipped(key, _SHOWN)!r} is duplicate, first in line {line}", again)

@@ -1,4 +1,4 @@
-"""Runs in a terminal: a live table, or plain lines where there is none."""
+"""Runs in a terminal: a live table, or plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -19,25 +19,23 @@ from rich.control import Control
 from rich.live import Live
 
 from rxruns._display._text import duration
+from rxruns._display._visible import one_line
 from rxruns.cli import _lines
 from rxruns.cli._output import Lines, OutputError
 from rxruns.cli._panel import LONG_WAIT, PIECES, Panel
-from rxruns.cli._printable import printable
 from rxruns.cli._table import Tables
 from rxruns.costs import Prices
 from rxruns.events import RunEvent
 
-__all__ = ["RunView", "pause"]
-
 REDRAWS = 10
-"""Redraws a second, at most."""
+"""The most redraws per second."""
 
 SHARE = 0.05
-"""Of one core that drawing may take."""
+"""The share of one core that drawing may use."""
 
 
 def pause(cost: float) -> float:
-    """Seconds to wait after a redraw that took `cost` seconds of CPU.
+    """Return the seconds to wait after a redraw that took `cost` seconds of CPU.
 
     >>> pause(0.001), pause(0.05)
     (0.1, 1.0)
@@ -46,19 +44,18 @@ def pause(cost: float) -> float:
 
 
 class RunView:
-    """Show runs while they go on: give each event to the panel of its run, or to :meth:`update`.
+    """Show runs live: pass each event to the panel of its run, or to :meth:`update`.
 
-    On a terminal it is redrawn ten times a second at most, whatever the events do, and less often if drawing
-    is slow; what is over in a tenth of a second is drawn once. In a pipe, with ``NO_COLOR`` or on a dumb
-    terminal a line is printed when a node starts, calls, ends. A node's text is never trusted: what is not
-    printable is replaced.
+    A terminal is redrawn at most ten times per second, less often if drawing is slow, and once for a run that
+    is shorter than a tenth of a second. In a pipe, with ``NO_COLOR`` or on a dumb terminal, lines are printed
+    for the starts, calls and ends of nodes. Text of a run is untrusted: control characters are replaced.
 
     Args:
         prices: by (provider, model), for the cost.
-        console: where to print; None for standard output.
-        scheduler: when to redraw, and the time of nodes at work; None for a thread of its own.
-        is_replay: the events are old: nodes at work are as old as the last event.
-        cpu: seconds of CPU that the calling thread has taken, to redraw less often where it takes long.
+        console: the output; None for standard output.
+        scheduler: schedules redraws, and is the clock of running nodes; None for a thread of its own.
+        is_replay: the events are old; the last one is the clock of running nodes.
+        cpu: returns the CPU seconds of the calling thread, by which slow redraws become rarer.
     """
 
     def __init__(
@@ -76,7 +73,7 @@ class RunView:
         self._is_replay = is_replay
         self._cpu = cpu
         self._panels: dict[UUID | None, Panel] = {}
-        # Old events are printed as they come, and nothing else is.
+        # In a replay without a table, only events are printed.
         is_timed = self.is_live or not is_replay
         self._own = EventLoopScheduler() if is_timed and scheduler is None else None
         self._scheduler = scheduler or self._own
@@ -102,8 +99,8 @@ class RunView:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._timer.dispose()
-        with self._drawing:  # a redraw that has begun is finished, and none begins
-            self._is_closing = True  # all lines, however many
+        with self._drawing:  # a redraw in progress finishes, and no other begins
+            self._is_closing = True  # the last drawing has all lines
         if self._lines is None:
             self._live.stop()
         elif kind is None:
@@ -113,7 +110,7 @@ class RunView:
             self._own.dispose()
 
     def panel(self, run_id: UUID | None = None) -> Panel:
-        """The panel of a run, made when it is first asked for."""
+        """Return the panel of a run, made at the first call."""
         panel = self._panels.get(run_id)
         if panel is None:
             panel = Panel(run_id, self._prices, PIECES if self.is_live else _lines.PIECES)
@@ -122,11 +119,11 @@ class RunView:
 
     @property
     def panels(self) -> list[Panel]:
-        """All of them, in the order in which they were asked for."""
+        """All panels, in the order of their first use."""
         return list(self._panels.values())
 
     def updating(self, panel: Panel) -> Callable[[RunEvent], None]:
-        """What takes the events of one run in, on the thread that brings them."""
+        """Return the function that takes in the events of one run, on its reader's thread."""
         if self._lines is None:
             return panel.update
         lines = self._lines
@@ -140,18 +137,18 @@ class RunView:
         return update
 
     def update(self, event: RunEvent) -> None:
-        """Take in an event of whatever run."""
+        """Take in an event of any run."""
         self.updating(self.panel(event.run_id))(event)
 
     def _print_waits(self, scheduler: abc.SchedulerBase, state: object = None) -> None:
-        """Print what waits, and again after a while. On the scheduler's thread."""
+        """Print the nodes that wait, and schedule the next time. Runs on the scheduler's thread."""
         with self._drawing:
             if self._is_closing or self._lines is None:
                 return
             for panel in self.panels:
                 for node_id, seconds in panel.waited(scheduler.now).items():
-                    text = f"{printable(node_id)} has waited for {duration(seconds)}"
-                    # A pipe that was closed is noticed where events are printed.
+                    text = f"{one_line(node_id)} has waited for {duration(seconds)}"
+                    # A closed pipe is handled where events are printed.
                     with suppress(OutputError):
                         self._lines.write(self._labeled(panel, text))
         self._print_waits_after(LONG_WAIT, scheduler)
@@ -160,11 +157,11 @@ class RunView:
         self._timer.disposable = scheduler.schedule_relative(timedelta(seconds=seconds), self._print_waits)
 
     def _labeled(self, panel: Panel, text: str) -> str:
-        """A line of one run, with its id where there are several."""
+        """Return a line of a run, with its id if there are several runs."""
         return f"{str(panel.run_id)[:8]} {text}" if len(self._panels) > 1 else text
 
     def _redraw(self, scheduler: abc.SchedulerBase, state: object = None) -> None:
-        """Draw, and again after a while. On the scheduler's thread."""
+        """Draw, and schedule the next time. Runs on the scheduler's thread."""
         before = self._cpu()
         with self._drawing:
             if self._is_closing:
@@ -177,7 +174,7 @@ class RunView:
         self._timer.disposable = scheduler.schedule_relative(timedelta(seconds=seconds), self._redraw)
 
     def _clear_after_resize(self) -> None:
-        """A terminal of another width wraps what was drawn, so nobody knows where its first line is."""
+        """Clear a resized terminal: it has wrapped the lines, so their position is unknown."""
         if self._console.size != self._size:
             self._size = self._console.size
             self._console.control(Control.home(), Control.clear())
@@ -190,6 +187,6 @@ class RunView:
 
 
 def _draws(console: Console) -> bool:
-    """Whether there is a terminal that can show a table, and may."""
+    """Return True if the console is a terminal that can show a table."""
     plain = console.is_dumb_terminal or os.environ.get("NO_COLOR")
     return console.is_terminal and not plain and console.encoding.startswith("utf")

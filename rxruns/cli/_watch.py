@@ -24,16 +24,14 @@ from rxruns.errors import RunsError
 from rxruns.events import RunEvent
 from rxruns.lifecycle import Connected, LifecycleEvent
 
-__all__ = ["noting", "watch"]
-
 _LOG = logging.getLogger(__name__)
 
 
 @click.command(
-    short_help="Show runs while they go on.",
+    short_help="Follow runs and show their nodes.",
     epilog="""\b
 Example: rxruns watch 7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11 --prices prices.json
-         rxruns watch RUN_ID RUN_ID --timeout 60 || echo "failed, or still going on"
+         rxruns watch RUN_ID RUN_ID --timeout 60 || echo "failed, or still running"
          rxruns watch run.ndjson    (as `rxruns replay` does)
 """,
 )
@@ -49,15 +47,15 @@ def watch(
     prices: Prices | None,
     service: Service,
 ) -> Exit:
-    """Show runs while they go on: nodes, their status, time, tokens, cost and text.
+    """Follow runs and show the status, time, tokens, cost and text of their nodes.
 
-    In a pipe, or with NO_COLOR, what happens is printed line by line. Ctrl-C stops watching; the runs go on.
-    A recorded log is replayed at the pace at which it was recorded.
+    In a pipe, or with NO_COLOR, each event is printed as a line. Ctrl-C stops watching without canceling the
+    runs. A recorded log is replayed at its original speed.
     """
     run_ids = [source for source in sources if isinstance(source, UUID)]
     logs = [source for source in sources if isinstance(source, Path)]
     if logs and run_ids:
-        raise click.UsageError("watch runs or recorded logs, not both at once")
+        raise click.UsageError("RUN_ID|FILE must be runs or recorded logs, not both")
     if logs:
         events = reactivex.merge(*(selection.read(service, log, speed=1.0) for log in logs))
         chosen = selection.chosen(events, keep_run=True)
@@ -68,8 +66,8 @@ def watch(
         for one in dict.fromkeys(run_ids):
             panel = view.panel(one)
             panel.is_partial = not selection.follows
-            asks = view.is_live or selection.nodes
-            on_lifecycle = noting(panel, client, selection) if asks else panel.note
+            needs_plan = view.is_live or selection.nodes
+            on_lifecycle = noting(panel, client, selection) if needs_plan else panel.note
             events = selection.read(service, one, on_lifecycle)
             runs[panel] = selection.chosen(events, keep_run=True)
         follow(view, runs, timeout, lambda panel: settle(panel, client, selection.after))
@@ -77,9 +75,9 @@ def watch(
 
 
 def noting(panel: Panel, client: RunsClient, selection: Selection) -> Callable[[LifecycleEvent], None]:
-    """What a panel is told of a connection: at its first success also which nodes the run will have.
+    """Return a callback that passes lifecycle events to a panel, and on connecting the nodes of the plan.
 
-    Where the run is not read from its first event on, nobody could tell those that are to come from others.
+    Without the run's first events, planned nodes can't be distinguished from nodes that have ended.
     """
 
     def note(value: LifecycleEvent) -> None:
@@ -89,7 +87,7 @@ def noting(panel: Panel, client: RunsClient, selection: Selection) -> Callable[[
         try:
             nodes = [node.id for node in client.get(value.run_id).nodes]
         except RunsError:
-            return  # a view without them is one all the same
+            return  # the view works without them
         missing = selection.missing(nodes, f"run {value.run_id}") if nodes else ""
         if missing:
             _LOG.warning(missing)

@@ -1,4 +1,4 @@
-"""YAML that people write: what JSON can hold, bounded, and with the place of each value."""
+"""YAML written by hand: values of JSON, limited, and with the position of each value."""
 
 # PyYAML is typed in part.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
@@ -21,10 +21,8 @@ from rxruns.cli._values import (
     twice,
 )
 
-__all__ = ["load"]
-
 MAX_VALUES = 20_000
-"""Values in a document, with those of an alias counted each time that it is used."""
+"""Values in a document; an alias counts as its values each time that it is used."""
 
 _TOO_MANY = f"it has more than {MAX_VALUES:,} values"
 _TAG = "tag:yaml.org,2002:"
@@ -33,10 +31,10 @@ _SHOWN = 40
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain data alone. Keys are text and come once; dates are text.
+    """Loads plain data. Keys are text and unique; dates are text.
 
-    A document of aliases to aliases is short and stands for billions of values, so values are counted as
-    they are when each alias is replaced, before any of them is made.
+    A short document of nested aliases can stand for billions of values, so values are counted, with aliases
+    replaced, before any of them is made.
     """
 
     yaml_constructors = {
@@ -52,7 +50,7 @@ class _Loader(yaml.SafeLoader):
         super().__init__(text)
         self._text = text
         self._composed = 0
-        self._extents: dict[int, tuple[int, int]] = {}  # values and depth, by the id of a node that is whole
+        self._extents: dict[int, tuple[int, int]] = {}  # values and depth of a node, by its id
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         place: int = self.peek_event().start_mark.index  # type: ignore[no-untyped-call]
@@ -65,7 +63,7 @@ class _Loader(yaml.SafeLoader):
             return None
         if id(node) not in self._extents:
             if is_alias:
-                raise Problem("an alias stands inside of what it stands for", place)
+                raise Problem("an alias must not refer to a value that contains it", place)
             self._extents[id(node)] = self._extent(node)
         values, depth = self._extents[id(node)]
         if values > MAX_VALUES:
@@ -105,7 +103,7 @@ class _Loader(yaml.SafeLoader):
                 continue
             place = key_node.start_mark.index
             if key_node.tag != _TAG + "str" or not isinstance(key_node, yaml.ScalarNode):
-                raise Problem("a key has to be text: put it in quotes", place)
+                raise Problem("a key must be text, got a value of another type; quote it", place)
             if key_node.value in seen:
                 raise twice(key_node.value, self._text, seen[key_node.value], place)
             seen[key_node.value] = place
@@ -113,10 +111,10 @@ class _Loader(yaml.SafeLoader):
 
 
 def load(text: str) -> tuple[Any, Locate]:
-    """The value of a document, and what finds a place in it.
+    """Return the value of a document, and a function that finds the position of a path in it.
 
     Raises:
-        Problem: it is not YAML, holds what JSON can't, has a key twice, or is beyond one of the bounds.
+        Problem: it is not YAML, has values that JSON lacks, has a duplicate key, or exceeds a limit.
     """
     try:
         loader = _Loader(text)
@@ -124,7 +122,7 @@ def load(text: str) -> tuple[Any, Locate]:
         value = None if node is None else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise Problem(error.problem or "this is not YAML", mark.index if mark else 0) from error
+        raise Problem(error.problem or "not YAML", mark.index if mark else 0) from error
     except yaml.reader.ReaderError as error:
         raise Problem(f"{error.reason}: U+{int(error.character):04X}", error.position) from error
     except RecursionError as error:
@@ -136,7 +134,7 @@ def _locate(node: yaml.Node | None, path: Sequence[Step]) -> int:
     place = 0
     for step in path:
         if isinstance(node, yaml.MappingNode):
-            # A merge puts what it brings before the node's own keys, which count.
+            # Merged keys come before the node's own, which take precedence.
             found = [(key.start_mark.index, value) for key, value in node.value if key.value == step]
         elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
             found = [(item.start_mark.index, item) for item in node.value[step : step + 1]]

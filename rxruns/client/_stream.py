@@ -16,7 +16,7 @@ __all__ = ["RunEventStream"]
 
 
 class RunEventStream(Iterator[RunEvent]):
-    """Iterate the events of one connection, each checked; close it at the end of a ``with`` block.
+    """Iterate the validated events of one connection; close it at the end of a ``with`` block.
 
     To follow a run through faults, see :func:`rxruns.run_events`. One thread iterates; any thread may
     call :meth:`cancel` or :meth:`close`.
@@ -58,7 +58,7 @@ class RunEventStream(Iterator[RunEvent]):
 
     @property
     def request_id(self) -> str | None:
-        """The service's id of the request, for its support."""
+        """The service's id of the request, to quote in support requests."""
         return self._stream.request_id
 
     def __repr__(self) -> str:
@@ -73,7 +73,7 @@ class RunEventStream(Iterator[RunEvent]):
         try:
             raise ended_by
         finally:
-            del ended_by  # or the error and this frame would keep each other
+            del ended_by  # which would otherwise form a reference cycle with this frame
 
     def __enter__(self) -> RunEventStream:
         return self
@@ -86,7 +86,7 @@ class RunEventStream(Iterator[RunEvent]):
         self._cancellation.cancel()
 
     def close(self) -> None:
-        """Cancel, and close the connection. A thread that is iterating meanwhile does the closing itself."""
+        """Cancel, and close the connection. A thread that is iterating closes it itself."""
         self.cancel()
         try:
             self._events.close()

@@ -1,6 +1,6 @@
-"""What a run cost: tokens counted and priced per provider and model. Values and one pure function, no Rx.
+"""The cost of runs: tokens counted and priced per provider and model. Values and one pure function, no Rx.
 
-Money is exact (:class:`decimal.Decimal`, US dollars). A model without a price: an unknown sum, never zero.
+Money is exact (:class:`decimal.Decimal`, US dollars). A sum with an unpriced model is unknown, never zero.
 
 >>> prices = {("openai", "gpt-5"): Price(input_usd_per_million="1.25", output_usd_per_million=10)}
 >>> totals = fold([], prices)
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from msgspec import Struct
 
 from rxruns._display._text import counted, html_table, money
-from rxruns._errors import InvalidArgumentError
+from rxruns._errors import must_be
 from rxruns.costs._list_prices import genai_prices
 from rxruns.costs._prices import EXACT, ModelKey, Price, Prices, TieredPrice, checked, together
 from rxruns.events import NodeLLMCall, RunEvent, TokenUsage
@@ -40,18 +40,18 @@ _ZERO = Decimal(0)
 
 
 class CostLineItem(Struct, frozen=True, gc=False):
-    """What one model of one provider was used for.
+    """The usage of one model of one provider.
 
     Attributes:
-        provider: as in the events, ``""`` where a call did not say.
-        model: as in the events, ``""`` where a call did not say.
+        provider: as in the events, ``""`` for calls without one.
+        model: as in the events, ``""`` for calls without one.
         requests: calls of the model.
-        input_tokens: tokens that it read.
-        output_tokens: tokens that it wrote.
-        total_tokens: as metered by the provider; input + output where it sent no total.
-        unmetered: how many of the requests came without usage: they have no tokens here, and no cost.
-        usd: what the input and output tokens cost in US dollars. None if that is unknown: the model has no
-            price, or a call came with a total that its input and output tokens don't account for.
+        input_tokens: input tokens.
+        output_tokens: output tokens.
+        total_tokens: as metered by the provider; input + output if it sent no total.
+        unmetered: requests without usage. They add no tokens and no cost.
+        usd: the cost of the input and output tokens in US dollars. None if it is unknown: the model has no
+            price, or the total of a call exceeds its input and output tokens.
     """
 
     provider: str
@@ -65,14 +65,14 @@ class CostLineItem(Struct, frozen=True, gc=False):
 
 
 class CostDifference(Struct, frozen=True):
-    """One number in which a fold and the service's summary differ.
+    """A number in which a fold and the service's summary differ.
 
     Attributes:
-        provider: None, as the model, where the sum over all models is meant.
-        model: its name.
+        provider: the provider; None, like the model, for the sum over all models.
+        model: the model.
         field: ``"requests"``, ``"input_tokens"``, ``"output_tokens"`` or ``"usd"``.
-        ours: what the events add up to.
-        service: what the summary says.
+        ours: the sum of the events.
+        service: the number in the summary.
     """
 
     provider: str | None
@@ -84,22 +84,22 @@ class CostDifference(Struct, frozen=True):
     def __str__(self) -> str:
         of = "total" if self.provider is None else f"{self.provider}/{self.model}"
         form = ".4f" if self.field == "usd" else "d"
-        return f"{of}: {self.field} {self.ours:{form}}, the service says {self.service:{form}}"
+        return f"{of}: {self.field} {self.ours:{form}}, the service reports {self.service:{form}}"
 
 
 class CostTotals:
     """Requests, tokens and money so far: an immutable value that events are folded into.
 
-    Each call is priced when it is counted and keeps its cost. Two totals are equal when their line items
-    are; the prices that the next call will meet are no part of that.
+    Each call is priced when it is counted and keeps its cost. Two totals are equal if their line items are,
+    whatever their prices for further calls.
 
     Args:
-        prices: by (provider, model). None: every model is without a price.
-        line_items: what to continue from, such as those of a stored value. Totals have no cursor: an event
-            that was counted and comes again is counted again.
+        prices: by (provider, model). None: no model has a price.
+        line_items: to continue from a stored value. Totals have no cursor: an event that is folded twice is
+            counted twice.
 
     Raises:
-        InvalidArgumentError: for a key that is no pair of names, or a value that is no :class:`Price`.
+        InvalidArgumentError: for a key other than two names, or a value other than a :class:`Price`.
 
     >>> from datetime import datetime, timezone
     >>> from uuid import UUID
@@ -119,7 +119,7 @@ class CostTotals:
     __slots__ = ("_lines", "_prices")
 
     event_types: ClassVar[tuple[type[RunEvent], ...]] = (NodeLLMCall,)
-    """What :meth:`step` looks at: see :mod:`rxruns.folds`."""
+    """The events that :meth:`step` uses: see :mod:`rxruns.folds`."""
 
     _lines: dict[ModelKey, CostLineItem]
     _prices: Prices
@@ -132,10 +132,10 @@ class CostTotals:
         _set(self, "_prices", checked({} if prices is None else prices))
 
     def step(self, event: RunEvent) -> CostTotals:
-        """The totals after ``event``: this very value unless it is a ``node_llm_call``.
+        """Return the totals after ``event``; `self` unless it is a ``node_llm_call``.
 
-        A call without provider or model counts under ``""`` and has no price. One without usage, or with an
-        empty one, is unmetered. The cost of one is unknown if its usage has a total and lacks a part of it.
+        A call without provider or model counts under ``""`` and has no price. A call without usage, or with
+        an empty one, is unmetered. Its cost is unknown if its usage has a total and lacks a part of it.
         """
         if type(event) is not NodeLLMCall:
             return self
@@ -146,9 +146,9 @@ class CostTotals:
         return _totals(lines, self._prices)
 
     def combine(self, other: CostTotals) -> CostTotals:
-        """Both together, in either order the same. Each cost stays what it was, whatever the prices are now.
+        """Return the sum of both, in either order the same. Also written ``a + b``.
 
-        For later steps prices of this value come before those of the other. Also written ``a + b``.
+        Costs are not priced again. For later steps, prices of `self` take precedence.
         """
         lines = self._lines.copy()
         for item in other._lines.values():
@@ -159,12 +159,12 @@ class CostTotals:
         return self.combine(other) if isinstance(other, CostTotals) else NotImplemented
 
     def with_prices(self, prices: Prices) -> CostTotals:
-        """The same totals, with other prices for the steps that follow."""
+        """Return the same totals with other prices for later steps."""
         return _totals(self._lines, checked(prices))
 
     @property
     def line_items(self) -> tuple[CostLineItem, ...]:
-        """One for each provider and model, in their order."""
+        """The items by provider and model, sorted."""
         return tuple(item for _, item in sorted(self._lines.items()))
 
     @property
@@ -174,27 +174,27 @@ class CostTotals:
 
     @property
     def input_tokens(self) -> int:
-        """Tokens that models read."""
+        """Input tokens."""
         return sum(item.input_tokens for item in self._lines.values())
 
     @property
     def output_tokens(self) -> int:
-        """Tokens that models wrote."""
+        """Output tokens."""
         return sum(item.output_tokens for item in self._lines.values())
 
     @property
     def total_tokens(self) -> int:
-        """Tokens as metered; input + output where a provider sent no total."""
+        """Tokens as metered; input + output if a provider sent no total."""
         return sum(item.total_tokens for item in self._lines.values())
 
     @property
     def unmetered(self) -> int:
-        """Calls that came without usage."""
+        """Calls without usage."""
         return sum(item.unmetered for item in self._lines.values())
 
     @property
     def usd(self) -> Decimal | None:
-        """US dollars, exact; None when the cost of some model is unknown, and :attr:`unpriced` names it."""
+        """US dollars, exact; None if the cost of a model is unknown: see :attr:`unpriced`."""
         total = _ZERO
         for item in self._lines.values():
             if item.usd is None:
@@ -204,21 +204,20 @@ class CostTotals:
 
     @property
     def unpriced(self) -> tuple[tuple[str, str], ...]:
-        """The (provider, model) pairs whose cost is unknown, in their order: they have no price, or a call
-        came with a total that its input and output tokens don't account for."""
+        """The (provider, model) pairs with an unknown cost, sorted: see :attr:`CostLineItem.usd`."""
         return tuple(sorted(key for key, item in self._lines.items() if item.usd is None))
 
     def differences(self, summary: RunCostSummary) -> tuple[CostDifference, ...]:
-        """In what the service's ``cost_summary`` says otherwise: empty when the two agree.
+        """Return the differences from the service's ``cost_summary``; empty if the two agree.
 
-        Requests and tokens have to be equal per line, money within one cent. Money that is not known
-        (:attr:`unpriced`) is not compared.
+        Requests and tokens must be equal per line, and money within one cent. Unknown costs
+        (:attr:`unpriced`) are not compared.
 
         >>> from rxruns.models import RunCostLineItem, RunCostSummary
         >>> summary = RunCostSummary(7, (RunCostLineItem("openai", "gpt-5", 1, 1000, 200, 7),))
         >>> ours = CostTotals(line_items=[CostLineItem("openai", "gpt-5", 1, 1000, 200, usd=Decimal("0.05"))])
         >>> [str(difference) for difference in ours.differences(summary)]
-        ['openai/gpt-5: usd 0.0500, the service says 0.0700']
+        ['openai/gpt-5: usd 0.0500, the service reports 0.0700']
         """
         theirs = {(item.provider_id, item.model): item for item in summary.line_items}
         found = [
@@ -227,7 +226,7 @@ class CostTotals:
             for difference in _line_differences(self._lines.get(key) or CostLineItem(*key), theirs.get(key))
         ]
         cents = summary.total_usd_cents
-        # A sum of rounded lines may be off by more; the lines themselves were compared.
+        # A sum of rounded lines may differ by more; the lines themselves were compared.
         is_sum_of_lines = cents == sum(item.usd_cents for item in summary.line_items)
         if not is_sum_of_lines and self.usd is not None and not _within_a_cent(self.usd, cents):
             found.append(CostDifference(None, None, "usd", self.usd, _dollars(cents)))
@@ -259,24 +258,24 @@ class CostTotals:
         return html_table(f"{self.total_tokens:,} tokens, cost {money(self.usd)}", header, rows, notes=notes)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError(f"CostTotals is immutable: {name} can not be set")
+        raise AttributeError(f"CostTotals is immutable: {name} cannot be set")
 
     def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"CostTotals is immutable: {name} can not be deleted")
+        raise AttributeError(f"CostTotals is immutable: {name} cannot be deleted")
 
 
 def fold(
     events: Iterable[RunEvent], prices: Prices | None = None, *, initial: CostTotals | None = None
 ) -> CostTotals:
-    """What all the events cost together.
+    """Return the total cost of all events.
 
     Args:
-        events: of one run or of many, in any order.
+        events: of any runs, in any order.
         prices: by (provider, model). None: those of ``initial``.
-        initial: the totals to continue from; none of the events may be in them.
+        initial: the totals to continue from, without any of the events.
 
     Raises:
-        InvalidArgumentError: as for :class:`CostTotals`, or ``initial`` is something else.
+        InvalidArgumentError: as for :class:`CostTotals`, or for another ``initial``.
 
     >>> from rxruns.testing import events
     >>> log = events.run().node("draft").llm_call("gpt-5", "openai", input_tokens=1000, output_tokens=200)
@@ -290,11 +289,11 @@ def fold(
 
 
 def start(prices: Prices | None, initial: CostTotals | None) -> CostTotals:
-    """What a fold begins with."""
+    """Return the totals that a fold starts with."""
     if initial is None:
         return CostTotals(prices)
     if not isinstance(initial, CostTotals):
-        raise InvalidArgumentError(f"initial is {initial!r}: give CostTotals, or None", field="initial")
+        raise must_be("initial", "CostTotals, or None", initial)
     return initial if prices is None else initial.with_prices(prices)
 
 
@@ -302,7 +301,7 @@ _set = object.__setattr__
 
 
 def _totals(lines: dict[ModelKey, CostLineItem], prices: Prices) -> CostTotals:
-    """The value itself, nothing checked: a step has no time for it."""
+    """Make totals from checked parts, without the checks of the constructor."""
     totals = object.__new__(CostTotals)
     _set(totals, "_lines", lines)
     _set(totals, "_prices", prices)
@@ -329,14 +328,14 @@ def _sum(one: CostLineItem, other: CostLineItem) -> CostLineItem:
 
 
 def _metered(key: ModelKey, usage: TokenUsage | None, price: Price | None) -> CostLineItem:
-    """One call as a line item."""
+    """Return one call as a line item."""
     if usage is None or usage == _EMPTY:
         return CostLineItem(*key, 1, 0, 0, 0, 1, None if price is None else _ZERO)
     read, written, total = usage.input_tokens, usage.output_tokens, usage.total_tokens
     if read is None or written is None:
         read, written = read or 0, written or 0
         if total is not None and total > read + written:
-            price = None  # the part that is absent is not 0, so what it cost is unknown
+            price = None  # the missing part is not 0, so its cost is unknown
     if total is None:
         total = read + written
     return CostLineItem(*key, 1, read, written, total, 0, None if price is None else price.usd(read, written))

@@ -7,21 +7,19 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, overload
 
-from rxruns._errors import InvalidArgumentError
+from rxruns._errors import InvalidArgumentError, must_be
 from rxruns.costs._prices import LazyPrices, ModelKey, Price, Prices, TieredPrice, check_key, is_key
 
 if TYPE_CHECKING:
     from genai_prices.data_snapshot import DataSnapshot
     from genai_prices.types import ModelInfo
 
-__all__ = ["genai_prices"]
-
 _GENAI_IDS = {"anthropic": "anthropic", "openai": "openai", "xai": "x-ai", "google-ai-studio": "google"}
-"""Providers as the service calls them, and as genai-prices does."""
+"""Ids of providers: the service's, and those of genai-prices."""
 
 _BILLED = {"input_mtok", "output_mtok"}
 _APART = ("cache", "audio", "image", "video", "searches")
-"""What genai-prices may price beside text tokens, and events do not meter."""
+"""Parts of the names of units besides text tokens, which events don't report."""
 
 
 @overload
@@ -29,19 +27,19 @@ def genai_prices(models: None = None, *, at: datetime | None = None) -> Prices: 
 @overload
 def genai_prices(models: Iterable[ModelKey], *, at: datetime | None = None) -> dict[ModelKey, Price]: ...
 def genai_prices(models: Iterable[ModelKey] | None = None, *, at: datetime | None = None) -> Prices:
-    """List prices from the table in the package ``genai-prices``. Nothing is fetched.
+    """Return list prices from the table in the package ``genai-prices``, without network access.
 
-    These are standard prices of text tokens. Events have no cached tokens, batches or service tiers, so
+    These are standard prices of text tokens. Events don't report cached tokens, batches or service tiers, so
     discounts for them are not applied: such calls were cheaper.
 
-    A model has no price, and its cost is unknown, if the table has none for text both ways, if the price
-    depends on the time of day, or if something is billed that events do not count, such as requests.
+    A model has no price, and its cost is unknown, if the table lacks an input or output price, if the price
+    depends on the time of day, or if events don't report a billed unit, such as requests.
 
     Args:
         models: (provider, model) pairs as in the events; any provider that genai-prices knows. None: each
-            pair is looked up when it occurs, names with a date and aliases included. Iterating over that
-            mapping gives the names that the table spells out, of the service's providers.
-        at: when the calls were made; UTC if it has no time zone. None: now.
+            pair is looked up when it occurs, including names with a date and aliases. Iterating over that
+            mapping yields the names that the table lists for the service's providers.
+        at: the time of the calls; UTC if it has no time zone. None: now.
 
     Returns:
         Prices for ``ops.cost_totals``, ``ops.budget`` and :class:`CostTotals`: immutable, and they pickle.
@@ -59,9 +57,7 @@ def genai_prices(models: Iterable[ModelKey] | None = None, *, at: datetime | Non
     if models is None:
         return prices
     if not isinstance(models, Iterable):
-        raise InvalidArgumentError(
-            f"models must be an iterable of (provider, model) pairs, got {models!r}", field="models"
-        )
+        raise must_be("models", "an iterable of (provider, model) pairs", models)
     keys = list(models)
     for key in keys:
         check_key(key, "models")
@@ -69,9 +65,9 @@ def genai_prices(models: Iterable[ModelKey] | None = None, *, at: datetime | Non
 
 
 class ListPrices(LazyPrices):
-    """The list prices of one moment. Each pair is looked up once, when it occurs.
+    """The list prices at one time. Each pair is looked up once, when it occurs.
 
-    Two are equal when their moments are. Pickled, they are looked up anew where they arrive.
+    Two values are equal if their times are. A pickle has the time alone.
     """
 
     __slots__ = ("_at", "_found")
@@ -95,7 +91,7 @@ class ListPrices(LazyPrices):
         return sum(1 for _ in self)
 
     def __bool__(self) -> bool:
-        return True  # without a look at the whole table
+        return True  # without iterating over the table
 
     def __eq__(self, other: object) -> bool:
         return self._at == other._at if isinstance(other, ListPrices) else NotImplemented
@@ -117,10 +113,8 @@ def _moment(at: object) -> datetime:
         try:
             return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
         except (OverflowError, ValueError):
-            pass  # its offset leads out of the years that a datetime has
-    raise InvalidArgumentError(
-        f"at must be a datetime from year 1 to 9999 in UTC, got {at!r}; pass None for now", field="at"
-    )
+            pass  # beyond the years of a datetime in UTC
+    raise must_be("at", "a datetime from year 1 to 9999 in UTC", at, "pass None for now")
 
 
 def _snapshot() -> DataSnapshot:
@@ -134,7 +128,7 @@ def _snapshot() -> DataSnapshot:
 
 
 def _spelled_out(snapshot: DataSnapshot) -> Iterator[ModelKey]:
-    """The names of models that the table has word for word. Others it knows by how they begin."""
+    """Yield the names of models that the table lists. It matches others by their beginning."""
     for ours, theirs in _GENAI_IDS.items():
         for provider in snapshot.providers:
             if provider.id == theirs:
@@ -163,7 +157,7 @@ def _listed(snapshot: DataSnapshot, key: ModelKey, at: datetime) -> Price | None
 
 
 def _price(billed: Mapping[str, Any]) -> Price | None:
-    """The price that amounts by unit make, if events tell enough to apply it."""
+    """Return the price of the billed units, if events report all of them."""
     strange = [unit for unit in billed.keys() - _BILLED if not any(word in unit for word in _APART)]
     if strange or not billed.keys() >= _BILLED:
         return None
@@ -176,7 +170,7 @@ def _price(billed: Mapping[str, Any]) -> Price | None:
 
 
 def _past(amount: Any, start: int) -> Decimal:
-    """What a tier costs per million: the last one that begins there or before."""
+    """Return the amount per million tokens past a threshold: that of the last tier up to it."""
     reached = [tier.price for tier in getattr(amount, "tiers", ()) if tier.start <= start and start > 0]
     base: Decimal = getattr(amount, "base", amount)
     return reached[-1] if reached else base

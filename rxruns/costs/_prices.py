@@ -1,4 +1,4 @@
-"""Prices of models, and the exact arithmetic that sums costs. :mod:`rxruns.costs` makes them public."""
+"""Prices of models, and the exact arithmetic of costs. :mod:`rxruns.costs` makes them public."""
 
 from __future__ import annotations
 
@@ -8,24 +8,11 @@ from dataclasses import dataclass
 from decimal import Context, Decimal, InvalidOperation
 from typing import Any, TypeAlias, cast
 
-from rxruns._errors import InvalidArgumentError
-
-__all__ = [
-    "EXACT",
-    "LazyPrices",
-    "ModelKey",
-    "Price",
-    "Prices",
-    "TieredPrice",
-    "check_key",
-    "checked",
-    "is_key",
-    "together",
-]
+from rxruns._errors import must_be
 
 EXACT = Context(prec=200)
-"""Wide enough for every price times every token count, so sums are exact in whatever order they are made. The
-caller's own decimal context, which may be narrow, has no say."""
+"""Precise enough for every price times every token count, so sums are exact in any order. The caller's own
+decimal context is not used."""
 
 ModelKey: TypeAlias = tuple[str, str]
 """Provider and model, as events name them."""
@@ -36,11 +23,11 @@ _TOO_MUCH = 10**9
 
 @dataclass(frozen=True, slots=True, init=False)
 class Price:
-    """What a model costs, in US dollars per million tokens, as vendors print it.
+    """The price of a model in US dollars per million tokens, as vendors publish it.
 
     Args:
-        input_usd_per_million: for tokens that the model reads. A float means the number that it prints as.
-        output_usd_per_million: for tokens that the model writes.
+        input_usd_per_million: for input tokens. A float stands for the number that it prints as.
+        output_usd_per_million: for output tokens.
 
     Raises:
         InvalidArgumentError: not a number, negative, a billion or more, or with more than 40 decimals.
@@ -62,7 +49,7 @@ class Price:
             object.__setattr__(self, field, _amount(amount, field))
 
     def usd(self, input_tokens: int, output_tokens: int) -> Decimal:
-        """What so many tokens cost.
+        """Return the cost of a call in US dollars.
 
         >>> Price(2, 8).usd(1_000, 500)
         Decimal('0.006000')
@@ -77,12 +64,12 @@ class Price:
 
 @dataclass(frozen=True, slots=True, init=False)
 class TieredPrice(Price):
-    """A price that depends on how much a call reads: past a threshold, all of its tokens cost more.
+    """A price that depends on the input tokens of a call: past a threshold, all of its tokens cost more.
 
     Args:
         input_usd_per_million: up to the first threshold.
         output_usd_per_million: up to the first threshold.
-        above: the price of a call that reads more input tokens than so many.
+        above: the prices by threshold, a number of input tokens.
 
     >>> price = TieredPrice(3, 15, {200_000: Price(6, "22.50")})
     >>> price.usd(200_000, 0), price.usd(200_001, 0)
@@ -100,13 +87,11 @@ class TieredPrice(Price):
         Price.__init__(self, input_usd_per_million, output_usd_per_million)
         for start, price in above.items():
             if not (isinstance(start, int) and start >= 0 and isinstance(price, Price)):
-                raise InvalidArgumentError(
-                    f"above: {start!r}: {price!r} has to be a number of tokens and a Price", field="above"
-                )
+                raise must_be("above", "prices by numbers of tokens", {start: price})
         object.__setattr__(self, "tiers", tuple(sorted(above.items(), key=lambda tier: tier[0])))
 
     def usd(self, input_tokens: int, output_tokens: int) -> Decimal:
-        """What one call of so many tokens costs. Not for a sum of calls: each has its own tier."""
+        """Return the cost of one call in US dollars. Not for sums of calls: each call has its own tier."""
         for start, price in reversed(self.tiers):
             if input_tokens > start:
                 return price.usd(input_tokens, output_tokens)
@@ -118,35 +103,27 @@ Prices: TypeAlias = Mapping[ModelKey, Price]
 
 
 def _amount(amount: Decimal | str | float, field: str) -> Decimal:
-    if isinstance(amount, bool) or not isinstance(amount, (Decimal, str, int, float)):
-        raise InvalidArgumentError(f"{field} has to be a number of US dollars, not {amount!r}", field=field)
+    expectation = f"US dollars from 0 to below a billion, with at most {MAX_DECIMALS} decimals"
+    if isinstance(amount, bool) or not isinstance(amount, Decimal | str | int | float):
+        raise must_be(field, expectation, amount)
     try:
         usd = Decimal(repr(amount) if isinstance(amount, float) else amount)
     except InvalidOperation:
-        raise InvalidArgumentError(
-            f"{field} has to be a number of US dollars, not {amount!r}", field=field
-        ) from None
-    if not usd.is_finite() or not 0 <= usd < _TOO_MUCH:
-        raise InvalidArgumentError(
-            f"{field} has to be US dollars per million tokens, 0 or more and below a billion, not {amount!r}",
-            field=field,
-        )
-    exponent = usd.as_tuple().exponent
-    if isinstance(exponent, int) and exponent < -MAX_DECIMALS:
-        raise InvalidArgumentError(
-            f"{field} has more than {MAX_DECIMALS} decimals: {amount!r}; round it", field=field
-        )
-    return abs(usd)  # -0 is no price either
+        raise must_be(field, expectation, amount) from None
+    exponent = usd.as_tuple().exponent  # text for what is not finite
+    if not isinstance(exponent, int) or exponent < -MAX_DECIMALS or not 0 <= usd < _TOO_MUCH:
+        raise must_be(field, expectation, amount)
+    return abs(usd)  # without the sign of -0
 
 
 class LazyPrices(Mapping[ModelKey, Price]):
-    """Prices that are looked up when they are needed. Immutable, so they are shared and not copied."""
+    """Prices that are looked up when they are used. Immutable, so they are shared and not copied."""
 
     __slots__ = ()
 
     @abstractmethod
     def get(self, key: ModelKey, default: Any = None) -> Any:
-        """The price of the model, or the default."""
+        """Return the price of the model, or the default."""
 
     def __getitem__(self, key: ModelKey) -> Price:
         price: Price | None = self.get(key)
@@ -156,7 +133,7 @@ class LazyPrices(Mapping[ModelKey, Price]):
 
 
 class _Layers(LazyPrices):
-    """Several prices, of which the first that has a model counts."""
+    """Several prices; the first that has a model counts."""
 
     __slots__ = ("layers",)
 
@@ -181,7 +158,7 @@ class _Layers(LazyPrices):
 
 
 def together(first: Prices, second: Prices) -> Prices:
-    """The prices of both; where both have a model, the first counts."""
+    """Return the prices of both; those of the first take precedence."""
     if first is second:
         return first
     if not (isinstance(first, LazyPrices) or isinstance(second, LazyPrices)):
@@ -196,21 +173,21 @@ def _layers_of(prices: Prices) -> tuple[Prices, ...]:
 
 
 def checked(prices: Prices) -> Prices:
-    """A copy, all of whose keys and values are what they should be."""
+    """Return a copy of prices whose keys and values are valid."""
     if not isinstance(prices, Mapping):
-        raise InvalidArgumentError(f"prices is {prices!r}: give a Price by (provider, model)", field="prices")
+        raise must_be("prices", "a mapping of (provider, model) to Price", prices)
     if isinstance(prices, LazyPrices):
         return prices
     checked = dict(prices)
     for key, price in checked.items():
         check_key(key, "prices")
         if not isinstance(price, Price):
-            raise InvalidArgumentError(f"prices: {price!r} for {key!r} has to be a Price", field="prices")
+            raise must_be("prices", "a mapping of (provider, model) to Price", {key: price})
     return checked
 
 
 def is_key(key: object) -> bool:
-    """Whether it is a pair of names, neither of them empty."""
+    """Return True for a pair of names, neither of them empty."""
     if not isinstance(key, tuple):
         return False
     names = cast(tuple[object, ...], key)
@@ -218,8 +195,6 @@ def is_key(key: object) -> bool:
 
 
 def check_key(key: object, field: str) -> None:
-    """Refuse what is no pair of names."""
+    """Raise `InvalidArgumentError` unless `key` is a pair of names."""
     if not is_key(key):
-        raise InvalidArgumentError(
-            f"{field}: {key!r} has to be (provider, model), two names that are not empty", field=field
-        )
+        raise must_be(field, "keyed by (provider, model), two names that are not empty", key)

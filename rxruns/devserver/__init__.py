@@ -5,13 +5,13 @@
 ...     server.url.startswith("http://127.0.0.1:"), server.api_key.startswith("mr_sk_")
 (True, True)
 
-What the model says is made up, but follows from the seed, the model's name and the prompt. Markers in a
-prompt ask for more: ``[[say: text]]``, ``[[tokens: n]]``, ``[[fail: text]]``, ``[[ask: text]]`` and
+The texts of the model are made up, but follow from the seed, the name of the model and the prompt. Markers in
+a prompt do more: ``[[say: text]]``, ``[[tokens: n]]``, ``[[fail: text]]``, ``[[ask: text]]`` and
 ``[[rounds: n]]``, see ``docs/simulated-model.md``.
 
 A model that was given tools calls each of them once, with arguments that fit its parameters, and quotes the
-results in its answer. With ``tool_execution: {"mode": "client"}`` they are the client's to run, ``user_ask``
-always is. In the text of a ``map.fanout`` subnode, ``{{item}}`` stands for the item; its events carry node
+results in its answer. With ``tool_execution: {"mode": "client"}`` the client runs them, ``user_ask`` in
+every mode. In the text of a ``map.fanout`` subnode, ``{{item}}`` stands for the item; its events carry node
 ids like ``each_one_0``.
 """
 

@@ -1,4 +1,4 @@
-"""Who may ask: the hosts that this service goes by, no web pages of others, and the key."""
+"""Admission of requests: only for the names of this service, not from foreign web pages, with the key."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from rxruns._display._text import visible
-from rxruns.devserver._refusal import Refusal
-from rxruns.devserver._request import Head
+from rxruns._loopback import Head, Refusal
 from rxruns.errors import InvalidArgumentError
 
 __all__ = ["check_hosts", "is_address", "refuse_foreign", "refuse_unauthorized"]
 
 
 def check_hosts(names: Iterable[str]) -> frozenset[str]:
-    """The names of hosts as they are compared: in lower case.
+    """Return host names in the form for comparison: lower case.
 
     Raises:
         InvalidArgumentError: one is not a name, or has a port.
@@ -40,7 +39,7 @@ def check_hosts(names: Iterable[str]) -> frozenset[str]:
 
 
 def is_address(name: str) -> bool:
-    """Whether a host is written as an IP address.
+    """Return True for an IP address.
 
     >>> is_address("127.0.0.1"), is_address("::1"), is_address("localhost")
     (True, True, False)
@@ -53,7 +52,7 @@ def is_address(name: str) -> bool:
 
 
 def refuse_foreign(head: Head, hosts: frozenset[str]) -> None:
-    """Refuse a host that is not this service's, and requests of web pages from elsewhere.
+    """Refuse foreign hosts, and requests of web pages from another origin.
 
     A page whose name was pointed to this machine (DNS rebinding) sends its own name as the host. An IP
     address can't be pointed elsewhere.
@@ -79,7 +78,7 @@ def refuse_foreign(head: Head, hosts: frozenset[str]) -> None:
 
 
 def refuse_unauthorized(headers: Mapping[str, str], key: str, token: str) -> None:
-    """Refuse a request without the service's key or token. Of both, both must be right.
+    """Refuse a request without the key or token. If it has both, both must be right.
 
     Raises:
         Refusal: 401.
@@ -96,7 +95,7 @@ def refuse_unauthorized(headers: Mapping[str, str], key: str, token: str) -> Non
 
 
 def _name_of(authority: str) -> str | None:
-    """The host of ``host:port``, in lower case; None for what is not that."""
+    """Return the host of ``host:port`` in lower case; None if it has another form."""
     try:
         parts = urlsplit(f"//{authority}")
         _ = parts.port  # which is looked at now

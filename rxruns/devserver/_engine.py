@@ -1,36 +1,24 @@
-"""Execute a plan: each node on a thread of its own as soon as what it needs is there."""
+"""Execute a plan: each node on a thread of its own, as soon as the nodes that it depends on ended."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from rxruns.devserver import _llm
+from rxruns.devserver._active import ActiveRun, Settings, Stopped
 from rxruns.devserver._json import decoded, is_array, is_object
 from rxruns.devserver._log import EventLog, artifact
 from rxruns.devserver._model import ModelFault
 from rxruns.devserver._plan import Plan, child_names, model_of, pointed
 from rxruns.devserver._predicate import fulfils
-from rxruns.devserver._record import NodeRecord, RunRecord, as_object
+from rxruns.devserver._record import NodeRecord, RunRecord
 
-__all__ = ["Execution", "NodeFault", "Settings", "Stopped"]
+__all__ = ["Execution", "NodeFault"]
 
 FANOUT_THREADS = 4
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How the simulated service behaves: the seed of its texts, and seconds between two tokens."""
-
-    seed: int = 0
-    delay: float = 0.0
-
-
-class Stopped(Exception):
-    """The run ended while a node was at work."""
 
 
 class NodeFault(Exception):
@@ -41,8 +29,8 @@ class NodeFault(Exception):
         self.code = code
 
 
-class Execution:
-    """One run at work. All it changes, it changes under the lock of the run's log."""
+class Execution(ActiveRun):
+    """Runs the nodes of a plan. `on_end` is called under the lock after the last event."""
 
     def __init__(
         self,
@@ -54,15 +42,8 @@ class Execution:
         settings: Settings,
         on_end: Callable[[], None],
     ) -> None:
-        self.plan: Plan = plan
-        self.log: EventLog = log
-        self.record: RunRecord = record
-        self.settings: Settings = settings
-        self.inputs: Mapping[str, Any] = inputs
-        self.overrides: Mapping[str, Any] = overrides
-        self.stopped: threading.Event = threading.Event()
+        super().__init__(plan, log, record, inputs, overrides, settings)
         self._on_end = on_end
-        self._values: dict[str, Any] = {}
         self._started: set[str] = set()
         self._active = 0
         self._threads: list[threading.Thread] = []
@@ -73,7 +54,7 @@ class Execution:
             record.nodes[name] = NodeRecord(name, kind)
 
     def start(self) -> None:
-        """Write the first two events and set to work."""
+        """Write the first two events and start the first nodes."""
         with self.log.changed:
             self.emit("run_compiled", plan_hash=self.plan.hash)
             self.emit("run_started", plan_hash=self.plan.hash)
@@ -87,7 +68,7 @@ class Execution:
         return self._end("run_canceled", "canceled", error={"message": message, "code": code})
 
     def stop(self) -> None:
-        """Leave the run as it is: nothing more is written."""
+        """Stop executing: nothing more is written."""
         with self.log.changed:
             self.stopped.set()
             for timer in self._timers:
@@ -95,77 +76,35 @@ class Execution:
             self.log.changed.notify_all()
 
     def join(self) -> None:
-        """Wait for the threads; for use after `stop`."""
+        """Wait for the threads, after `stop`."""
         for thread in [*self._threads, *self._timers]:
             if thread.ident is not None and thread is not threading.current_thread():
                 thread.join()
-
-    def emit(self, type_: str, **fields: Any) -> str:
-        """Append an event and give its time. Raises Stopped when the run is over."""
-        with self.log.changed:
-            if self.stopped.is_set():
-                raise Stopped
-            return str(self.log.append({"type": type_} | fields)["ts"])
-
-    def pause(self, seconds: float) -> None:
-        """Wait, unless the run ends meanwhile. Raises Stopped then."""
-        if self.stopped.wait(seconds) if seconds > 0 else self.stopped.is_set():
-            raise Stopped
-
-    def wait_until(self, ready: Callable[[], bool]) -> None:
-        """Wait for a change under the lock. Raises Stopped when the run is over."""
-        self.log.changed.wait_for(lambda: ready() or self.stopped.is_set())
-        if self.stopped.is_set():
-            raise Stopped
-
-    def values(self, **local: Any) -> dict[str, Any]:
-        """What placeholders stand for: inputs with their defaults, outputs of the nodes that ended."""
-        declared = self.plan.spec.get("inputs", ())
-        defaults = {item["name"]: item.get("default") for item in declared}
-        with self.log.changed:
-            return defaults | dict(self.inputs) | self._values | local
-
-    def begin(self, node: NodeRecord) -> None:
-        """A node starts."""
-        with self.log.changed:
-            node.started_at = self.emit("node_started", node_id=node.id)
-            node.status = "running"
-            self.record.refresh()
-
-    def succeed(self, node: NodeRecord, value: Any) -> None:
-        """A node ends well, with its output."""
-        with self.log.changed:
-            payload = artifact("node_output.v0", as_object(value))
-            self.emit("node_output", node_id=node.id, output=payload)
-            node.output = value
-            node.ended_at = self.emit("node_succeeded", node_id=node.id)
-            node.status = "succeeded"
-            self.record.refresh()
 
     def _advance(self) -> None:
         with self.log.changed:
             if self.stopped.is_set():
                 return
-            room = self.plan.spec.get("max_parallelism") or len(self.plan.nodes)
+            most = self.plan.spec.get("max_parallelism") or len(self.plan.nodes)
             for name in self.plan.nodes:
-                if name not in self._started and self._active < room and self._ready(name):
+                if name not in self._started and self._active < most and self._ready(name):
                     self._started.add(name)
                     self._active += 1
                     self._spawn(self._run, name)
-            if len(self._values) == len(self.plan.nodes):
+            if len(self.outputs) == len(self.plan.nodes):
                 self._complete()
 
     def _ready(self, name: str) -> bool:
-        if self.plan.needs[name] <= self._values.keys() or name in self._expired:
+        if self.plan.needs[name] <= self.outputs.keys() or name in self._expired:
             return True
         node = self.plan.nodes[name]
         limit = 1 if node["type"] == "join.any" else node.get("limit")
         return limit is not None and len(self._matching(node)) >= limit
 
     def _matching(self, node: Mapping[str, Any]) -> list[str]:
-        """What a join waited for, has ended and fulfils its predicate, the first that ended first."""
+        """Return the ended dependencies of a join that fulfil its predicate, the first to end first."""
         needed, predicate = self.plan.needs[node["id"]], node.get("predicate")
-        return [name for name, value in self._values.items() if name in needed and fulfils(predicate, value)]
+        return [name for name, value in self.outputs.items() if name in needed and fulfils(predicate, value)]
 
     def _limit_time(self, name: str, seconds: float) -> None:
         def expire() -> None:
@@ -189,7 +128,7 @@ class Execution:
             self._advance()
 
     def _guarded(self, names: Sequence[str], work: Callable[[], None]) -> bool:
-        """Whether the work went well; what it raises fails the nodes, and with them the run."""
+        """Return True if the work succeeded. Its error fails the nodes, and with them the run."""
         try:
             work()
         except Stopped:
@@ -200,9 +139,7 @@ class Execution:
         except NodeFault as fault:
             self._fail(names, {"message": str(fault), "code": fault.code})
             return False
-        except (
-            Exception
-        ) as error:  # a fault of the engine has to end the run too, or its readers wait for ever
+        except Exception as error:  # a bug in here must end the run too, or its readers wait for ever
             self._fail(names, {"message": f"{type(error).__name__}: {error}", "code": "INTERNAL"})
             raise
         return True
@@ -221,7 +158,7 @@ class Execution:
                 value = self._joined(node)
         with self.log.changed:
             self.succeed(record, value)
-            self._values[name] = value
+            self.outputs[name] = value
             self._active -= 1
 
     def _joined(self, node: Mapping[str, Any]) -> dict[str, Any]:
@@ -229,8 +166,8 @@ class Execution:
             taken = self._matching(node)[: 1 if node["type"] == "join.any" else node.get("limit")]
             if node["type"] == "join.any" and not taken:
                 raise NodeFault("no node fulfils the predicate", "NO_MATCH")
-            # In the spec's order, so that the same results read the same whoever was first.
-            return {name: self._values[name] for name in self.plan.nodes if name in taken}
+            # In the order of the spec, so that the same outputs read the same in whatever order they came.
+            return {name: self.outputs[name] for name in self.plan.nodes if name in taken}
 
     def _transform(self, node: Mapping[str, Any]) -> dict[str, Any]:
         if "object" in node:
@@ -256,7 +193,7 @@ class Execution:
         turns = iter(range(len(items)))
 
         def work() -> None:
-            for place in turns:  # shared by the workers: a range's iterator gives each place once
+            for place in turns:  # shared by the workers: the iterator of a range gives each place once
                 name = f"{self._children[node['id']]}_{place}"
                 one = partial(self._one, name, node, items[place], found, place)
                 if not self._guarded((name, node["id"]), one):
@@ -303,7 +240,7 @@ class Execution:
         with self.log.changed:
             if self.stopped.is_set():
                 return False
-            # All under the lock: who has read the last event finds the run ended.
+            # All under the lock: a client that has read the last event finds the run ended.
             self.record.end(status, self.emit(type_, plan_hash=self.plan.hash, **fields))
             self.stop()
             self._on_end()

@@ -14,7 +14,7 @@ __all__ = ["event_schema"]
 
 @cache
 def event_schema() -> bytes:
-    """The schema of the known event types, as JSON.
+    """Return the JSON Schema of the known event types.
 
     >>> sorted(msgspec.json.decode(event_schema()))
     ['$defs', '$schema', 'discriminator', 'oneOf', 'title']
@@ -25,5 +25,5 @@ def event_schema() -> bytes:
         "title": "RunEvent",
         "oneOf": schema.pop("anyOf"),
     }
-    # Patterns in a JSON Schema are JavaScript's, which has no \A and \Z.
+    # Patterns in a JSON Schema are those of JavaScript, without \A and \Z.
     return msgspec.json.encode(about | schema).replace(rb'"\\A', b'"^').replace(rb'\\Z"', b'$"')

@@ -1,4 +1,4 @@
-"""Arguments that fit a JSON Schema, as a model would make them up."""
+"""Made-up arguments that fit a JSON Schema, as from a model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, cast
 __all__ = ["fill"]
 
 _DEEP = 6
-"""Levels below which only what is required is filled: a schema that refers to itself ends there."""
+"""The depth below which only required fields are filled, so that recursive schemas end."""
 
 _BOUNDS = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
 _FORMATS = {
@@ -25,7 +25,7 @@ _FORMATS = {
 
 
 def fill(schema: Mapping[str, Any], dice: random.Random, words: Sequence[str]) -> Any:
-    """A value that fits a schema; texts are one of `words`.
+    """Make a value that fits a schema; texts are one of `words`.
 
     >>> schema = {"properties": {"a": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/A"}]}},
     ...           "$defs": {"A": {"const": 1}}}
@@ -65,7 +65,7 @@ class _Filler:
                 return None
 
     def _chosen(self, schema: Mapping[str, Any], depth: int) -> Mapping[str, Any]:
-        """The schema that a reference or a choice leads to: null only where it is deep, or alone."""
+        """Resolve references and choices: null only below the depth, or if it is the only choice."""
         for _ in range(_DEEP):
             choices = schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf")
             if "$ref" in schema:
@@ -96,7 +96,7 @@ class _Filler:
 
 
 def _within(schema: Mapping[str, Any], value: float, step: float) -> float:
-    """The value moved between the bounds."""
+    """Move a value between the bounds."""
     bounds: dict[str, float] = {name: schema[name] for name in _BOUNDS if name in schema}
     value = max(value, bounds.get("minimum", value), bounds.get("exclusiveMinimum", value - step) + step)
     return min(value, bounds.get("maximum", value), bounds.get("exclusiveMaximum", value + step) - step)

@@ -1,4 +1,4 @@
-"""JSON inside of texts, and what decoded JSON is, for the type checkers."""
+"""JSON inside texts, and the types of decoded JSON for type checkers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["decoded", "is_array", "is_object"]
 
 
 def is_object(value: object) -> TypeGuard[dict[str, Any]]:
-    """Whether a decoded value was a JSON object.
+    """Return True for a decoded JSON object.
 
     >>> is_object({}), is_object([])
     (True, False)
@@ -19,7 +19,7 @@ def is_object(value: object) -> TypeGuard[dict[str, Any]]:
 
 
 def is_array(value: object) -> TypeGuard[list[Any]]:
-    """Whether a decoded value was a JSON array.
+    """Return True for a decoded JSON array.
 
     >>> is_array([]), is_array("text")
     (True, False)
@@ -28,7 +28,7 @@ def is_array(value: object) -> TypeGuard[list[Any]]:
 
 
 def decoded(value: Any) -> Any:
-    """The object or array that a text is as JSON; anything else as it is.
+    """Decode a text that is a JSON object or array; return anything else unchanged.
 
     >>> decoded("[1]"), decoded("1"), decoded("hi")
     ([1], '1', 'hi')

@@ -1,4 +1,4 @@
-"""The lint of a workflow spec: whether the JSON schemas of its outputs are ones that models keep to."""
+"""The lint of a workflow spec: JSON schemas of outputs must be closed, so that models keep to them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rxruns.devserver._spec import Issue
 __all__ = ["lint"]
 
 _MOST = 1_000
-"""Schemas looked at in one spec."""
+"""The most schemas that are checked in one spec."""
 
 
 def lint(spec: Mapping[str, Any]) -> list[Issue]:
-    """Each object in a schema that leaves open which properties it has, with the path of its place.
+    """Yield each object schema with open properties, and its path.
 
     >>> form = {"type": "json_schema", "json_schema": {"schema": {"type": "object", "properties": {"a": {}}}}}
     >>> [issue["code"] for issue in lint({"nodes": [{"type": "llm", "output_format": form}]})]

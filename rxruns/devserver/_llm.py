@@ -1,29 +1,34 @@
-"""Execute an llm node: steps of the simulated model, its deltas, its tools and the wait for their results."""
+"""Execute an llm node: the steps of the simulated model, its deltas, its tool calls and their results."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 import msgspec
 
 from rxruns.devserver import _model
+from rxruns.devserver._active import ActiveRun
 from rxruns.devserver._log import artifact
 from rxruns.devserver._plan import rendered
 from rxruns.devserver._record import TASKS_TOOL, NodeRecord, StepRecord, tasks_of
 from rxruns.devserver._shaping import shaped
 from rxruns.devserver._spec import tools_of
 
-if TYPE_CHECKING:
-    from rxruns.devserver._engine import Execution
-
 __all__ = ["run"]
 
 
-def run(execution: Execution, node: Mapping[str, Any], record: NodeRecord, model: str, **local: Any) -> str:
-    """Execute one llm node and give its text. `local` are placeholders beside the run's (a fan-out's item).
+def run(execution: ActiveRun, node: Mapping[str, Any], record: NodeRecord, model: str, **local: Any) -> str:
+    """Execute one llm node and return its text.
+
+    Args:
+        execution: the run.
+        node: from the plan.
+        record: of the node.
+        model: its name.
+        local: placeholders besides those of the run, such as the item of a fan-out.
 
     Raises:
         ModelFault: the model refused.
@@ -35,7 +40,7 @@ def run(execution: Execution, node: Mapping[str, Any], record: NodeRecord, model
 class _Call:
     def __init__(
         self,
-        execution: Execution,
+        execution: ActiveRun,
         node: Mapping[str, Any],
         record: NodeRecord,
         model: str,
@@ -53,7 +58,7 @@ class _Call:
             for step in range(_model.rounds(self.prompt)):
                 results += self._use_tools(step)
             step += 1
-        return self._say(step, results)
+        return self._respond(step, results)
 
     def _prompt(self, local: Mapping[str, Any]) -> str:
         values = self.execution.values(**local)
@@ -65,9 +70,9 @@ class _Call:
             texts.append("{{item}}")
         return "\n".join(rendered(text, values) for text in texts)
 
-    def _say(self, step: int, results: Sequence[tuple[str, str]]) -> str:
+    def _respond(self, step: int, results: Sequence[tuple[str, str]]) -> str:
         seed = self.execution.settings.seed
-        said, reason = shaped(
+        reply, reason = shaped(
             _model.reply(seed, self.model, self.prompt, results),
             self.node,
             partial(_model.fitting, seed, self.model, self.prompt),
@@ -75,15 +80,15 @@ class _Call:
         request_id = str(uuid4())
         response_id = f"resp_{request_id[:8]}"
         if self.execution.overrides.get("stream") or self.node.get("stream", True):
-            self._stream(said, response_id)
-        self._called(step, request_id, reason, said.usage, response_id)
-        return said.text
+            self._stream(reply, response_id)
+        self._called(step, request_id, reason, reply.usage, response_id)
+        return reply.text
 
-    def _stream(self, said: _model.Reply, response_id: str) -> None:
+    def _stream(self, reply: _model.Reply, response_id: str) -> None:
         emit, pause = self.execution.emit, self.execution.pause
         ends = {"model": self.model, "response_id": response_id}
         emit("node_output_delta", node_id=self.record.id, delta={"kind": "message_start"} | ends)
-        for token in said.tokens:
+        for token in reply.tokens:
             pause(self.execution.settings.delay)
             delta = {"kind": "message_delta", "text_delta": token}
             emit("node_output_delta", node_id=self.record.id, delta=delta)
@@ -114,28 +119,28 @@ class _Call:
         with self.execution.log.changed:
             step = self._called(number, str(uuid4()), "tool_use", usage)
             for call in calls:
-                self._ask(step, call)
+                self._request(step, call)
             if self.mode != "client":
                 for call in calls:
                     if call.name != _model.USER_ASK:
                         self._answer(step, call)
-            self._wait(step, [call for call in calls if self._is_theirs(call)])
+            self._wait(step, [call for call in calls if self._is_for_client(call)])
             return [(result["tool_call"]["name"], result["output"]) for result in step.tool_results]
 
-    def _is_theirs(self, call: _model.ToolRequest) -> bool:
+    def _is_for_client(self, call: _model.ToolRequest) -> bool:
         return self.mode == "client" or call.name == _model.USER_ASK
 
-    def _ask(self, step: StepRecord, call: _model.ToolRequest) -> None:
-        asked: dict[str, Any] = {
+    def _request(self, step: StepRecord, call: _model.ToolRequest) -> None:
+        request: dict[str, Any] = {
             "step": step.step,
             "request_id": step.request_id,
             "tool_call": call.on_wire(),
         }
         if call.name == _model.USER_ASK:
-            asked |= msgspec.json.decode(call.arguments)
-            self.execution.emit("node_user_ask", node_id=self.record.id, user_ask=asked)
+            request |= msgspec.json.decode(call.arguments)
+            self.execution.emit("node_user_ask", node_id=self.record.id, user_ask=request)
         else:
-            self.execution.emit("node_tool_call", node_id=self.record.id, tool_call=asked)
+            self.execution.emit("node_tool_call", node_id=self.record.id, tool_call=request)
         step.tool_calls.append(call.on_wire())
 
     def _answer(self, step: StepRecord, call: _model.ToolRequest) -> None:

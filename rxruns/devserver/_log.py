@@ -1,4 +1,4 @@
-"""The append-only log of a run: in memory for the readers, in an NDJSON file where a directory is given."""
+"""The append-only log of a run, in memory and optionally in an NDJSON file."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from rxruns.devserver._json import is_object
 __all__ = ["INLINE_BYTES", "KEEPALIVE", "TERMINAL", "EventLog", "artifact", "now"]
 
 INLINE_BYTES = 1_000_000
-"""Payloads above this many bytes are never sent inside an event."""
+"""The largest payload in bytes that is sent inside an event."""
 
-KEEPALIVE = b"\n"  # a record of a type "keepalive" is refused by the service's own clients
+KEEPALIVE = b"\n"  # the official SDKs refuse a record with the type "keepalive"
 TERMINAL = frozenset({"run_completed", "run_failed", "run_canceled"})
 _ARTIFACTS = ("output", "outputs")
 
 
 def now() -> str:
-    """The time as on the wire, in UTC."""
+    """Return the current time in UTC, as on the wire."""
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def artifact(key: str, value: Any, *, inline: bool = True) -> dict[str, Any]:
-    """A payload artifact: its hash and size in bytes, and the value itself if `inline` and not too large."""
+    """Make a payload artifact: hash and size, and the value itself if `inline` and not too large."""
     encoded = msgspec.json.encode(value)
     inline = inline and len(encoded) <= INLINE_BYTES
     about = {"bytes": len(encoded), "sha256": sha256(encoded).hexdigest(), "included": inline}
@@ -40,7 +40,7 @@ def artifact(key: str, value: Any, *, inline: bool = True) -> dict[str, Any]:
 
 
 class EventLog:
-    """The events of one run, encoded once for all who read them.
+    """The events of one run, encoded once for all readers.
 
     Whoever reads or appends holds `changed`, which is notified of each change.
     """
@@ -64,7 +64,7 @@ class EventLog:
         return self._seqs[-1] if self._seqs else 0
 
     def append(self, event: Mapping[str, Any], *, keep: bool = True) -> dict[str, Any]:
-        """Append one event; what its envelope lacks is filled in. Its file gets it too, if `keep`."""
+        """Append an event with a complete envelope, to the file too if `keep`."""
         with self.changed:
             whole = {
                 "envelope_version": "v2",
@@ -85,12 +85,12 @@ class EventLog:
             return whole
 
     def append_line(self, line: bytes, seq: int | None = None) -> None:
-        """Append bytes that need not be an event, for readers from before `seq` (None: the last one's)."""
+        """Append any bytes, for readers from before `seq` (None: that of the last event)."""
         with self.changed:
             self._add(line.rstrip(b"\n") + b"\n", self.last_seq if seq is None else seq)
 
     def end(self) -> None:
-        """Nothing follows: readers that wait are done after the last line."""
+        """End the log: waiting readers finish after the last line."""
         with self.changed:
             self.ended = True
             self.close()
@@ -104,12 +104,12 @@ class EventLog:
                 file.close()
 
     def position(self, after_seq: int) -> int:
-        """Where the events with ``seq > after_seq`` begin."""
+        """Return the position of the first event with ``seq > after_seq``."""
         with self.changed:
             return bisect_right(self._seqs, after_seq)
 
     def read(self, start: int, count: int, include_output: bool) -> list[bytes]:
-        """Up to `count` lines from a position on, each with its newline."""
+        """Return at most `count` lines from a position on, each with its newline."""
         with self.changed:
             lines = self._lines[start : start + count]
             if include_output and self._with_output:
@@ -118,7 +118,7 @@ class EventLog:
             return lines
 
     def events(self) -> list[dict[str, Any]]:
-        """All events, decoded, with their outputs; lines that are no objects are left out."""
+        """Return all events, decoded, with their outputs; lines that aren't objects are skipped."""
         decoded: list[dict[str, Any]] = []
         for line in self.read(0, len(self), include_output=True):
             try:
@@ -131,7 +131,7 @@ class EventLog:
 
     def _add(self, line: bytes, seq: Any) -> None:
         self._lines.append(line)
-        # What is no number, or goes back, stays where it was put: `position` searches a sorted list.
+        # A wrong or smaller `seq` counts as the last one: `position` searches a sorted list.
         known = seq if isinstance(seq, int) else 0
         self._seqs.append(max(known, self.last_seq))
         self.changed.notify_all()

@@ -1,4 +1,4 @@
-"""A language model that only pretends: its words follow from the seed, the model's name and the prompt."""
+"""A simulated language model: its texts follow from the seed, the name of the model and the prompt."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 USER_ASK = "user_ask"
-"""The tool that asks a person."""
+"""The tool that asks the user."""
 
 PRICES: Prices = {
     ("anthropic", "claude-haiku-4-5"): Price(1, 5),
@@ -40,17 +40,12 @@ PRICES: Prices = {
     ("xai", "grok-4"): Price(3, 15),
     ("google-ai-studio", "gemini-2.5-flash"): Price("0.30", "2.50"),
 }
-"""What the simulated models cost, for ``ops.cost_totals(PRICES)`` and its like.
+"""Prices of the simulated models, for ``ops.cost_totals(PRICES)``.
 
 Any other model name works as well and costs nothing.
 """
 
-_PROVIDERS = (
-    ("claude", "anthropic"),
-    ("gpt", "openai"),
-    ("grok", "xai"),
-    ("gemini", "google-ai-studio"),
-)
+_PROVIDERS = (("claude", "anthropic"), ("gpt", "openai"), ("grok", "xai"), ("gemini", "google-ai-studio"))
 _TEXT = (
     "the answer depends on what each part of it costs and on who has to wait so a short plan with two clear "
     "steps beats long advice keep notes of every change then look again at numbers you trust because small "
@@ -59,16 +54,16 @@ _TEXT = (
 _WORDS = _TEXT.split()
 _MARKER = re.compile(r"\[\[(fail|say|ask|tokens|rounds):")
 _MOST = 1_000_000
-"""Tokens and rounds that a prompt may ask for."""
+"""The most tokens or rounds that a prompt can request."""
 
 
 class ModelFault(Exception):
-    """The simulated provider's refusal, which fails the node."""
+    """An error of the simulated provider, which fails the node."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What the model said, token by token, and the usage in tokens."""
+    """The output of the model, token by token, and the usage in tokens."""
 
     tokens: tuple[str, ...]
     usage: Mapping[str, int]
@@ -77,15 +72,15 @@ class Reply:
     def text(self) -> str:
         return "".join(self.tokens)
 
-    def saying(self, text: str) -> Reply:
-        """A reply to the same prompt, with another text."""
+    def with_text(self, text: str) -> Reply:
+        """Return a reply to the same prompt with another text."""
         tokens = _tokens(text)
         return Reply(tokens, _usage(self.usage["input_tokens"], len(tokens)))
 
 
 @dataclass(frozen=True)
 class ToolRequest:
-    """A tool call that the model asks for; `arguments` is JSON text."""
+    """A tool call by the model; `arguments` is JSON text."""
 
     id: str
     name: str
@@ -96,7 +91,7 @@ class ToolRequest:
 
 
 def provider_of(model: str) -> str:
-    """The provider behind a model's name; ``"simulated"`` for a name of nobody's.
+    """Return the provider of a model; ``"simulated"`` for an unknown name.
 
     >>> provider_of("claude-sonnet-4-5"), provider_of("my-model")
     ('anthropic', 'simulated')
@@ -105,7 +100,7 @@ def provider_of(model: str) -> str:
 
 
 def cents(provider: str, model: str, input_tokens: int, output_tokens: int) -> int:
-    """US cents for that many tokens, half a cent rounded up; 0 for a model without a price.
+    """Return the price in US cents, half a cent rounded up; 0 for a model without a price.
 
     >>> cents("openai", "gpt-4o", 2_000, 0)  # 0.5 cents
     1
@@ -117,7 +112,7 @@ def cents(provider: str, model: str, input_tokens: int, output_tokens: int) -> i
 
 
 def reply(seed: int, model: str, prompt: str, results: Sequence[tuple[str, str]] = ()) -> Reply:
-    """Answer the prompt, and use the tool results (name, output) in the text.
+    """Reply to a prompt, and quote the tool results (name, output) in the text.
 
     Raises:
         ModelFault: the prompt holds ``[[fail: message]]``, or the model is called ``sim-fail``.
@@ -138,14 +133,14 @@ def reply(seed: int, model: str, prompt: str, results: Sequence[tuple[str, str]]
 
 
 def fitting(seed: int, model: str, prompt: str, schema: Mapping[str, Any]) -> str:
-    """JSON text that fits a schema."""
+    """Return JSON text that fits a schema."""
     return json.dumps(fill(schema, _dice(seed, model, prompt), _WORDS))
 
 
 def call_tools(
     seed: int, model: str, prompt: str, step: int, tools: Sequence[Mapping[str, Any]]
 ) -> tuple[tuple[ToolRequest, ...], Mapping[str, int]]:
-    """Ask for each of the tools once, with arguments that fit its parameters; and the usage in tokens."""
+    """Call each tool once, with arguments that fit its parameters. Returns the calls and the usage."""
     dice = _dice(seed, model, prompt)
     calls: list[ToolRequest] = []
     for place, tool in enumerate(tools):
@@ -157,17 +152,17 @@ def call_tools(
 
 
 def rounds(prompt: str) -> int:
-    """How many steps ask for tools before the text: one, or what ``[[rounds: n]]`` says."""
+    """Return the number of steps with tool calls before the text: one, or the n of ``[[rounds: n]]``."""
     return _number(_wish(prompt).get("rounds"), 1)
 
 
 def run_tool(seed: int, call: ToolRequest) -> str:
-    """What a tool that the service executes itself gives back."""
+    """Return the output of a tool that the service runs itself."""
     return f"{call.name}#{sha256(f'{seed} {call.name} {call.arguments}'.encode()).hexdigest()[:8]}"
 
 
 def _wish(prompt: str) -> dict[str, str]:
-    """The first marker. It lasts to the last brackets, so that its text may hold nested arrays."""
+    """Find the first marker. It ends at the last brackets, so that its text can hold nested arrays."""
     found = _MARKER.search(prompt)
     end = prompt.rfind("]]", found.end()) if found else -1
     return {found[1]: prompt[found.end() : end].strip()} if found and end >= 0 else {}

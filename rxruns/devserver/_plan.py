@@ -1,4 +1,4 @@
-"""A checked spec, ready to be executed: its nodes, what each waits for, and its hash."""
+"""A checked spec, ready to execute: its nodes, their dependencies, and its hash."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
 
 
 _STEM = 50
-"""Characters that the ids of a fan-out's children share at most: an id has 64, and a number follows."""
+"""The most characters that the ids of a fan-out's children share: an id has 64, and a number follows."""
 
 
 class SpecRefused(Exception):
@@ -48,7 +48,7 @@ class SpecRefused(Exception):
 
 @dataclass(frozen=True)
 class Plan:
-    """What is executed. `hash` is the SHA-256 of the canonical JSON of `spec`, node types as in answers."""
+    """An executable spec. `hash` is the SHA-256 of its canonical JSON, with the node types of responses."""
 
     spec: Mapping[str, Any]
     hash: str
@@ -57,12 +57,12 @@ class Plan:
 
     @property
     def types(self) -> dict[str, str]:
-        """Node types by node id, as ``GET /runs/{id}`` names them."""
+        """The node types of ``GET /runs/{id}``, by node id."""
         return {name: _answered(node["type"]) for name, node in self.nodes.items()}
 
 
 def compile_spec(spec: Any, overrides: Mapping[str, Any] | None = None) -> Plan:
-    """Check a spec and order it. The overrides of a run count as models that its nodes have.
+    """Check a spec and order its nodes. The model overrides of a run count as models of its nodes.
 
     Raises:
         SpecRefused: with every issue.
@@ -83,7 +83,7 @@ def compile_spec(spec: Any, overrides: Mapping[str, Any] | None = None) -> Plan:
 
 
 def missing_inputs(plan: Plan, given: Mapping[str, Any]) -> dict[str, str]:
-    """What is wrong with a run's inputs, by field: missing, or of another type than declared."""
+    """Return messages about the inputs of a run, by field: missing, or of the wrong type."""
     declared = {item["name"]: item for item in plan.spec.get("inputs", ())}
     wrong: dict[str, str] = {}
     for name, item in declared.items():
@@ -106,12 +106,12 @@ def missing_inputs(plan: Plan, given: Mapping[str, Any]) -> dict[str, str]:
 def model_of(
     plan: Plan, node: Mapping[str, Any], overrides: Mapping[str, Any], parent: str | None = None
 ) -> str:
-    """The model that a node is run with; an override for the node wins over one for the run."""
+    """Return the model of a node; an override for the node wins over one for the run."""
     return str(overriding(overrides, node["id"], parent) or node.get("model") or plan.spec.get("model"))
 
 
 def child_names(plan: Plan) -> dict[str, str]:
-    """What the ids of each fan-out's children begin with, by the fan-out's id; ``_`` and a number follow.
+    """Return the beginning of the ids of each fan-out's children; ``_`` and a number follow.
 
     Children have node ids like any other node's, and none that another node has.
 
@@ -131,7 +131,7 @@ def child_names(plan: Plan) -> dict[str, str]:
 
 
 def rendered(text: str, values: Mapping[str, Any]) -> str:
-    """Fill in the placeholders: text as it is, anything else as JSON.
+    """Fill in the placeholders: text unchanged, anything else as JSON.
 
     >>> rendered("{{a}} and {{ b }}", {"a": "x", "b": [1]})
     'x and [1]'
@@ -145,7 +145,7 @@ def rendered(text: str, values: Mapping[str, Any]) -> str:
 
 
 def pointed(value: Any, pointer: str | None) -> Any:
-    """What a JSON Pointer finds in a node's output.
+    """Resolve a JSON Pointer in the output of a node.
 
     A model's text is looked into as JSON where it is that, else as ``{"text": text}`` or as a response with
     ``/output/0/content/0/text``.

@@ -1,4 +1,4 @@
-"""Predicates of joins: which of the nodes that ended a join takes."""
+"""Predicates of joins, which select among the nodes that ended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OPS = ("equals", "matches", "exists")
 
 
 def fulfils(predicate: Mapping[str, Any] | None, output: Any) -> bool:
-    """Whether a node that succeeded with this output is what a predicate asks for; without one it is.
+    """Return True if a node that succeeded with this output fulfils a predicate; None: it does.
 
     >>> asked = {"source": "node_output", "op": "equals", "path": "$.scores[0]", "value": 1}
     >>> fulfils(asked, '{"scores": [1]}'), fulfils(asked, "no JSON")
@@ -44,7 +44,7 @@ def fulfils(predicate: Mapping[str, Any] | None, output: Any) -> bool:
 
 
 def predicate_problems(predicate: object) -> dict[str, str]:
-    """What is wrong with a predicate, by field; ``""`` is the whole.
+    """Return messages about a wrong predicate, by field; ``""`` is the whole.
 
     >>> predicate_problems({"source": "node_output", "op": "exists", "path": "$..x"})
     {'path': "expected a JSONPath of names and indexes, such as $.a[0], got '$..x'"}
@@ -66,7 +66,7 @@ def predicate_problems(predicate: object) -> dict[str, str]:
 
 
 def _steps(path: str) -> list[str | int] | None:
-    """The steps of a JSONPath that has names and indexes alone; None for any other."""
+    """Parse a JSONPath of names and indexes; None for any other."""
     steps: list[str | int] = []
     place = 1
     while place < len(path):

@@ -1,4 +1,4 @@
-"""What the engine knows about a run: the answers to ``GET /runs/{id}`` and ``/pending-tools``."""
+"""The state of a run: the bodies of ``GET /runs/{id}`` and ``/pending-tools``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rxruns.devserver._model import cents
 __all__ = ["TASKS_TOOL", "NodeRecord", "RunRecord", "StepRecord", "as_object", "flat_steps", "tasks_of"]
 
 TASKS_TOOL = "tasks.write"
-"""The tool with which a model writes the run's task list."""
+"""The tool that writes the task list of the run."""
 
 _OPEN = ("pending", "running", "waiting")
 
@@ -48,7 +48,7 @@ class StepRecord:
 
 @dataclass
 class NodeRecord:
-    """One node. What has an id with another shape than the contract's is not listed."""
+    """One node. Ids that don't fit the contract aren't listed."""
 
     id: str
     type: str
@@ -71,7 +71,7 @@ class NodeRecord:
         return answer
 
     def step_of(self, step: int, request_id: str) -> StepRecord:
-        """The record of a step, made when it is new."""
+        """Return the record of a step, a new one for a new step."""
         for known in self.steps:
             if (known.step, known.request_id) == (step, request_id):
                 return known
@@ -81,7 +81,7 @@ class NodeRecord:
 
 @dataclass
 class RunRecord:
-    """One run. Whoever reads or writes it holds the lock of the run's log."""
+    """One run. Hold the lock of its log to read or write it."""
 
     run_id: UUID
     plan_hash: str
@@ -90,7 +90,7 @@ class RunRecord:
     outputs: dict[str, Any] | None = None
 
     def end(self, status: str, ts: str) -> None:
-        """The run ended: nodes that are still open are canceled."""
+        """End the run: open nodes are canceled."""
         self.status = status
         for node in self.nodes.values():
             if node.status in _OPEN:
@@ -99,13 +99,13 @@ class RunRecord:
                 node.ended_at = ts if node.started_at else None
 
     def refresh(self) -> None:
-        """An open run waits when a node waits and none is at work."""
+        """Update the status: an open run waits when a node waits and none is running."""
         if self.status in _OPEN:
             at = {node.status for node in self.nodes.values()}
             self.status = "waiting" if "waiting" in at and "running" not in at else "running"
 
     def response(self, include: frozenset[str] = frozenset()) -> dict[str, Any]:
-        """The body of ``GET /runs/{id}``."""
+        """Return the body of ``GET /runs/{id}``."""
         lines = self._line_items()
         answer: dict[str, Any] = {
             "run_id": str(self.run_id),
@@ -129,7 +129,7 @@ class RunRecord:
         return answer
 
     def pending_tools(self) -> dict[str, Any]:
-        """The body of ``GET /runs/{id}/pending-tools``."""
+        """Return the body of ``GET /runs/{id}/pending-tools``."""
         waiting = [
             {
                 "node_id": node.id,
@@ -179,7 +179,7 @@ class RunRecord:
 
 
 def flat_steps(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The steps of all nodes, as ``GET /runs/{id}/steps`` has them, of an answer that includes them."""
+    """Return the steps of all nodes in the form of ``GET /runs/{id}/steps``."""
     return [
         {"node_id": node["node_id"]} | {name: part for name, part in step.items() if name != "waiting"}
         for node in answer.get("steps", ())
@@ -188,7 +188,7 @@ def flat_steps(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def tasks_of(arguments: str) -> list[dict[str, Any]]:
-    """The tasks in the arguments of a call of the tool; none where these are something else.
+    """Return the tasks in the arguments of a tool call; none if they have another form.
 
     >>> tasks_of('{"tasks": [{"content": "Read", "status": "pending", "more": 1}, {"content": 5}]}')
     [{'content': 'Read', 'status': 'pending'}]
@@ -205,7 +205,7 @@ def _are_texts(values: Iterable[object]) -> bool:
 
 
 def as_object(value: Any) -> dict[str, Any]:
-    """A node's output as the object that the wire wants.
+    """Return the output of a node as an object, as on the wire.
 
     >>> as_object("hi"), as_object([1]), as_object({"a": 1}), as_object(2)
     ({'text': 'hi'}, {'items': [1]}, {'a': 1}, {'value': 2})

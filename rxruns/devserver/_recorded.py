@@ -18,7 +18,7 @@ _UNKNOWN_PLAN = "0" * 64
 def record_from_log(
     run_id: UUID, events: Iterable[Mapping[str, Any]], types: Mapping[str, str] | None = None
 ) -> RunRecord:
-    """What a log says about its run. `types` are the node types, where the plan is known.
+    """Read the state of a run from its events. `types` are the node types of a known plan.
 
     Nodes of unknown type count as ``llm.responses``; ids that no spec can have (a fan-out's items) are not
     listed, but what they cost is counted.
@@ -61,7 +61,7 @@ def _take_node(node: NodeRecord, kind: str, event: Mapping[str, Any]) -> None:
         case "node_tool_result" | "node_user_answer":
             _take_result(node, _part(event, kind.removeprefix("node_")))
         case _:
-            pass  # deltas tell nothing that the rest does not
+            pass  # deltas add nothing to the state
 
 
 def _part(whole: Mapping[str, Any], name: str) -> dict[str, Any]:

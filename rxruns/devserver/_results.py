@@ -1,4 +1,4 @@
-"""Take tool results for a waiting node, or say why not."""
+"""Accept tool results for a waiting node, or refuse them."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Any
 
 import msgspec
 
+from rxruns._loopback import Refusal
 from rxruns.devserver._json import is_array, is_object
 from rxruns.devserver._log import EventLog
 from rxruns.devserver._model import USER_ASK
 from rxruns.devserver._record import NodeRecord, RunRecord
-from rxruns.devserver._refusal import Refusal
 
 __all__ = ["take_results"]
 
 _FIELDS = {"node_id", "step", "request_id", "results"}
 _FAILED = "Error: "
-"""How the output of a call that failed begins: of a question too, which then goes to the model."""
+"""The beginning of the output of a failed call, also of a question, which then goes to the model."""
 
 
 def take_results(record: RunRecord, log: EventLog, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the results into the log, which resumes the node, and give the body of the answer.
+    """Write the results into the log, which resumes the node, and return the body of the response.
 
     Some of the pending calls are enough: the node goes on waiting for the rest. Hold the log's lock.
 

@@ -11,14 +11,16 @@ from uuid import UUID, uuid4
 import msgspec
 
 from rxruns._display._files import owner_only
-from rxruns.devserver._engine import Execution, Settings
+from rxruns._errors import must_be
+from rxruns._loopback import Refusal
+from rxruns.devserver._active import Settings
+from rxruns.devserver._engine import Execution
 from rxruns.devserver._json import is_array, is_object
 from rxruns.devserver._lint import lint
 from rxruns.devserver._log import EventLog
 from rxruns.devserver._plan import Plan, SpecRefused, compile_spec, missing_inputs
 from rxruns.devserver._record import TASKS_TOOL, RunRecord, flat_steps, tasks_of
 from rxruns.devserver._recorded import record_from_log
-from rxruns.devserver._refusal import Refusal
 from rxruns.devserver._results import take_results
 from rxruns.errors import InvalidArgumentError
 
@@ -39,7 +41,7 @@ _ALL = frozenset({"steps", "tool_calls"})
 
 
 class Run:
-    """One run: its log and, where it was executed here, the engine's record of it."""
+    """One run: its log and, if it was executed here, the record of the engine."""
 
     def __init__(self, log: EventLog, plan: Plan | None = None) -> None:
         self.log = log
@@ -52,7 +54,7 @@ class Run:
         self.key: str | None = None
 
     def response(self, include: frozenset[str]) -> dict[str, Any]:
-        """The body of ``GET /runs/{id}``."""
+        """Return the body of ``GET /runs/{id}``."""
         with self.log.changed:
             if self.kept is not None:
                 return {key: item for key, item in self.kept.items() if key != "steps" or include}
@@ -60,33 +62,33 @@ class Run:
             return answer | ({"status": self.status} if self.status else {})
 
     def pending_tools(self) -> dict[str, Any]:
-        """The body of ``GET /runs/{id}/pending-tools``."""
+        """Return the body of ``GET /runs/{id}/pending-tools``."""
         with self.log.changed:
             return self._state().pending_tools()
 
     def steps(self) -> dict[str, Any]:
-        """The body of ``GET /runs/{id}/steps``."""
+        """Return the body of ``GET /runs/{id}/steps``."""
         return {"steps": flat_steps(self.response(_ALL))}
 
     def tool_call(self, step: str, tool_id: str) -> dict[str, Any]:
-        """The body of ``GET /runs/{id}/steps/{step}/tool-calls/{tool_id}``. Refuses with 404."""
+        """Return the body of ``GET /runs/{id}/steps/{step}/tool-calls/{tool_id}``. Refuses with 404."""
         for found in flat_steps(self.response(_ALL)):
             results = [item for item in found["tool_results"] if item["tool_call"]["id"] == tool_id]
             for item in found["tool_calls"]:
                 if (str(found["step"]), item["tool_call"]["id"]) == (step, tool_id):
-                    told = {"node_id": found["node_id"], "step": found["step"], **item}
-                    return told | ({"tool_result": results[0]} if results else {})
+                    found_call = {"node_id": found["node_id"], "step": found["step"], **item}
+                    return found_call | ({"tool_result": results[0]} if results else {})
         raise Refusal(404, "NOT_FOUND", f"step {step} has no tool call {tool_id}")
 
     def tasks(self) -> dict[str, Any]:
-        """The body of ``GET /runs/{id}/tasks``: what the tool wrote last."""
+        """Return the body of ``GET /runs/{id}/tasks``: the last task list that the tool wrote."""
         steps = flat_steps(self.response(_ALL))
         calls = [item["tool_call"] for step in steps for item in step["tool_calls"]]
         written = [call["arguments"] for call in calls if call["name"] == TASKS_TOOL]
         return {"tasks": tasks_of(written[-1]) if written else []}
 
     def take_results(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Take tool results; see :func:`take_results`."""
+        """Accept tool results; see :func:`take_results`."""
         with self.log.changed:
             return take_results(self._state(), self.log, body)
 
@@ -115,7 +117,7 @@ class Runs:
                     raise InvalidArgumentError(message, field="directory") from error
 
     def lint(self, spec: Mapping[str, Any], *, compile: bool) -> dict[str, Any]:
-        """The body of ``POST /workflows/lint``."""
+        """Return the body of ``POST /workflows/lint``."""
         kind = spec.get("kind")
         answer: dict[str, Any] = {"lint_issues": lint(spec)} | (
             {"kind": kind} if isinstance(kind, str) else {}
@@ -138,7 +140,7 @@ class Runs:
             return self._plans.setdefault(plan.hash, plan)
 
     def create(self, body: Mapping[str, Any]) -> Run:
-        """Start a run, or give the one that was started with the same idempotency key."""
+        """Start a run, or return the one that was started with the same idempotency key."""
         _check_request(body)
         options: Mapping[str, Any] = body.get("options") or {}
         key = str(options.get("idempotency_key") or "").strip()
@@ -148,14 +150,14 @@ class Runs:
             plan = self._plan(body)
             wrong = missing_inputs(plan, body.get("input") or {}) | _wrong_overrides(plan, body)
             if wrong:
-                raise Refusal(400, "VALIDATION_ERROR", "the run can not be started", wrong)
+                raise Refusal(400, "VALIDATION_ERROR", "the run can't be started", wrong)
             run = self._started(plan, body, key)
             if key:
                 self._keys[key] = run
             return run
 
     def get(self, run_id: UUID) -> Run:
-        """The run of that id, from the directory where need be. Refuses with 404."""
+        """Return a run, from the directory if needed. Refuses with 404."""
         with self._lock:
             run = self._runs.get(run_id)
             if run is None and self._directory is not None:
@@ -168,15 +170,15 @@ class Runs:
             return run
 
     def add(self, run_id: UUID) -> Run:
-        """A run without events, for others to write."""
+        """Add a run without events."""
         with self._lock:
             if run_id in self._runs:
-                raise InvalidArgumentError(f"run {run_id} is there already", field="run_id")
+                raise must_be("run_id", "an id that isn't in use", str(run_id))
             run = self._runs[run_id] = Run(EventLog(run_id))
             return run
 
     def add_log(self, lines: Iterable[bytes]) -> list[Run]:
-        """The runs in recorded lines: what comes twice is dropped, gaps are left as they are."""
+        """Add the runs of recorded lines: repeated events are dropped, gaps stay."""
         found: dict[UUID, Run] = {}
         for number, line in enumerate(lines, 1):
             if not line.strip():
@@ -194,7 +196,7 @@ class Runs:
         return list(found.values())
 
     def stop(self) -> None:
-        """Stop all executions where they are, and wake up who waits for a log."""
+        """Stop all executions, and wake all readers of logs."""
         for run in self._all():
             if run.execution is not None:
                 run.execution.stop()
@@ -202,7 +204,7 @@ class Runs:
                 run.log.changed.notify_all()
 
     def close(self) -> None:
-        """Wait for the threads of what was stopped, and close the files."""
+        """Stop all executions, wait for their threads, and close the files."""
         self.stop()
         for run in self._all():
             if run.execution is not None:
@@ -237,11 +239,11 @@ class Runs:
         return run
 
     def _log_path(self, run_id: UUID) -> Path | None:
-        # The text of a parsed UUID: nothing that a request brings can name another place.
+        # The text of a parsed UUID: a request can't name another path.
         return None if self._directory is None else self._directory / f"{run_id}.ndjson"
 
     def _keep(self, run: Run) -> None:
-        """Write beside the log what can not be told from it: the spec, the key and the final answer."""
+        """Write a file beside the log for the rest of the state: the spec, the key and the final response."""
         if self._directory is None or run.plan is None or run.record is None:
             return
         kept: dict[str, Any] = {"spec": _as_sent(run.plan), "idempotency_key": run.key}
@@ -266,7 +268,7 @@ class Runs:
         if run.key:
             self._keys[run.key] = run
         if not run.log.ended:
-            error = {"message": "the service was stopped while the run was at work", "code": "INTERRUPTED"}
+            error = {"message": "the service was stopped before the run ended", "code": "INTERRUPTED"}
             event = run.log.append({"type": "run_failed", "plan_hash": plan.hash, "error": error})
             with open(log_path, "ab", opener=owner_only) as file:
                 file.write(msgspec.json.encode(event) + b"\n")
@@ -275,7 +277,7 @@ class Runs:
         run = Run(EventLog(run_id))
         whole = path.read_bytes() if path.exists() else b""
         if whole and not whole.endswith(b"\n") and path.with_suffix(".run.json").exists():
-            # Ours, and torn when the service died: the next line must not be glued to it.
+            # Ours, and cut when the service died: the next line must not continue it.
             whole = whole[: whole.rfind(b"\n") + 1]
             path.write_bytes(whole)
         for number, line in enumerate(whole.split(b"\n"), 1):
@@ -288,13 +290,13 @@ class Runs:
 
 def _finish_recorded(run: Run) -> None:
     if not run.log.ended:
-        # Nobody will write the rest. Who follows the run has to be told that it is over.
+        # The rest will never come: followers must learn that the run is over.
         run.status = "canceled"
         run.log.end()
 
 
 def _envelope(line: bytes, number: int) -> tuple[dict[str, Any] | None, UUID | None]:
-    """The event of a recorded line and its run; None and None for a keep-alive."""
+    """Return the event of a recorded line and its run id; None and None for a keep-alive."""
     try:
         event = msgspec.json.decode(line)
         if is_object(event) and event.get("type") == "keepalive":
@@ -310,7 +312,7 @@ def _envelope(line: bytes, number: int) -> tuple[dict[str, Any] | None, UUID | N
         ValueError,
         AttributeError,
     ) as error:
-        message = f"line {number} of the log is no event with run_id and seq: {line[:80]!r}"
+        message = f"line {number} of the log is not an event with run_id and seq: {line[:80]!r}"
         raise InvalidArgumentError(message, field=f"line {number}") from error
     return event, run_id
 

@@ -1,4 +1,4 @@
-"""The service as a value: start it, use it, close it."""
+"""The embedded service: start it, use it, close it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from rxruns._arguments import check_kind, check_path, check_run_id
+from rxruns._errors import must_be
+from rxruns._loopback import Listener
+from rxruns._loopback._connections import LIMITS
 from rxruns._ndjson._decoding import encode_event
 from rxruns.client import RunsClient
+from rxruns.devserver._active import Settings
 from rxruns.devserver._admission import check_hosts, is_address
-from rxruns.devserver._connections import LIMITS
-from rxruns.devserver._engine import Settings
 from rxruns.devserver._http import BASE_PATH, Api
-from rxruns.devserver._listener import Listener
 from rxruns.devserver._request import Request
 from rxruns.devserver._runs import Run, Runs
 from rxruns.devserver._service import Service
@@ -28,7 +29,7 @@ from rxruns.events import RunEvent
 __all__ = ["DevServer", "ScriptedRun"]
 
 _ANY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
-"""Where a service can be reached that listens on all addresses."""
+"""The address for clients of a service that listens on all addresses."""
 
 
 class DevServer:
@@ -37,11 +38,11 @@ class DevServer:
     Use it as a context manager, or call :meth:`start` and :meth:`close`, which frees all threads and sockets.
 
     Args:
-        host: where to listen, IPv6 too; anything but loopback is yours to protect.
+        host: the address to listen on, also of IPv6. Protect anything but loopback yourself.
         port: 0 for a free one.
-        directory: where each run's log is kept as ``<run_id>.ndjson``, so that a service started again on it
-            serves the same runs; logs from elsewhere under such a name are served too. None: in memory.
-        faults: what goes wrong on the way, see :mod:`rxruns.devserver.faults`.
+        directory: keeps the log of each run as ``<run_id>.ndjson``, so that the next service on it serves the
+            same runs; logs from elsewhere under such a name are served too. None: in memory.
+        faults: network faults, see :mod:`rxruns.devserver.faults`.
         seed: of the model's texts; the same spec, input and seed give the same texts and usage.
         delay: seconds between two tokens.
         keepalive: seconds of silence after which a blank line is sent as a keep-alive.
@@ -51,8 +52,8 @@ class DevServer:
             from elsewhere (``Origin``): a page in your browser must not reach the service.
 
     Raises:
-        InvalidArgumentError: a number below zero, or a name that is not one.
-        OSError: from :meth:`start`: the port is taken, or the directory can not be used.
+        InvalidArgumentError: a number is out of range, or a name is not a host name.
+        OSError: from :meth:`start`: the port is taken, or the directory can't be used.
 
     >>> from urllib.request import Request, urlopen
     >>> with DevServer() as server:
@@ -79,12 +80,12 @@ class DevServer:
     ) -> None:
         for name, value, least in (("delay", delay, 0.0), ("keepalive", keepalive, 0.001)):
             if not isinstance(value, int | float) or not least <= value < 1e9:
-                raise InvalidArgumentError(f"{name} is a number of seconds, not {value!r}", field=name)
-        check_kind("host", host, str, "give a name or an address")
+                raise must_be(name, f"seconds, {least:g} or more", value)
+        check_kind("host", host, str, "a host name or an address")
         if not isinstance(port, int) or not 0 <= port <= 65535:
-            raise InvalidArgumentError(f"port is {port!r}: give 0 to 65535; 0 takes a free one", field="port")
+            raise must_be("port", "an int from 0 to 65535", port, "0 takes a free one")
         if faults is not None:
-            check_kind("faults", faults, Faults, "give Faults([...]), or None")
+            check_kind("faults", faults, Faults, "Faults([...]) or None")
         self._host, self._port = host, port
         own_name = [host] if host and not is_address(host) else []
         self._hosts = check_hosts(allow_hosts).union(name.lower() for name in own_name)
@@ -104,18 +105,18 @@ class DevServer:
         return f"DevServer({self.url!r})" if self._started else "DevServer(not started)"
 
     def start(self) -> DevServer:
-        """Listen. Starting twice changes nothing."""
+        """Start to listen. Starting twice changes nothing."""
         if self._started is None:
             runs = Runs(self._directory, self._settings)
             listener = Listener(self._host, self._port, LIMITS)
             service = Service(runs, *self._options)
             self._started = (listener, service)
             self._closed.clear()
-            listener.start(Api(service, self._hosts, listener.closing))
+            listener.start(Api(service, self._hosts))
         return self
 
     def close(self) -> None:
-        """Stop listening, break what is open, wait for all threads. Runs at work stay where they are."""
+        """Stop listening, close all connections, wait for all threads. Unfinished runs stay as they are."""
         if self._started is None:
             return
         (listener, service), self._started = self._started, None
@@ -127,56 +128,56 @@ class DevServer:
         self._closed.set()
 
     def wait_closed(self, timeout: float | None = None) -> bool:
-        """Wait until :meth:`close` was called, at most that many seconds; whether it was."""
+        """Wait until :meth:`close` was called; False after `timeout` seconds."""
         return self._closed.wait(timeout)
 
     @property
     def url(self) -> str:
         """The base URL for a client."""
-        listener, _ = self._at_work()
+        listener, _ = self._running()
         host = _ANY.get(self._host, self._host)
         return f"http://{f'[{host}]' if ':' in host else host}:{listener.port}{BASE_PATH}"
 
     @property
     def api_key(self) -> str:
-        """The key that requests have to bring."""
+        """The key that requests must send."""
         return self._service.api_key
 
     @property
     def access_token(self) -> str:
-        """What is accepted as ``Authorization: Bearer …`` beside the key."""
+        """A token that is accepted as ``Authorization: Bearer …`` instead of the key."""
         return self._service.access_token
 
     @property
     def requests(self) -> list[Request]:
         """The requests so far, in order, without secrets: the newest 25,000, and at most 16 MiB as sent.
 
-        Of those without the key, or from a foreign host or web page, the newest 1,000 and 1 MiB; their bodies
-        are not read. Requests that are not HTTP are not kept.
+        Of those without the key, or from a foreign host or web page, the newest 1,000 and 1 MiB are kept,
+        without their bodies. Requests that are not valid HTTP are not kept.
         """
         return self._service.requests
 
     @property
     def streams(self) -> int:
-        """How many streams of events are open."""
+        """The number of open streams of events."""
         return self._service.streams
 
     def wait_for(self, ready: Callable[[DevServer], bool], timeout: float = 10.0) -> bool:
-        """Wait until `ready(server)`, asked at each request and at each stream that opens or ends.
+        """Wait until `ready(server)` is true. It is called at each request and when a stream opens or ends.
 
         Returns:
-            False after that many seconds.
+            False after `timeout` seconds.
         """
         return self._service.wait_for(lambda: ready(self), timeout)
 
     def use_faults(self, faults: Faults | None) -> None:
-        """From now on let these faults happen, connections counted from the start; None: no faults."""
+        """Use these faults from now on, with connections counted from 0; None: no faults."""
         self._service.use(faults)
 
     def client(self, **options: Any) -> RunsClient:
-        """A client of this service; `options` as for :class:`~rxruns.RunsClient`. Closing it is yours.
+        """Make a client of this service; `options` as for :class:`~rxruns.RunsClient`. Close it yourself.
 
-        It takes no proxies from the environment, unless `options` have a `base_url` or a `session`.
+        It ignores proxies of the environment, unless `options` have a `base_url` or a `session`.
         """
         named: dict[str, Any] = {"api_key": self.api_key, "base_url": self.url}
         client = RunsClient(**named | options)
@@ -185,12 +186,12 @@ class DevServer:
         return client
 
     def cancel(self, run_id: UUID | str, message: str = "canceled by its owner") -> bool:
-        """Cancel a run that is executed here; False when it had ended before."""
+        """Cancel a run that is executed here; False if it has ended or isn't executed here."""
         run = self._service.runs.get(check_run_id(run_id))
         return run.execution is not None and run.execution.cancel(message)
 
     def script(self, run_id: UUID | str | None = None) -> ScriptedRun:
-        """A run whose events you append one by one while clients follow it.
+        """Add a run whose events you append one by one while clients follow it.
 
         >>> with DevServer() as server:
         ...     run = server.script()
@@ -207,13 +208,13 @@ class DevServer:
         finish: bool = True,
         status: str | None = None,
     ) -> ScriptedRun:
-        """A run with these events; what their envelopes lack (run_id, seq, ts) is filled in.
+        """Add a run with these events. Missing fields of their envelopes (run_id, seq, ts) are filled in.
 
         Args:
             run_id: None for a random one.
             events: as on the wire.
-            finish: whether streams end after the last one.
-            status: what ``GET /runs/{id}`` says; None: what the events say.
+            finish: False to keep streams open after the last one.
+            status: for ``GET /runs/{id}``; None: derived from the events.
         """
         run = self.script(run_id)
         for event in events:
@@ -226,8 +227,8 @@ class DevServer:
     def serve_log(self, log: str | os.PathLike[str] | bytes | Iterable[bytes | RunEvent]) -> list[UUID]:
         """Serve a recorded log, which may hold several runs.
 
-        What comes twice is dropped, gaps are left as they are. A run without a terminal event is over at its
-        last line, and counts as canceled.
+        Repeated events are dropped, gaps stay. A run without a terminal event ends with its last line, and
+        counts as canceled.
 
         Args:
             log: the path of a file of NDJSON, or its bytes, or its lines, or events.
@@ -236,8 +237,8 @@ class DevServer:
             The ids of its runs.
 
         Raises:
-            InvalidArgumentError: a line is no event, or a run is there already.
-            OSError: the file can not be read.
+            InvalidArgumentError: a line is not an event, or the run was added before.
+            OSError: the file can't be read.
 
         >>> from rxruns.testing import events
         >>> with DevServer() as server:
@@ -252,9 +253,9 @@ class DevServer:
 
     @property
     def _service(self) -> Service:
-        return self._at_work()[1]
+        return self._running()[1]
 
-    def _at_work(self) -> tuple[Listener, Service]:
+    def _running(self) -> tuple[Listener, Service]:
         if self._started is None:
             raise InvalidArgumentError("the server is not started: use `with DevServer() as server`")
         return self._started
@@ -263,12 +264,12 @@ class DevServer:
 def _as_line(part: bytes | RunEvent) -> bytes:
     if isinstance(part, RunEvent):
         return encode_event(part)
-    check_kind("log", part, bytes, "give a path, or bytes, or events")
+    check_kind("log", part, bytes, "a path, bytes or events")
     return part
 
 
 class ScriptedRun:
-    """A run that you write. Events are given as on the wire."""
+    """A run that you write. Events have their form on the wire."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -279,23 +280,23 @@ class ScriptedRun:
         return self._run.run_id
 
     def append(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Append an event and give it back whole: run_id, the next seq, ts are filled in where they lack.
+        """Append an event and return it with its envelope: missing run_id, seq and ts are filled in.
 
-        A terminal event finishes the run. Nothing is checked, so wrong events can be tried as well.
+        A terminal event finishes the run. Nothing is checked, so you can try wrong events as well.
         """
         return self._run.log.append(event)
 
     def append_line(self, line: bytes, seq: int | None = None) -> None:
-        """Append bytes that need not be an event; given a `seq`, they are sent to readers from before it."""
+        """Append any bytes; with a `seq`, only readers from before it receive them."""
         self._run.log.append_line(line, seq)
 
     def set_status(self, status: str | None) -> None:
-        """What ``GET /runs/{id}`` says from now on; None: what the events say."""
+        """Set the status for ``GET /runs/{id}``; None: derived from the events."""
         with self._run.log.changed:
             self._run.status = status
 
     def finish(self, status: str | None = None) -> None:
-        """Let all streams end after the last event, also without a terminal one."""
+        """End all streams after the last event, also without a terminal one."""
         if status is not None:
             self.set_status(status)
         self._run.log.end()

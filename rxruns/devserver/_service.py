@@ -1,4 +1,4 @@
-"""What the requests share: runs, keys, faults, and the newest requests."""
+"""The state that all requests share: runs, keys, faults, and the newest requests."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from itertools import count
 from operator import itemgetter
 
+from rxruns._loopback import Wire
 from rxruns.devserver._request import Request
 from rxruns.devserver._runs import Runs
-from rxruns.devserver._wire import Watch, Wire
+from rxruns.devserver._watch import Watch
 from rxruns.devserver.faults import Fault, Faults
 
 __all__ = ["ADMITTED", "STRANGERS", "Bound", "Service"]
@@ -23,7 +24,7 @@ __all__ = ["ADMITTED", "STRANGERS", "Bound", "Service"]
 
 @dataclass(frozen=True)
 class Bound:
-    """How many requests are kept, and how many bytes of them, as they were sent."""
+    """A limit of kept requests: their number, and their bytes as they were sent."""
 
     count: int
     size: int
@@ -31,11 +32,11 @@ class Bound:
 
 ADMITTED = Bound(25_000, 16 * 2**20)
 STRANGERS = Bound(1_000, 2**20)
-"""Of requests that were refused before they were read: who sends them must not fill the memory."""
+"""For requests that were refused before their bodies were read: strangers must not fill the memory."""
 
 
 class _Newest:
-    """The newest requests within a bound, and at least the last one, with their numbers."""
+    """The newest requests within a bound, at least the last one, with their numbers."""
 
     def __init__(self, bound: Bound) -> None:
         self.requests: deque[tuple[int, Request]] = deque()
@@ -70,10 +71,10 @@ class Service:
         self.use(faults)
 
     def use(self, faults: Faults | None) -> None:
-        """From now on these faults, counted from the start."""
+        """Use these faults, with connections counted from 0."""
         with self.changed:
             self._faults = faults or Faults()
-            self._streams_asked = self._others_asked = 0
+            self._stream_count = self._other_count = 0
 
     @property
     def requests(self) -> list[Request]:
@@ -89,14 +90,14 @@ class Service:
             self.changed.notify_all()
 
     def note(self, request: Request, size: int) -> tuple[tuple[Fault, ...], random.Random]:
-        """Keep an admitted request, and draw what goes wrong with it."""
+        """Keep an admitted request, and return its faults with their random numbers."""
         with self.changed:
             self._admitted.add(next(self._numbers), request, size)
             self.changed.notify_all()
             if request.is_stream:
-                number, self._streams_asked = self._streams_asked, self._streams_asked + 1
+                number, self._stream_count = self._stream_count, self._stream_count + 1
                 return self._faults.for_stream(number), self._faults.dice(number)
-            number, self._others_asked = self._others_asked, self._others_asked + 1
+            number, self._other_count = self._other_count, self._other_count + 1
             return self._faults.for_request(number), self._faults.dice(-1 - number)
 
     @contextmanager
@@ -118,7 +119,7 @@ class Service:
             self.watch.remove(wire.connection)
 
     def wait_for(self, ready: Callable[[], bool], timeout: float) -> bool:
-        """Wait for a change that makes it true; False after that many seconds."""
+        """Wait until `ready()` is true after a change; False after `timeout` seconds."""
         with self.changed:
             return self.changed.wait_for(ready, timeout)
 

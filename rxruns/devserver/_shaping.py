@@ -16,33 +16,33 @@ _RETRYABLE = {"invalid_json", "truncated", "rate_limit", "timeout"}
 
 
 def shaped(
-    said: Reply, node: Mapping[str, Any], make: Callable[[Mapping[str, Any]], str]
+    reply: Reply, node: Mapping[str, Any], make: Callable[[Mapping[str, Any]], str]
 ) -> tuple[Reply, str]:
-    """What a node gets of a reply, and the model's reason to stop.
+    """Return the part of a reply that the node gets, and the reason to stop.
 
     Args:
-        said: the whole reply.
+        reply: the whole reply.
         node: an llm node.
-        make: gives JSON text that fits a schema; used where the reply is no JSON object or array.
+        make: returns JSON text that fits a schema, for a reply that isn't a JSON object or array.
 
     >>> shaped(Reply(("one", " two", " three"), {"input_tokens": 1}), {"stop": ["th"]}, str)[0].text
     'one two '
     """
     schema = schema_of(node)
-    if schema is not None and isinstance(decoded(said.text), str):
-        said = said.saying(make(schema))
+    if schema is not None and isinstance(decoded(reply.text), str):
+        reply = reply.with_text(make(schema))
     reason = "end_turn"
-    ends = [at for stop in node.get("stop") or () if (at := said.text.find(stop)) >= 0]
+    ends = [at for stop in node.get("stop") or () if (at := reply.text.find(stop)) >= 0]
     if ends:
-        said, reason = said.saying(said.text[: min(ends)]), "stop_sequence"
+        reply, reason = reply.with_text(reply.text[: min(ends)]), "stop_sequence"
     most = node.get("max_output_tokens")
-    if most is not None and len(said.tokens) > most:
-        said, reason = said.saying("".join(said.tokens[:most])), "max_tokens"
-    return said, reason
+    if most is not None and len(reply.tokens) > most:
+        reply, reason = reply.with_text("".join(reply.tokens[:most])), "max_tokens"
+    return reply, reason
 
 
 def schema_of(node: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The JSON Schema of a node's text, bare or as the service's object has it; None for any text."""
+    """Return the JSON Schema for the text of a node, from either form; None for any text."""
     form: Mapping[str, Any] = node.get("output_format") or {}
     if form.get("type") != "json_schema":
         return None
@@ -52,7 +52,7 @@ def schema_of(node: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def format_problems(form: object) -> dict[str, str]:
-    """What is wrong with an ``output_format``, by field; ``""`` is the whole."""
+    """Return messages about a wrong ``output_format``, by field; ``""`` is the whole."""
     if not is_object(form):
         return {"": "expected an object"}
     wrong = {name: f"{name!r} is not known here" for name in sorted(form.keys() - {"type", "json_schema"})}
@@ -66,7 +66,7 @@ def format_problems(form: object) -> dict[str, str]:
 
 
 def retry_problems(retry: object) -> dict[str, str]:
-    """What is wrong with a ``retry``, by field; ``""`` is the whole."""
+    """Return messages about a wrong ``retry``, by field; ``""`` is the whole."""
     if not is_object(retry):
         return {"": "expected an object"}
     wrong = {name: f"{name!r} is not known here" for name in sorted(retry.keys() - _RETRY)}

@@ -1,4 +1,4 @@
-"""Check a workflow spec: everything that is wrong with it, each issue with the path of its place."""
+"""Check a workflow spec and collect all issues, each with its path."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MODES = ("server", "client", "agentic")
 
 
 def check(spec: object, overrides: Mapping[str, Any] | None = None) -> list[Issue]:
-    """Everything that is wrong with a spec; nothing, when it can be executed with these overrides of models.
+    """Return all issues of a spec; none if it can be executed with these model overrides.
 
     >>> [issue["path"] for issue in check({"kind": "workflow", "nodes": [], "outputs": []})]
     ['$.nodes', '$.outputs']
@@ -48,7 +48,7 @@ def check(spec: object, overrides: Mapping[str, Any] | None = None) -> list[Issu
 
 
 def overriding(overrides: Mapping[str, Any], name: str, parent: str | None = None) -> str | None:
-    """The model that a request names for a node, or else for all; `parent` is the fan-out of a subnode."""
+    """Return the model that a request names for a node, or for all; `parent` is the fan-out of a subnode."""
     per_node: Mapping[str, Any] = overrides.get("model_overrides") or {}
     if parent is None:
         nodes: Mapping[str, Any] = per_node.get("nodes") or {}
@@ -64,7 +64,7 @@ def overriding(overrides: Mapping[str, Any], name: str, parent: str | None = Non
 
 
 def placeholders(value: Any) -> set[str]:
-    """The names between double braces in a text, or in any text inside a JSON value."""
+    """Return the names between double braces in a text, or in all texts of a JSON value."""
     if isinstance(value, str):
         return set(PLACEHOLDER.findall(value))
     inner: Iterable[Any] = value.values() if is_object(value) else value if is_array(value) else ()
@@ -72,7 +72,7 @@ def placeholders(value: Any) -> set[str]:
 
 
 def tools_of(node: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A node's tools that are called, as ``{"name", "parameters"}``: what is built in needs no call."""
+    """Return the tools of a node that need a call, as ``{"name", "parameters"}``; not the built-in ones."""
     tools: Iterable[Any] = node.get("tools") or ()
     functions: list[dict[str, Any]] = [
         {"name": tool} if isinstance(tool, str) else tool["function"]
@@ -83,7 +83,7 @@ def tools_of(node: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def needs(node: Mapping[str, Any], ids: set[str]) -> set[str]:
-    """The nodes that have to end before this one: named in `depends_on`, in a placeholder or as a source."""
+    """Return the dependencies of a node: from `depends_on`, from placeholders and from sources."""
     texts = [node.get(name) for name in ("system", "user", "input")]
     subnode = node.get("subnode")
     if is_object(subnode):
@@ -275,7 +275,9 @@ class _Checker:
     def _pointer(self, node: Mapping[str, Any], name: str, path: str) -> None:
         pointer = node.get(name, "")
         if not isinstance(pointer, str) or (pointer and not pointer.startswith("/")):
-            self.add("INVALID_POINTER", f"{path}.{name}", f"{pointer!r} is no JSON Pointer: it starts with /")
+            self.add(
+                "INVALID_POINTER", f"{path}.{name}", f"{pointer!r} is not a JSON Pointer with a leading /"
+            )
 
     def _whole(self, node: Mapping[str, Any], name: str, path: str, *, least: int) -> None:
         value = node.get(name, least)

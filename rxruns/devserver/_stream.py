@@ -6,12 +6,12 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from rxruns._loopback import Refusal, Wire
 from rxruns.devserver._log import KEEPALIVE, EventLog
-from rxruns.devserver._refusal import Refusal
-from rxruns.devserver._wire import Watch, Wire
-from rxruns.devserver.faults import Fault
+from rxruns.devserver._watch import Watch
+from rxruns.devserver.faults._script import Fault, through
 
-__all__ = ["Ask", "parse_ask", "stream"]
+__all__ = ["StreamQuery", "parse_query", "stream"]
 
 BATCH = 256
 MAX_LIMIT = 10_000
@@ -19,8 +19,8 @@ _TRUTH = {"1": True, "true": True, "0": False, "false": False}
 
 
 @dataclass(frozen=True)
-class Ask:
-    """What the client asked for."""
+class StreamQuery:
+    """The parameters of a request for events."""
 
     after_seq: int = 0
     limit: int | None = None
@@ -28,14 +28,14 @@ class Ask:
     include_output: bool = False
 
 
-def parse_ask(query: Mapping[str, str]) -> Ask:
-    """Read the query.
+def parse_query(query: Mapping[str, str]) -> StreamQuery:
+    """Parse the query.
 
     Raises:
-        Refusal: 400, naming the parameters that are wrong.
+        Refusal: 400, naming the wrong parameters.
 
-    >>> parse_ask({"after_seq": "3", "wait": "0"})
-    Ask(after_seq=3, limit=None, wait=False, include_output=False)
+    >>> parse_query({"after_seq": "3", "wait": "0"})
+    StreamQuery(after_seq=3, limit=None, wait=False, include_output=False)
     """
     wrong: dict[str, str] = {}
     after = _number(query, "after_seq", 0, None, wrong)
@@ -48,19 +48,19 @@ def parse_ask(query: Mapping[str, str]) -> Ask:
         flags[name] = default if text is None else _TRUTH.get(text.lower(), default)
     if wrong:
         raise Refusal(400, "INVALID_INPUT", "invalid query", wrong)
-    return Ask(after or 0, limit, flags["wait"], flags["include_output"])
+    return StreamQuery(after or 0, limit, flags["wait"], flags["include_output"])
 
 
 def stream(
     log: EventLog,
-    ask: Ask,
+    query: StreamQuery,
     wire: Wire,
     faults: Sequence[Fault],
     dice: random.Random,
     watch: Watch,
     idle: float,
 ) -> None:
-    """Send the events that were asked for, as they come.
+    """Send the requested events, also those that are still to come.
 
     Raises:
         Gone: the client hung up.
@@ -77,7 +77,7 @@ def stream(
         for fault in faults:
             fault.after(wire)
         wire.start_body()
-        batches = _batches(log, ask, wire, idle)
+        batches = _batches(log, query, wire, idle)
         if faults:
             for piece in _faulty(batches, wire, faults, dice):
                 wire.write([piece])
@@ -89,26 +89,26 @@ def stream(
         watch.remove(wire.connection)
 
 
-def _batches(log: EventLog, ask: Ask, wire: Wire, idle: float) -> Iterator[list[bytes]]:
-    """What is there, then what comes; a keep-alive after that many seconds of silence."""
-    place = log.position(max(0, ask.after_seq - wire.rewind))
-    left = ask.limit
+def _batches(log: EventLog, query: StreamQuery, wire: Wire, idle: float) -> Iterator[list[bytes]]:
+    """Yield the events so far, then the new ones; a keep-alive after `idle` seconds of silence."""
+    position = log.position(max(0, query.after_seq - wire.rewind))
+    left = query.limit
     while left != 0:
         with log.changed:
-            batch = log.read(place, BATCH if left is None else min(BATCH, left), ask.include_output)
+            batch = log.read(position, BATCH if left is None else min(BATCH, left), query.include_output)
             if not batch:
-                if log.ended or not ask.wait or wire.gone:
+                if log.ended or not query.wait or wire.gone:
                     wire.pause(0)
                     return
-                if _wait(log, place, wire, idle):
+                if _wait(log, position, wire, idle):
                     continue
-        place += len(batch)
+        position += len(batch)
         left = None if left is None else left - len(batch)
         yield batch or [KEEPALIVE]
 
 
-def _wait(log: EventLog, place: int, wire: Wire, seconds: float) -> bool:
-    return log.changed.wait_for(lambda: len(log) > place or log.ended or wire.gone, seconds)
+def _wait(log: EventLog, position: int, wire: Wire, seconds: float) -> bool:
+    return log.changed.wait_for(lambda: len(log) > position or log.ended or wire.gone, seconds)
 
 
 def _faulty(
@@ -117,9 +117,7 @@ def _faulty(
     content: Iterator[bytes] = (line for batch in batches for line in batch)
     for fault in faults:
         content = fault.lines(content, dice, wire)
-    for fault in faults:
-        content = fault.pieces(content, dice, wire)
-    return content
+    return through(faults, content, dice, wire)
 
 
 def _number(

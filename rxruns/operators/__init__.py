@@ -1,9 +1,9 @@
-"""RxPY's operators by name, and those that know what a run is: ``from rxruns import ops``.
+"""RxPY's operators, and operators for the events of runs: ``from rxruns import ops``.
 
-Single ones are there under the short name too: ``from rxruns.ops import text``.
+Single operators can be imported from there too: ``from rxruns.ops import text``.
 
-All of RxPY's are its own functions. Some (``filter``, ``map``, ``tap`` ...) only have types here that let a
-lambda in a ``pipe`` pass mypy.
+RxPY's operators are its own functions. Some (``filter``, ``map``, ``tap`` ...) have other types here, so that
+a lambda in a ``pipe`` passes mypy.
 
 ========================  =============================================================
 choose                    :func:`for_node`, :func:`of_type`

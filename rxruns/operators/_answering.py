@@ -1,4 +1,4 @@
-"""The calls that one waiting node has open: run at once, each on its own thread, and submitted together."""
+"""The pending calls of one waiting node: run at the same time, each on its own thread, submitted together."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -23,135 +23,129 @@ from rxruns.models import (
     RunsToolResultItem,
     RunsToolResultsRequest,
 )
-from rxruns.state._nodes import NodeState
+from rxruns.state._nodes import NodeState, PendingTool
 from rxruns.tools import USER_ASK, Answer, Tools, user_answer
 from rxruns.tools._outputs import error_output, failed_output
 
 __all__ = ["AnswerQuestion", "Answering", "ToolRunner", "WaitingRun"]
 
 AnswerQuestion: TypeAlias = Callable[[UserAsk], Answer | str | None]
-_Wait: TypeAlias = tuple[str, int, UUID]
-"""Node id, step and request id: what results are submitted for."""
 
 _ASK: str = USER_ASK["function"]["name"]
 
-_TAKEN = frozenset({404, 409})
-"""Statuses that say: nothing is pending there any more. Somebody else was faster, or the run has ended."""
+_ANSWERED = frozenset({404, 409})
+"""Statuses of a wait that is over: another process answered first, or the run has ended."""
 
 _REFUSED = frozenset({400, 413, 422})
-"""Statuses that say: a result, or all of them together, can't be taken."""
+"""Statuses of results that the service can't take, alone or together."""
 
 logger = logging.getLogger("rxruns")
 
 
+class Wait(NamedTuple):
+    """One wait of a node, for which results are submitted."""
+
+    node_id: str
+    step: int
+    request_id: UUID
+
+
+def _wait_of(pending: RunsPendingToolsNode | PendingTool) -> Wait:
+    return Wait(pending.node_id, pending.step, pending.request_id)
+
+
 class WaitingRun:
-    """What is known of one run."""
+    """The waits of one run, and the nodes that are being answered."""
 
     def __init__(self, run_id: UUID) -> None:
         self.run_id = run_id
         self.ended = False
-        self.asked = False
+        self.listed = False
         self.pauses = 0
         self.waiting: dict[str, NodeState] = {}
-        self.begun: set[_Wait] = set()
-        self.at_work: set[Answering] = set()
+        self.begun: set[Wait] = set()
+        self.answering: set[Answering] = set()
         self.questions: dict[tuple[str, str], UserAsk] = {}  # by node id and tool call id
 
-    def concerns(self, event: NodeEvent) -> bool:
-        """Whether the event begins a wait, or belongs to a node that waits: few do."""
-        return event.node_id in self.waiting or isinstance(event, (NodeWaiting, NodeUserAsk))
-
     def note(self, event: NodeEvent) -> bool:
-        """Take in an event. Whether a node waits that did not before."""
+        """Take in an event. Return True if a node began to wait."""
         if isinstance(event, NodeUserAsk):
             self.questions[event.node_id, event.user_ask.tool_call.id] = event.user_ask
         begins = isinstance(event, NodeWaiting)
         if begins:
             self.pauses = 0
         if begins or event.node_id in self.waiting:
-            node = self.waiting.get(event.node_id) or NodeState(id=event.node_id)
+            node = self.waiting.pop(event.node_id, None) or NodeState(id=event.node_id)
             node = node.step_to(event)
             if node.pending_tools:
                 self.waiting[event.node_id] = node
-            else:
-                self.waiting.pop(event.node_id, None)
         return begins
 
     def begin(self, node: RunsPendingToolsNode) -> bool:
-        """Whether a wait is new."""
-        wait = (node.node_id, node.step, node.request_id)
-        if wait in self.begun:
-            return False
+        """Return True for a new wait, and remember it."""
+        wait = _wait_of(node)
+        is_new = wait not in self.begun
         self.begun.add(wait)
-        return True
+        return is_new
 
-    def unanswered(self) -> bool:
-        """Whether a node waits that nobody was seen to answer, and that we have not begun to."""
-        waits = (node.pending_tools[0] for node in self.waiting.values())
-        return any((wait.node_id, wait.step, wait.request_id) not in self.begun for wait in waits)
+    def has_unanswered(self) -> bool:
+        """Return True if a node waits for results that neither an event has shown nor this process began."""
+        return any(_wait_of(node.pending_tools[0]) not in self.begun for node in self.waiting.values())
 
-    def end(self) -> set[Answering]:
-        """The run is over: what was at work is of no use any more."""
+    def end(self) -> None:
+        """Stop answering: the run is over, or the subscription."""
         self.ended = True
-        at_work, self.at_work = self.at_work, set()
-        self.waiting, self.begun, self.questions = {}, set(), {}
-        return at_work
+        for one in self.answering:
+            one.stop()
+        self.waiting, self.begun, self.answering, self.questions = {}, set(), set(), {}
 
 
 class ToolRunner(msgspec.Struct, frozen=True):
-    """What answers calls: functions, the seconds that each has, and who asks people."""
+    """The options that decide how calls are answered."""
 
     tools: Tools
     timeout: float | None
     answer: AnswerQuestion | None
 
-    def takes(self, call: RunsToolCall) -> bool:
-        """Whether a call is for us: a question is not, where nothing answers it."""
+    def accepts(self, call: RunsToolCall) -> bool:
+        """Return False for a question that neither `answer` nor a tool would answer."""
         return call.name != _ASK or self.answer is not None or _ASK in self.tools
 
-    def answer_to(self, asked: UserAsk) -> str | None:
+    def answer_to(self, question: UserAsk) -> str | None:
         """The output of a question's call; None leaves it to others."""
         if self.answer is not None:
-            given = self.answer(asked)
-            return None if given is None else user_answer(asked, given)
-        output = self.tools.call(_ASK, asked.tool_call.arguments)
+            given = self.answer(question)
+            return None if given is None else user_answer(question, given)
+        output = self.tools.call(_ASK, question.tool_call.arguments)
         if output.startswith("Error: "):
             return output
         try:
-            return user_answer(asked, msgspec.json.decode(output, type=Answer))
+            return user_answer(question, msgspec.json.decode(output, type=Answer))
         except msgspec.MsgspecError:  # text
-            return user_answer(asked, output)
+            return user_answer(question, output)
 
 
 class Answering:
     """One waiting node: :meth:`run` runs its calls and submits their results, on a thread of its own."""
 
     def __init__(
-        self,
-        run: WaitingRun,
-        node: RunsPendingToolsNode,
-        runner: ToolRunner,
-        client: RunsClient,
+        self, run: WaitingRun, node: RunsPendingToolsNode, runner: ToolRunner, client: RunsClient
     ) -> None:
         self._run_id = run.run_id
-        self._node = node
+        self._wait = _wait_of(node)
         self._runner = runner
         self._questions = run.questions
         self._client = client
-        self._calls = [item.tool_call for item in node.tool_calls if runner.takes(item.tool_call)]
-        self._came: SimpleQueue[tuple[int, str | None] | None] = SimpleQueue()
+        self._calls = [item.tool_call for item in node.tool_calls if runner.accepts(item.tool_call)]
+        self._received: SimpleQueue[tuple[int, str | None] | None] = SimpleQueue()
         self._cancellation = Cancellation()
         if len(self._calls) < len(node.tool_calls):
-            logger.warning(
-                "run %s, node %s: its question waits, since execute_tools was given no answer=",
-                self._run_id,
-                visible(node.node_id),
-            )
+            self._warn("its question waits, since execute_tools was given no answer=")
 
     def stop(self) -> None:
-        """Wait no longer, and submit nothing. What a function does goes on: Python can not stop it."""
+        """Stop waiting, and submit nothing. Running functions continue: Python can't stop them."""
         self._cancellation.cancel()
-        self._came.put(None)
+        self._received.put(None)
 
     def run(self) -> None:
         """Answer the node.
@@ -166,8 +160,13 @@ class Answering:
         if outputs and not self._cancellation.cancelled:
             self._submit(outputs)
 
+    def _warn(self, problem: str) -> None:
+        logger.warning("run %s, node %s: %s", self._run_id, visible(self._wait.node_id), visible(problem))
+
+    # ---- calls ----
+
     def _call(self, place: int, call: RunsToolCall) -> None:
-        """Run one call, which is answered whatever happens. What comes too late is dropped."""
+        """Run one call and pass its output on, whatever happens."""
         output: str | None
         try:
             output = (
@@ -175,74 +174,70 @@ class Answering:
                 if call.name == _ASK
                 else self._runner.tools.call(call.name, call.arguments)
             )
-        except BaseException as error:  # of `answer`, or Ctrl-C in a tool: this thread has no one to raise to
-            output = failed_output(f"node {self._node.node_id}: {call.name}", error)
-        self._came.put((place, output))
+        except BaseException as error:  # of `answer`, or Ctrl-C in a tool: this thread has no caller
+            output = failed_output(f"node {self._wait.node_id}: {call.name}", error)
+        self._received.put((place, output))
 
     def _answer(self, call: RunsToolCall) -> str | None:
-        asked = self._questions.get((self._node.node_id, call.id)) or self._question_of(call)
-        return None if asked is None else self._runner.answer_to(asked)
+        question = self._questions.get((self._wait.node_id, call.id)) or self._question_of(call)
+        return None if question is None else self._runner.answer_to(question)
 
     def _question_of(self, call: RunsToolCall) -> UserAsk | None:
-        """The question of a call whose event was not seen, from its arguments."""
-        envelope = {"step": self._node.step, "request_id": self._node.request_id, "allow_freeform": True}
+        """The question in a call's arguments, for a call without a `node_user_ask` event."""
+        envelope = {"step": self._wait.step, "request_id": self._wait.request_id, "allow_freeform": True}
         tool_call = {"id": call.id, "name": call.name, "arguments": call.arguments or ""}
         try:
-            asked = msgspec.json.decode(call.arguments or "", type=dict[str, Any])
-            return msgspec.convert({**envelope, **asked, "tool_call": tool_call}, UserAsk)
+            fields = msgspec.json.decode(call.arguments or "", type=dict[str, Any])
+            return msgspec.convert({**envelope, **fields, "tool_call": tool_call}, UserAsk)
         except (msgspec.MsgspecError, ValueError) as error:
-            logger.warning(
-                "node %s: its question can't be read: %s", visible(self._node.node_id), visible(str(error))
-            )
+            self._warn(f"its question can't be read: {error}")
             return None
 
     def _outputs(self) -> dict[int, str]:
-        """The outputs by the place of their calls. A tool that takes too long gives an error of ours."""
+        """The outputs by the place of their calls, with an error for a tool that takes too long."""
         outputs: dict[int, str] = {}
         missing = set(range(len(self._calls)))
-        late = {place for place in missing if self._calls[place].name != _ASK}
-        deadline = None if self._runner.timeout is None else time.monotonic() + self._runner.timeout
+        is_limited = self._runner.timeout is not None
+        limited = {place for place in missing if is_limited and self._calls[place].name != _ASK}
+        deadline = time.monotonic() + (self._runner.timeout or 0)
         while missing:
+            wait = max(0.0, deadline - time.monotonic()) if limited & missing else None
             try:
-                came = self._next(deadline if late & missing else None)
+                received = self._received.get(timeout=wait)
             except Empty:
-                for place in late & missing:
-                    outputs[place] = self._too_late(place)
-                missing -= late
+                outputs |= {place: self._too_late(self._calls[place]) for place in limited & missing}
+                missing -= limited
                 continue
-            if came is None:
+            if received is None:
                 return {}
-            place, output = came
+            place, output = received
             if place in missing and output is not None:
                 outputs[place] = output
             missing.discard(place)
         return outputs
 
-    def _too_late(self, place: int) -> str:
+    def _too_late(self, call: RunsToolCall) -> str:
         problem = f"no result within {self._runner.timeout:g} s"
-        name = visible(self._calls[place].name)
-        logger.warning("node %s: tool %s: %s", visible(self._node.node_id), name, problem)
+        self._warn(f"tool {call.name}: {problem}")
         return error_output(problem)
 
-    def _next(self, deadline: float | None) -> tuple[int, str | None] | None:
-        if deadline is None:
-            return self._came.get()
-        return self._came.get(timeout=max(0.0, deadline - time.monotonic()))
+    # ---- results ----
 
     def _submit(self, outputs: dict[int, str]) -> None:
-        """Send all results at once; if they are refused, one by one, so that one costs no other."""
+        """Send all results at once; if they are refused, one by one, so that each can succeed alone."""
         try:
             if (refused := self._refusal(outputs)) is not None:
                 self._submit_each(outputs, refused)
         except APIError as error:
-            if error.status not in _TAKEN:
+            if error.status not in _ANSWERED:
                 raise
-            logger.debug("run %s, node %s: answered already: %s", self._run_id, self._node.node_id, error)
+            logger.debug("run %s, node %s: answered already: %s", self._run_id, self._wait.node_id, error)
 
     def _submit_each(self, outputs: dict[int, str], refused: APIError) -> None:
-        """Send each result that is still wanted. One that is refused alone becomes an error of ours."""
-        pending = self._client.pending_tools(self._run_id, cancellation=self._cancellation).pending
-        wanted = {item.tool_call.id for node in pending if self._is_ours(node) for item in node.tool_calls}
+        """Send each result that is still pending. One that is refused alone is replaced by an error."""
+        pending = self._client._calls.pending_tools(self._run_id, cancellation=self._cancellation).pending
+        ours = [item for node in pending if _wait_of(node) == self._wait for item in node.tool_calls]
+        wanted = {item.tool_call.id for item in ours}
         failure: APIError | None = None
         for place, output in sorted(outputs.items()):
             if self._calls[place].id in wanted:
@@ -254,37 +249,20 @@ class Answering:
 
     def _replace(self, place: int, refused: APIError) -> APIError | None:
         """Answer a call whose output the service refused."""
-        logger.warning(
-            "run %s, node %s: the output of %s was refused: %s",
-            self._run_id,
-            visible(self._node.node_id),
-            visible(self._calls[place].name),
-            visible(str(refused)),
-        )
+        self._warn(f"the output of {self._calls[place].name} was refused: {refused}")
         return self._refusal({place: error_output(f"the service refused the output: {refused}")})
 
     def _refusal(self, outputs: dict[int, str]) -> APIError | None:
-        """Send results. The error of a service that can't take them is returned, any other is raised."""
+        """Send results. Return the error if the service refuses them; raise any other error."""
+        results = tuple(
+            RunsToolResultItem(RunsToolCall(self._calls[place].id, self._calls[place].name), output)
+            for place, output in sorted(outputs.items())
+        )
+        request = RunsToolResultsRequest(*self._wait, results)
         try:
-            self._send(outputs)
+            self._client._calls.submit_tool_results(self._run_id, request, cancellation=self._cancellation)
         except APIError as error:
             if error.status not in _REFUSED:
                 raise
             return error
         return None
-
-    def _is_ours(self, node: RunsPendingToolsNode) -> bool:
-        return (node.node_id, node.step, node.request_id) == (
-            self._node.node_id,
-            self._node.step,
-            self._node.request_id,
-        )
-
-    def _send(self, outputs: dict[int, str]) -> None:
-        results = tuple(
-            RunsToolResultItem(RunsToolCall(self._calls[place].id, self._calls[place].name), output)
-            for place, output in sorted(outputs.items())
-        )
-        node = self._node
-        request = RunsToolResultsRequest(node.node_id, node.step, node.request_id, results)
-        self._client.submit_tool_results(self._run_id, request, cancellation=self._cancellation)

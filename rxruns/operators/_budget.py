@@ -1,4 +1,4 @@
-"""The operator that ends a run which costs too much."""
+"""The operator that limits the cost of runs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import TypeVar
 
 from reactivex import Observable, abc
 
+from rxruns._errors import must_be
 from rxruns.costs import CostTotals, Price, Prices
 from rxruns.costs._prices import EXACT
 from rxruns.errors import BudgetError, InvalidArgumentError
 from rxruns.events import RunEvent
+from rxruns.operators._stateful import Handlers, stateful
 
 __all__ = ["budget"]
 
@@ -21,27 +23,27 @@ _E = TypeVar("_E", bound=RunEvent)
 def budget(
     limit_usd: Decimal | str | float, prices: Prices, ignore_unpriced: bool = False
 ) -> Callable[[Observable[_E]], Observable[_E]]:
-    """Pass events on until they have cost more than the limit; then end with an error.
+    """Pass events on until their cost exceeds the limit; then end with an error.
 
     ::
 
         -started-call($2)-delta-call($2)-delta-|
         -started-call($2)-delta-call($2)-#     budget(3, prices)
 
-    The call that passes the limit comes before the error. Disposing what follows a run does not stop the run
-    at the service: nothing is spent on following it, but what it does goes on. All runs of a merged source
-    count together.
+    The call that exceeds the limit is emitted before the error. The error stops following the run, but the
+    run continues at the service and may cost more. All runs of a merged source count together.
 
     Args:
-        limit_usd: US dollars; to spend exactly that much is allowed.
+        limit_usd: US dollars; spending exactly this amount is allowed.
         prices: US dollars per million tokens by (provider, model).
-        ignore_unpriced: leave calls out whose cost is unknown, such as those of models without a price. Else
-            the first of them ends the stream too.
+        ignore_unpriced: skip calls of unknown cost, such as those of models without a price. Otherwise the
+            first such call ends the stream too.
 
     Raises:
-        InvalidArgumentError: for a limit that is no number from 0, or prices that are none.
+        InvalidArgumentError: ``limit_usd`` isn't a number of at least 0, or a price is invalid.
 
-    ``on_error`` gets :class:`~rxruns.errors.BudgetError` with the ``totals`` so far and what is ``unpriced``.
+    ``on_error`` receives a :class:`~rxruns.errors.BudgetError` with the ``totals`` so far and the
+    ``unpriced`` models.
 
     >>> from datetime import datetime, timezone
     >>> from uuid import UUID
@@ -59,37 +61,30 @@ def budget(
     limit = _limit(limit_usd)
     start = CostTotals(prices)
 
-    def limited(source: Observable[_E]) -> Observable[_E]:
-        def subscribe(
-            observer: abc.ObserverBase[_E], scheduler: abc.SchedulerBase | None = None
-        ) -> abc.DisposableBase:
-            totals, spent = start, Decimal(0)
+    def handlers(observer: abc.ObserverBase[_E]) -> Handlers[_E]:
+        totals, spent = start, Decimal(0)
 
-            def on_next(event: _E) -> None:
-                nonlocal totals, spent
-                before, totals = totals, totals.step(event)
-                observer.on_next(event)
-                if totals is not before:
-                    # Each call alone: a model of which one call has no known cost still spends the others'.
-                    spent = EXACT.add(spent, start.step(event).usd or 0)
-                    error = _exceeded(totals, spent, limit, ignore_unpriced)
-                    if error is not None:
-                        observer.on_error(error)
+        def on_next(event: _E) -> None:
+            nonlocal totals, spent
+            before, totals = totals, totals.step(event)
+            observer.on_next(event)
+            if totals is not before:
+                # Each call alone: in the totals, one call of unknown cost hides the cost of its model.
+                spent = EXACT.add(spent, start.step(event).usd or 0)
+                error = _exceeded(totals, spent, limit, ignore_unpriced)
+                if error is not None:
+                    observer.on_error(error)
 
-            return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
+        return on_next, observer.on_completed
 
-        return Observable(subscribe)
-
-    return limited
+    return stateful(handlers)
 
 
 def _limit(limit_usd: Decimal | str | float) -> Decimal:
     try:
-        return Price(limit_usd, 0).input_usd_per_million  # money is read in one place
+        return Price(limit_usd, 0).input_usd_per_million  # parses and checks any form of money
     except InvalidArgumentError as error:
-        raise InvalidArgumentError(
-            f"limit_usd has to be a number of US dollars from 0, not {limit_usd!r}", field="limit_usd"
-        ) from error
+        raise must_be("limit_usd", "a number of US dollars, 0 or more", limit_usd) from error
 
 
 def _exceeded(

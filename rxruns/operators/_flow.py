@@ -1,4 +1,4 @@
-"""The operator that hands values to another thread."""
+"""The operator that moves values to another thread through a bounded queue."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable, SingleAssignmentDisposable
 
 from rxruns._arguments import check_callback, check_whole_number
+from rxruns._errors import must_be
 from rxruns._threading._channel import Channel, End
 from rxruns._threading._threads import start_thread
-from rxruns.errors import InvalidArgumentError, StreamBackpressureError
+from rxruns.errors import StreamBackpressureError
 from rxruns.events import RunEvent
 
 __all__ = ["Overflow", "handoff"]
@@ -22,7 +23,7 @@ Overflow = Literal["block", "drop_oldest", "drop_newest", "error"]
 
 _T = TypeVar("_T")
 _TURN = 64
-"""Values that a scheduler's action emits before it lets others have their turn."""
+"""Values that one action of a scheduler emits before other actions get their turn."""
 
 logger = logging.getLogger("rxruns")
 
@@ -34,33 +35,35 @@ def handoff(
     *,
     on_dropped: Callable[[int], object] | None = None,
 ) -> Callable[[Observable[_T]], Observable[_T]]:
-    """Emit on another thread, with at most ``capacity`` values on their way there; order is kept.
+    """Emit on another thread through a queue of at most ``capacity`` values; order is kept.
 
     ::
 
         source                   -1-2-3-4-5-|
         block (capacity 2)       -1---2---3---4---5|     the source waits
-        drop_oldest              -1---2---4---5|         while 2 is looked at, 3 makes room for 5
-        drop_newest              -1---2---3---4|         5 finds no room
+        drop_oldest              -1---2---4---5|         while 2 is handled, 3 is dropped for 5
+        drop_newest              -1---2---3---4|         5 is dropped
         error                    -1---2---3---4#         StreamBackpressureError instead of 5
 
-    Each subscription has a thread of its own, a daemon that ends with it. The end, an error too, waits for
-    the values before it and is never dropped. Dispose lets a blocked source go on and stops the thread after
-    the ``on_next`` that is on its way.
+    Each subscription has its own daemon thread, which ends with it. Completion and errors are emitted after
+    the values before them and are never dropped. Dispose unblocks a blocked source and stops the thread after
+    the current ``on_next``.
 
     Args:
-        capacity: how many values may wait; the one that is being looked at does not count.
-        overflow: what a value does that finds no room. ``"block"`` holds the source's thread: of
-            ``run_events`` the reader, so that TCP slows the service down.
-        scheduler: emits instead of an own thread. It has to run elsewhere than the source if that is to wait.
-        on_dropped: gets how many values were dropped so far, after each drop, on the source's thread. The
+        capacity: the most values that may wait, without the one that is being handled.
+        overflow: the action for a value that arrives while the queue is full. ``"block"`` blocks the source's
+            thread: for ``run_events`` the reader, so TCP slows the service down.
+        scheduler: emits instead of an own thread. With ``"block"`` it must run on another thread than the
+            source.
+        on_dropped: receives the number of values dropped so far, after each drop, on the source's thread. The
             total is also logged at the end, as a warning.
 
     Raises:
-        InvalidArgumentError: for a capacity below 1, another overflow, or a callback that is none.
+        InvalidArgumentError: ``capacity`` is below 1, ``overflow`` is unknown or ``on_dropped`` isn't
+            callable.
 
-    With ``"error"``, ``on_error`` gets :class:`~rxruns.errors.StreamBackpressureError`, after the values that
-    had found room; of events it names the last one of those as ``last_seq``.
+    With ``"error"``, ``on_error`` receives a :class:`~rxruns.errors.StreamBackpressureError` after the queued
+    values; if they are events, its ``last_seq`` is that of the last one.
 
     >>> import reactivex
     >>> from rxruns import block_on
@@ -70,9 +73,7 @@ def handoff(
     """
     check_whole_number("capacity", capacity, at_least=1)
     if overflow not in get_args(Overflow):
-        raise InvalidArgumentError(
-            f"overflow has to be one of {', '.join(get_args(Overflow))}, not {overflow!r}", field="overflow"
-        )
+        raise must_be("overflow", f"one of {', '.join(map(repr, get_args(Overflow)))}", overflow)
     check_callback("on_dropped", on_dropped)
 
     def handed(source: Observable[_T]) -> Observable[_T]:
@@ -96,7 +97,7 @@ def handoff(
 
 
 class _Producer:
-    """The observer of the source: it fills the channel."""
+    """The source's observer, which fills the channel."""
 
     def __init__(
         self,
@@ -106,11 +107,8 @@ class _Producer:
         on_dropped: Callable[[int], object] | None,
     ) -> None:
         self._channel = channel
-        self._add: Callable[[Any], bool | None] = channel.offer
-        if overflow == "block":
-            self._add = channel.put
-        elif overflow == "drop_oldest":
-            self._add = channel.push
+        adds: dict[str, Callable[[Any], bool | None]] = {"block": channel.put, "drop_oldest": channel.push}
+        self._add = adds.get(overflow, channel.offer)
         self._fails = overflow == "error"
         self._upstream = upstream
         self._on_dropped = on_dropped
@@ -143,8 +141,8 @@ class _Producer:
         last = self._last if isinstance(self._last, RunEvent) else None
         self._channel.end(
             StreamBackpressureError(
-                "a value found no room: the subscriber is slower than the source; take a larger capacity or "
-                'another overflow, such as "block"',
+                "handoff is full: the subscriber is slower than the source; use a larger capacity or another "
+                'overflow, such as "block"',
                 dropped=self._dropped,
                 run_id=None if last is None else last.run_id,
                 last_seq=0 if last is None else last.seq,
@@ -160,7 +158,7 @@ class _Producer:
 def _emit(
     channel: Channel[_T], observer: abc.ObserverBase[_T], subscription: abc.DisposableBase, most: int | None
 ) -> bool:
-    """Emit what there is, ``most`` values of it. Whether there may be more."""
+    """Emit at most ``most`` values of those that wait. Return True if there may be more."""
     emitted = 0
     try:
         while emitted != most:
@@ -176,14 +174,14 @@ def _emit(
                 return False
             observer.on_next(taken[0])
             emitted += 1
-    except BaseException:  # the subscriber's own: nobody looks at the channel any more
+    except BaseException:  # the subscriber's own: the channel has no reader any more
         subscription.dispose()
         raise
     return True
 
 
 class _OwnThread:
-    """Calls on a thread of its own, as often as it is woken up."""
+    """Emits on its own thread each time it is woken up."""
 
     def __init__(self) -> None:
         self._calls: SimpleQueue[bool] = SimpleQueue()
@@ -203,7 +201,7 @@ class _OwnThread:
 
 
 class _Scheduled:
-    """Calls on a scheduler, in turns."""
+    """Emits on a scheduler, in turns."""
 
     def __init__(self, scheduler: abc.SchedulerBase) -> None:
         self._scheduler = scheduler
@@ -213,7 +211,7 @@ class _Scheduled:
         self._emit = emit
 
     def wake(self) -> None:
-        # Not kept for a dispose, which may wait for an event loop: a late turn finds the channel closed.
+        # Not disposed, which may wait for an event loop: a late turn finds the channel closed.
         self._scheduler.schedule(self._turn)
 
     def stop(self) -> None:

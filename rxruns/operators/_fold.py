@@ -9,12 +9,13 @@ from reactivex import Observable, abc
 
 from rxruns.costs import CostTotals, Prices, start
 from rxruns.events import RunEvent
+from rxruns.operators._stateful import Handlers, stateful
 
 __all__ = ["changes", "cost_totals"]
 
 
 class _Fold(Protocol):
-    """A value that events are folded into: ``step`` gives the next one, or the same when nothing changed."""
+    """A value that events are folded into: ``step`` returns the next one, or itself if nothing changed."""
 
     def step(self, event: RunEvent, /) -> Self: ...
 
@@ -25,7 +26,7 @@ _F = TypeVar("_F", bound=_Fold)
 def cost_totals(
     prices: Prices | None = None, *, initial: CostTotals | None = None
 ) -> Callable[[Observable[RunEvent]], Observable[CostTotals]]:
-    """Emit what was spent so far, after each ``node_llm_call``; ``ops.last()`` gives the sum.
+    """Emit the cost so far after each ``node_llm_call``; with ``ops.last()``, the total.
 
     ::
 
@@ -34,14 +35,14 @@ def cost_totals(
 
     Args:
         prices: US dollars per million tokens by (provider, model). None: those of ``initial``. A model
-            without one makes :attr:`~rxruns.costs.CostTotals.usd` None and is named in ``unpriced``.
-        initial: the totals to continue from. Pass events that are not in them yet: totals have no cursor, so
-            an event that comes again is counted again. To store totals between processes, write them and
-            ``seq`` in one transaction: ``ops.checkpoint`` and a save in ``on_next`` are two steps, and a
-            crash between them counts money twice.
+            without a price makes :attr:`~rxruns.costs.CostTotals.usd` None and is listed in ``unpriced``.
+        initial: the totals to continue from. Pass only events that they don't include yet: totals have no
+            cursor, so an event that arrives again is counted again. To keep totals between processes, store
+            them and ``seq`` in one transaction: ``ops.checkpoint`` and a save in ``on_next`` are two steps,
+            and a crash between them counts an event twice.
 
     Raises:
-        InvalidArgumentError: for a key that is no pair of names, or a value that is no ``Price``.
+        InvalidArgumentError: a key of ``prices`` isn't a pair of names, or a value isn't a ``Price``.
 
     >>> from datetime import datetime, timezone
     >>> from uuid import UUID
@@ -59,27 +60,22 @@ def cost_totals(
 
 
 def changes(initial: _F) -> Callable[[Observable[RunEvent]], Observable[_F]]:
-    """Emit the folded value after each event that changes it."""
+    """Emit the folded value after each event that changes it; an error of ``step`` ends the stream."""
 
-    def folded(source: Observable[RunEvent]) -> Observable[_F]:
-        def subscribe(
-            observer: abc.ObserverBase[_F], scheduler: abc.SchedulerBase | None = None
-        ) -> abc.DisposableBase:
-            value = initial
+    def handlers(observer: abc.ObserverBase[_F]) -> Handlers[RunEvent]:
+        value = initial
 
-            def on_next(event: RunEvent) -> None:
-                nonlocal value
-                before = value
-                try:
-                    value = before.step(event)
-                except Exception as error:  # a value may refuse an event
-                    observer.on_error(error)
-                else:
-                    if value is not before:
-                        observer.on_next(value)
+        def on_next(event: RunEvent) -> None:
+            nonlocal value
+            before = value
+            try:
+                value = before.step(event)
+            except Exception as error:
+                observer.on_error(error)
+            else:
+                if value is not before:
+                    observer.on_next(value)
 
-            return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
+        return on_next, observer.on_completed
 
-        return Observable(subscribe)
-
-    return folded
+    return stateful(handlers)

@@ -9,6 +9,7 @@ from reactivex import Observable, abc
 
 from rxruns.errors import RunFailedError
 from rxruns.events import RunCanceled, RunEvent, RunFailed
+from rxruns.operators._stateful import Handlers, stateful
 
 __all__ = ["raise_on_failure"]
 
@@ -16,17 +17,17 @@ _E = TypeVar("_E", bound=RunEvent)
 
 
 def raise_on_failure() -> Callable[[Observable[_E]], Observable[_E]]:
-    """Make a run that failed or was canceled an error, after its terminal event was passed on.
+    """End with an error after the terminal event of a run that failed or was canceled.
 
     ::
 
         -started-failed-|
         -started-failed-#     RunFailedError
 
-    Of merged runs the first one that fails ends them all; put it on each run before they are merged, with
-    ``ops.catch`` behind it, to follow the others on.
+    The first merged run that fails ends them all. To continue with the others, put this on each run before
+    they are merged, followed by ``ops.catch``.
 
-    The error, to ``on_error``, is :class:`~rxruns.errors.RunFailedError`, with the event as ``.event``.
+    ``on_error`` receives a :class:`~rxruns.errors.RunFailedError`, with the event as ``.event``.
 
     >>> from datetime import datetime, timezone
     >>> from uuid import UUID
@@ -40,17 +41,12 @@ def raise_on_failure() -> Callable[[Observable[_E]], Observable[_E]]:
     run 00000000-0000-0000-0000-000000000001: run_failed: no model
     """
 
-    def raising(source: Observable[_E]) -> Observable[_E]:
-        def subscribe(
-            observer: abc.ObserverBase[_E], scheduler: abc.SchedulerBase | None = None
-        ) -> abc.DisposableBase:
-            def on_next(event: _E) -> None:
-                observer.on_next(event)
-                if isinstance(event, (RunFailed, RunCanceled)):
-                    observer.on_error(RunFailedError(event))
+    def handlers(observer: abc.ObserverBase[_E]) -> Handlers[_E]:
+        def on_next(event: _E) -> None:
+            observer.on_next(event)
+            if isinstance(event, (RunFailed, RunCanceled)):
+                observer.on_error(RunFailedError(event))
 
-            return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
+        return on_next, observer.on_completed
 
-        return Observable(subscribe)
-
-    return raising
+    return stateful(handlers)

@@ -1,4 +1,4 @@
-"""Operators that show a run while it goes on: its text, its state, the time that its nodes take."""
+"""Operators for a run in progress: its text, its state and the times of its nodes."""
 
 from __future__ import annotations
 
@@ -9,19 +9,14 @@ from reactivex import Observable, abc
 from reactivex import operators as rx
 
 from rxruns._arguments import check_kind
-from rxruns.events import (
-    TERMINAL_EVENTS,
-    NodeEvent,
-    NodeOutputDelta,
-    NodeStarted,
-    RunEvent,
-)
+from rxruns.events import NodeEvent, NodeOutputDelta, NodeStarted, RunEvent, TerminalEvent
 from rxruns.operators._fold import changes
 from rxruns.operators._select import check_node_ids
+from rxruns.operators._stateful import Handlers, stateful
 from rxruns.state import NodeSpan, NodeText, RunState, Timed
 from rxruns.state._nodes import said_after
 from rxruns.state._rope import Rope
-from rxruns.state._spans import OpenSpans
+from rxruns.state._spans import SpanTracker
 
 __all__ = ["event_time", "node_spans", "run_state", "text"]
 
@@ -36,7 +31,7 @@ def event_time() -> Callable[[Observable[_E]], Observable[Timed[_E]]]:
         -a--------b--|
         -(a,ts)---(b,ts)--|
 
-    ``ops.timestamp`` pairs with the time of arrival, which after a reconnect says nothing about the run.
+    ``ops.timestamp`` pairs with the time of arrival, which is later after a reconnect.
 
     >>> from datetime import datetime, timezone
     >>> from uuid import UUID
@@ -54,21 +49,21 @@ def event_time() -> Callable[[Observable[_E]], Observable[Timed[_E]]]:
 
 
 def run_state(initial: RunState | None = None) -> Callable[[Observable[RunEvent]], Observable[RunState]]:
-    """Emit what is known of the run after each event; ``ops.last()`` gives the state at its end.
+    """Emit the state of the run after each event; with ``ops.last()``, the state at its end.
 
     ::
 
         -started-delta-succeeded-completed-|
         -s1------s2----s3--------s4--------|
 
-    Events that the state has seen, by ``seq``, change nothing and emit nothing, so that a fold which is
-    resumed from a stored state equals the fold from the beginning, also where an event comes twice.
+    Events that the state already includes, by ``seq``, are skipped. So a fold that continues from a stored
+    state equals the fold from the beginning, even if an event arrives twice.
 
     Args:
-        initial: the state to go on from; ``RunState(costs=CostTotals(prices))`` begins with prices.
+        initial: the state to continue from; ``RunState(costs=CostTotals(prices))`` starts with prices.
 
-    An event of a second run ends it with :class:`~rxruns.errors.InvalidArgumentError`; merged runs want
-    ``ops.group_by(lambda event: event.run_id)`` first.
+    An event of a second run ends the stream with an :class:`~rxruns.errors.InvalidArgumentError`; put
+    ``ops.group_by(lambda event: event.run_id)`` before this operator for merged runs.
 
     >>> from datetime import datetime, timezone
     >>> from uuid import UUID
@@ -81,29 +76,29 @@ def run_state(initial: RunState | None = None) -> Callable[[Observable[RunEvent]
     succeeded 2
     """
     if initial is not None:
-        check_kind("initial", initial, RunState, "give a RunState, or None")
+        check_kind("initial", initial, RunState, "a RunState or None")
     return changes(RunState() if initial is None else initial)
 
 
 def text(*node_ids: str) -> Callable[[Observable[RunEvent]], Observable[NodeText]]:
-    """Emit each piece of a node's text with all that the node has said since its last start.
+    """Emit each piece of a node's text together with its text since its last start.
 
     ::
 
         -a:Hel-b:Oh-a:lo---|
         -a1----b1---a2-----|     a2.piece == "lo", a2.text == "Hello"
 
-    Deltas without text, such as starts and stops, are left out. ``.text`` is joined when it is asked for, so
-    whoever prints pieces pays for the pieces alone. Nodes and merged runs stay apart.
+    Deltas without text, such as starts and stops, are skipped. ``.text`` is joined when it is read, so
+    printing pieces costs only the pieces. Nodes and merged runs stay apart.
 
-    A node that starts again begins anew; text that comes after its end belongs to the attempt that ended, as
-    in ``ops.run_state``. The text of a run is dropped when the run ends.
+    A node that starts again starts with empty text; text that arrives after its end belongs to the attempt
+    that ended, as in ``ops.run_state``. The text of a run is dropped when the run ends.
 
     Args:
-        node_ids: the nodes to emit text of, as in ``ops.for_node``. None: all nodes.
+        node_ids: the nodes to follow, as in ``ops.for_node``; all nodes by default.
 
     Raises:
-        InvalidArgumentError: for an id that is empty or not text.
+        InvalidArgumentError: an id isn't text, or is empty.
 
     >>> from datetime import datetime, timezone
     >>> from uuid import UUID
@@ -112,55 +107,50 @@ def text(*node_ids: str) -> Callable[[Observable[RunEvent]], Observable[NodeText
     >>> node = {"run_id": UUID(int=1), "ts": datetime(2026, 1, 31, tzinfo=timezone.utc), "node_id": "draft"}
     >>> def delta(seq, piece):
     ...     return NodeOutputDelta(**node, seq=seq, delta=OutputDelta(kind="message_delta", text_delta=piece))
-    >>> said = reactivex.of(delta(1, "Hel"), delta(2, "lo")).pipe(text()).run()
-    >>> said.piece, said.text
+    >>> last = reactivex.of(delta(1, "Hel"), delta(2, "lo")).pipe(text()).run()
+    >>> last.piece, last.text
     ('lo', 'Hello')
     """
 
     wanted = check_node_ids(node_ids)
 
-    def followed(source: Observable[RunEvent]) -> Observable[NodeText]:
-        def subscribe(
-            observer: abc.ObserverBase[NodeText], scheduler: abc.SchedulerBase | None = None
-        ) -> abc.DisposableBase:
-            runs: dict[int, dict[str, Rope]] = {}
-            nothing = Rope()
+    def handlers(observer: abc.ObserverBase[NodeText]) -> Handlers[RunEvent]:
+        runs: dict[int, dict[str, Rope]] = {}
+        nothing = Rope()
 
-            def on_next(event: RunEvent) -> None:
-                if type(event) is NodeOutputDelta:
-                    piece, node_id = event.delta.text_delta, event.node_id
-                    if piece and (not wanted or node_id in wanted):
-                        nodes = runs.setdefault(event.run_id.int, {})
-                        said = nodes[node_id] = said_after(nodes.get(node_id, nothing), event)
-                        observer.on_next(NodeText(event.run_id, node_id, piece, said))
-                elif type(event) is NodeStarted:
-                    nodes = runs.get(event.run_id.int, {})
-                    if event.node_id in nodes:
-                        nodes[event.node_id] = said_after(nodes[event.node_id], event)
-                elif type(event) in TERMINAL_EVENTS:
-                    runs.pop(event.run_id.int, None)
+        def on_next(event: RunEvent) -> None:
+            if isinstance(event, NodeOutputDelta):
+                piece, node_id = event.delta.text_delta, event.node_id
+                if piece and (not wanted or node_id in wanted):
+                    nodes = runs.setdefault(event.run_id.int, {})
+                    rope = nodes[node_id] = said_after(nodes.get(node_id, nothing), event)
+                    observer.on_next(NodeText(event.run_id, node_id, piece, rope))
+            elif isinstance(event, NodeStarted):
+                nodes = runs.get(event.run_id.int, {})
+                if event.node_id in nodes:
+                    nodes[event.node_id] = said_after(nodes[event.node_id], event)
+            elif isinstance(event, TerminalEvent):
+                runs.pop(event.run_id.int, None)
 
-            return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
+        return on_next, observer.on_completed
 
-        return Observable(subscribe)
-
-    return followed
+    return stateful(handlers)
 
 
 def node_spans(open_spans: bool = False) -> Callable[[Observable[RunEvent]], Observable[NodeSpan]]:
-    """Emit from when to when a node worked, once it ends: a :class:`~rxruns.state.NodeSpan`.
+    """Emit the start, end and status of each node when it ends: a :class:`~rxruns.state.NodeSpan`.
 
     ::
 
         -a(start)-b(start)-a(end)-----b(end)-|
         -------------------a----------b------|
 
-    A node that is open when its run ends is canceled then, as the service has it. What is open when the
-    source completes is emitted without an end; on an error it is dropped. A node that starts again makes
-    another span, with the next ``attempt``. Nodes and merged runs stay apart.
+    The end of a run cancels its open nodes, as at the service. When the source completes, open spans are
+    emitted without an end; on an error they are dropped. A node that starts again makes another span, with
+    the next ``attempt``. Nodes and merged runs stay apart.
 
     Args:
-        open_spans: emit a span also when it begins, without an end: for a display that goes on.
+        open_spans: also emit a span when it begins, without an end, for a live display.
 
     >>> from datetime import datetime, timedelta, timezone
     >>> from uuid import UUID
@@ -175,33 +165,28 @@ def node_spans(open_spans: bool = False) -> Callable[[Observable[RunEvent]], Obs
     draft succeeded 1.5
     """
 
-    def spanned(source: Observable[RunEvent]) -> Observable[NodeSpan]:
-        def subscribe(
-            observer: abc.ObserverBase[NodeSpan], scheduler: abc.SchedulerBase | None = None
-        ) -> abc.DisposableBase:
-            runs: dict[int, OpenSpans] = {}
+    def handlers(observer: abc.ObserverBase[NodeSpan]) -> Handlers[RunEvent]:
+        runs: dict[int, SpanTracker] = {}
 
-            def on_next(event: RunEvent) -> None:
-                run = event.run_id.int
-                if isinstance(event, NodeEvent):
-                    spans = runs.get(run)
-                    if spans is None:
-                        spans = runs[run] = OpenSpans(event.run_id)
-                    for span in spans.step(event):
-                        if open_spans or span.ended_at is not None:
-                            observer.on_next(span)
-                elif type(event) in TERMINAL_EVENTS and run in runs:
-                    for span in runs.pop(run).end(event.ts):
-                        observer.on_next(span)
+        def on_next(event: RunEvent) -> None:
+            run = event.run_id.int
+            if isinstance(event, NodeEvent):
+                tracker = runs.get(run)
+                if tracker is None:
+                    tracker = runs[run] = SpanTracker(event.run_id)
+                for attempt in tracker.step(event):
+                    if open_spans or attempt.node.ended_at is not None:
+                        observer.on_next(attempt.span)
+            elif isinstance(event, TerminalEvent) and run in runs:
+                for attempt in runs.pop(run).end(event.ts):
+                    observer.on_next(attempt.span)
 
-            def on_completed() -> None:
-                for spans in runs.values():
-                    for span in spans.end():
-                        observer.on_next(span)
-                observer.on_completed()
+        def on_completed() -> None:
+            for tracker in runs.values():
+                for attempt in tracker.open_attempts():
+                    observer.on_next(attempt.span)
+            observer.on_completed()
 
-            return source.subscribe(on_next, observer.on_error, on_completed, scheduler=scheduler)
+        return on_next, on_completed
 
-        return Observable(subscribe)
-
-    return spanned
+    return stateful(handlers)

@@ -1,4 +1,4 @@
-"""The operator that keeps events in a file."""
+"""The operator that records events in a file."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ _E = TypeVar("_E", bound=RunEvent)
 def record(
     path: str | os.PathLike[str], *, fsync: bool = False
 ) -> Callable[[Observable[_E]], Observable[_E]]:
-    """Append each event to a file of NDJSON before passing it on; ``recorded_events(path)`` reads it back.
+    """Append each event to an NDJSON file before passing it on; ``recorded_events(path)`` reads the file.
 
     ::
 
         -1---2---3-|
-        -1---2---3-|     each is in the file when it arrives below
+        -1---2---3-|     each is in the file before it is emitted
 
     Events are encoded again. Fields that rxruns doesn't know are lost, except those of an ``UnknownEvent``;
-    the order of fields and the form of times may differ from what the service sent. Use this for events that
-    a pipeline selects; to keep what the service sent, pass ``record=path`` to :func:`~rxruns.run_events`,
+    the order of fields and the format of times may differ from the service's. Use this for events that a
+    pipeline selects; to keep the service's own bytes, pass ``record=path`` to :func:`~rxruns.run_events`,
     :func:`~rxruns.start_run` or :func:`~rxruns.merge_runs`.
 
-    The subscription opens the file, creates it with mode 0600 if it is missing, and closes it at its end.
-    Each event is handed whole to the operating system, so a killed process loses none that arrived below; a
-    killed machine may, without ``fsync``. A last line that was cut by such an end is removed before anything
-    is appended (its event never arrived below), a whole one gets its newline. One writer at a time; several
-    runs in one file are fine.
+    The subscription opens the file, creates it with mode 0600 if it is missing, and closes it when it ends.
+    Each event is written whole, so a killed process loses no event that was emitted; a power failure may,
+    without ``fsync``. A last line that was cut off in this way is removed before anything is appended (its
+    event was never emitted); a whole one gets its newline. One writer at a time; a file may hold several
+    runs.
 
     Args:
-        path: of the file; its directory must exist. Compress a log when it is finished: ``.gz`` and the like
-            are refused.
-        fsync: wait for the disk after each event; takes milliseconds.
+        path: the file; its directory must exist. Compressed names such as ``.gz`` are refused: compress a
+            log when it is complete.
+        fsync: wait for the disk after each event, which takes milliseconds.
 
     Raises:
-        InvalidArgumentError: at once, for what isn't a path, or for ``.gz``.
+        InvalidArgumentError: at once, if ``path`` isn't a path or ends in ``.gz`` or the like.
 
-    ``on_error`` gets a :class:`~rxruns.errors.StoreError` that names the file when it can't be opened or
-    written, or when its last line isn't part of a log.
+    ``on_error`` receives a :class:`~rxruns.errors.StoreError` that names the file if it can't be opened or
+    written, or if its last line isn't part of a log.
 
     >>> import pathlib, tempfile
     >>> from datetime import datetime, timezone
@@ -79,7 +79,7 @@ def record(
                     return
                 try:
                     observer.on_next(event)
-                except BaseException:  # the subscriber's; nobody is told, so nobody else closes the file
+                except BaseException:  # the subscriber's own: no dispose follows
                     log.close()
                     raise
 

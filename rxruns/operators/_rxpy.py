@@ -1,6 +1,6 @@
-"""RxPY's operators by name, all but those that :mod:`rxruns.operators._typed` gives types of its own.
+"""RxPY's operators by name, except those with other types in :mod:`rxruns.operators._typed`.
 
-The one star import of the package; a test compares the list with RxPY's own.
+The only star import of the package; a test compares the list with RxPY's own.
 """
 
 # ruff: noqa: F403, F405

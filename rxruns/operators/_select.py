@@ -1,4 +1,4 @@
-"""Operators that choose events."""
+"""Operators that select events."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, TypeVar, overload
 from reactivex import Observable
 from reactivex import operators as rx
 
-from rxruns.errors import InvalidArgumentError
+from rxruns._errors import must_be
 from rxruns.events import RunEvent
 
 __all__ = ["check_node_ids", "for_node", "of_type"]
@@ -21,7 +21,7 @@ _E4 = TypeVar("_E4", bound=RunEvent)
 
 
 def for_node(*node_ids: str) -> Callable[[Observable[_E]], Observable[_E]]:
-    """Pass on the events of some nodes: wire ``node_id``.
+    """Pass on the events of the given nodes (wire ``node_id``).
 
     ::
 
@@ -29,10 +29,10 @@ def for_node(*node_ids: str) -> Callable[[Observable[_E]], Observable[_E]]:
         -a1----a2-------|     for_node("a")
 
     Args:
-        node_ids: one or more. Events of the run itself have no node and are left out.
+        node_ids: one or more ids. Events of the run itself have no node and are skipped.
 
     Raises:
-        InvalidArgumentError: for no id at all, or one that is empty or no text.
+        InvalidArgumentError: there is no id, or one that isn't text or is empty.
 
     >>> from datetime import datetime, timezone
     >>> from uuid import UUID
@@ -44,19 +44,17 @@ def for_node(*node_ids: str) -> Callable[[Observable[_E]], Observable[_E]]:
     2
     """
     if not node_ids:
-        raise InvalidArgumentError("for_node needs at least one node id", field="node_ids")
+        raise must_be("node_ids", "one or more ids", node_ids)
     wanted = check_node_ids(node_ids)
     return rx.filter(lambda event: getattr(event, "node_id", None) in wanted)
 
 
 def check_node_ids(node_ids: Iterable[object]) -> frozenset[str]:
-    """The ids, each of which must be text that is not empty."""
+    """The ids as a set, each of them text that isn't empty."""
     wanted: set[str] = set()
     for node_id in node_ids:
         if not isinstance(node_id, str) or not node_id:
-            raise InvalidArgumentError(
-                f"a node id is text that is not empty, not {node_id!r}", field="node_ids"
-            )
+            raise must_be("node_ids", "text that isn't empty", node_id)
         wanted.add(node_id)
     return frozenset(wanted)
 
@@ -78,7 +76,7 @@ def of_type(
 @overload
 def of_type(*event_classes: type[_E]) -> Callable[[Observable[object]], Observable[_E]]: ...
 def of_type(*event_classes: type[Any]) -> Callable[[Observable[Any]], Observable[Any]]:
-    """Pass on the events of some classes, and tell type checkers so.
+    """Pass on the events of the given classes; type checkers know the result.
 
     ::
 
@@ -86,11 +84,11 @@ def of_type(*event_classes: type[Any]) -> Callable[[Observable[Any]], Observable
         ---------delta-delta--------|     of_type(NodeOutputDelta)
 
     Args:
-        event_classes: one or more of :mod:`rxruns.events`; a category such as ``TerminalEvent`` stands for
-            all of its classes.
+        event_classes: one or more classes of :mod:`rxruns.events`; a category such as ``TerminalEvent``
+            includes its subclasses.
 
     Raises:
-        InvalidArgumentError: for no class at all, or something that is no class of events.
+        InvalidArgumentError: there is no class, or one that isn't an event class.
 
     >>> from datetime import datetime, timezone
     >>> from uuid import UUID
@@ -102,18 +100,15 @@ def of_type(*event_classes: type[Any]) -> Callable[[Observable[Any]], Observable
     2
     """
     if not event_classes:
-        raise InvalidArgumentError("of_type needs at least one class of events", field="event_classes")
+        raise must_be("event_classes", "one or more event classes", event_classes)
     for event_class in event_classes:
         if not isinstance(event_class, type) or not issubclass(event_class, RunEvent):
-            raise InvalidArgumentError(
-                f"{event_class!r} is no class of rxruns.events, such as NodeOutputDelta",
-                field="event_classes",
-            )
+            raise must_be("event_classes", "event classes, such as NodeOutputDelta", event_class)
     return rx.filter(_of_class(event_classes))
 
 
 def _of_class(classes: tuple[type, ...]) -> Callable[[object], bool]:
-    """`isinstance`, asked once for each class of events: of a struct it takes longer than an operator."""
+    """`isinstance`, called once for each event class: on a struct it takes longer than an operator."""
     known: dict[type, bool] = {}
 
     def is_one(event: object) -> bool:

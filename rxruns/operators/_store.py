@@ -1,4 +1,4 @@
-"""The operator that remembers how far a run was handled."""
+"""The operator that stores the cursor of each handled event."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TypeVar
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
+from rxruns._errors import must_be
 from rxruns.cursors import CursorStore
-from rxruns.errors import InvalidArgumentError
 from rxruns.events import RunEvent
 
 __all__ = ["checkpoint"]
@@ -19,33 +19,32 @@ _E = TypeVar("_E", bound=RunEvent)
 
 
 def checkpoint(store: CursorStore) -> Callable[[Observable[_E]], Observable[_E]]:
-    """Store the cursor of each event, ``seq`` by ``run_id``, after everything below has handled it.
+    """Store the cursor of each event, ``seq`` by ``run_id``, after the subscriber has handled it.
 
     ::
 
         -1-----2-----3-|
-        -1-----2-----3-|     below
-        --(1)---(2)----(3)   the store, each after ``on_next`` returned
+        -1-----2-----3-|     subscriber
+        --(1)---(2)----(3)   store, each after ``on_next`` returned
 
-    Followed again with ``after_seq=store.get(run_id)``, no event is lost: the one whose handling did not
-    return, because its subscriber raised, the process was killed or another thread disposed meanwhile, comes
-    again.
+    To resume, pass ``after_seq=store.get(run_id)``: no event is lost. An event whose ``on_next`` didn't
+    return is delivered again: its subscriber raised, the process was killed, or another thread disposed.
 
-    So what a subscriber adds up or appends must bear that: key it by ``run_id`` and ``seq``, or store it and
-    ``seq`` in one transaction and leave this operator out. Totals that are saved in ``on_next`` count such an
-    event twice.
+    So a subscriber must accept an event twice: key its output by ``run_id`` and ``seq``, or store the output
+    and ``seq`` in one transaction, without this operator. Totals saved in ``on_next`` count such an event
+    twice.
 
-    Put it last, and in any case below each thread hop (``ops.observe_on``, ``ops.handoff``): above one,
-    ``on_next`` returns when the event is queued, and what is still in the queue when the process dies would
-    count as handled.
+    Put it last, and always after operators that change threads (``ops.observe_on``, ``ops.handoff``): before
+    them, ``on_next`` returns when the event is queued, and events lost from the queue of a killed process
+    would count as handled.
 
     Args:
-        store: a :class:`~rxruns.cursors.CursorStore`. What it raises is passed to ``on_error``, such as
-            :class:`~rxruns.errors.StoreError`: that event and those after it come again, what was stored
-            before stays.
+        store: a :class:`~rxruns.cursors.CursorStore`. Its errors, such as
+            :class:`~rxruns.errors.StoreError`, are passed to ``on_error``: that event and later ones are
+            delivered again, earlier cursors stay stored.
 
     Raises:
-        InvalidArgumentError: for what is no store.
+        InvalidArgumentError: ``store`` isn't a store.
 
     >>> from datetime import datetime, timezone
     >>> from uuid import UUID
@@ -60,9 +59,7 @@ def checkpoint(store: CursorStore) -> Callable[[Observable[_E]], Observable[_E]]
     """
 
     if not callable(getattr(store, "set", None)):
-        raise InvalidArgumentError(
-            f"store is {store!r}: give a CursorStore, such as MemoryCursors()", field="store"
-        )
+        raise must_be("store", "a CursorStore, such as MemoryCursors()", type(store))  # not a DSN's password
 
     def checkpointed(source: Observable[_E]) -> Observable[_E]:
         def subscribe(
@@ -76,8 +73,8 @@ def checkpoint(store: CursorStore) -> Callable[[Observable[_E]], Observable[_E]]
 
             def on_next(event: _E) -> None:
                 observer.on_next(event)
-                # A stopped observer may have swallowed the event. If it was stopped from inside its `on_next`
-                # (`ops.take`), the event was handled; by another thread, nobody knows: let it come again.
+                # A stopped observer may have ignored the event. If it was stopped inside its `on_next`
+                # (`ops.take`), the event was handled; if by another thread, it may not be: deliver it again.
                 if getattr(observer, "is_stopped", False) and disposing_thread != get_ident():
                     return
                 try:

@@ -1,9 +1,9 @@
 """RxPY's own functions, with types that let a lambda in a ``pipe`` pass mypy.
 
-RxPY's types take the element's type from the argument, which mypy has to know before it has seen the source:
-of ``pipe(filter(lambda event: event.seq > 3))`` it says that a type variable has no ``seq``, and in
-``pipe(take(3), last())`` it can not tell what comes out. Here the lambda's argument is anything, and the
-elements keep their type. ``map`` falls back to that for mypy alone; pyright knows its argument as before.
+RxPY takes the element's type from the argument, which mypy infers before it looks at the source: for
+``pipe(filter(lambda event: event.seq > 3))`` it reports that a type variable has no ``seq``, and for
+``pipe(take(3), last())`` it can't infer the result. Here the lambda's argument is ``Any``, and the elements
+keep their type. ``map`` falls back to that for mypy only; pyright still infers its argument.
 """
 
 from __future__ import annotations

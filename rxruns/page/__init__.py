@@ -1,8 +1,8 @@
 """A run as a page: one HTML file that needs no network and no server.
 
-It has the timeline of the nodes, what went wrong, what waits, tokens and cost over time, nodes and costs as
-tables, and all events to filter and search. What a run says is never trusted: its text is data in the page,
-shown as text alone, and a Content-Security-Policy forbids everything but the page's own script and style.
+It shows the timeline of the nodes, errors, waits, tokens and cost over time, nodes and costs as tables, and
+all events to filter and search. The text of a run is never trusted: it is data in the page, rendered as text
+only, and a Content-Security-Policy forbids everything but the page's own script and style.
 
 >>> from datetime import datetime, timezone
 >>> from uuid import UUID
@@ -29,28 +29,28 @@ from rxruns.page._content import content
 from rxruns.page._document import document
 from rxruns.page._usage import Usage
 from rxruns.state import RunState
-from rxruns.state._tracks import RunTracks
+from rxruns.state._spans import RunHistory
 
 __all__ = ["RunPage", "write_page"]
 
 
 class RunPage:
-    """Collects a run's events, and gives the page of what is there so far, as often as it is asked for.
+    """Collects a run's events and renders the page at any time.
+
+    Not safe to use from two threads at once.
 
     Args:
-        prices: by (provider, model), for the cost. None: tokens alone.
-
-    It is not for two threads at once.
+        prices: by (provider, model), for the cost. None: the page shows tokens alone.
     """
 
     def __init__(self, prices: Prices | None = None) -> None:
-        self._run = RunTracks(prices)
+        self._run = RunHistory(prices)
         self._columns = Columns()
         self._usage = Usage(prices)
 
     @property
     def state(self) -> RunState:
-        """What is known of the run."""
+        """The state of the run."""
         return self._run.state
 
     def add(self, event: RunEvent) -> None:
@@ -68,22 +68,19 @@ class RunPage:
     def html(
         self, *, now: datetime | None = None, refresh: float | None = None, note: str | None = None
     ) -> str:
-        """The page.
+        """Return the page as HTML.
 
         Args:
-            now: up to when an open run has been watched: its open nodes are drawn until then. None: until
-                its last event.
-            refresh: seconds after which the page loads itself again, while the run is open; None for never.
-            note: a line to show on top, such as why the run could not be followed to its end.
+            now: the end of the open nodes' bars, while the run is open. None: its last event.
+            refresh: seconds between the page's reloads of itself, while the run is open; None for none.
+            note: a line shown on top, such as the reason why the run could not be followed to its end.
         """
         run = self._run
         began = run.began or datetime.now(UTC)
-        last = run.last or began
         is_open = run.state.final_status is None
-        until = max(now, last) if is_open and now is not None else last
-        told = content(run.state, run.nodes, self._columns.nodes, began, until)
-        told |= {"usage": self._usage.content(began), "refresh": refresh if is_open else None, "note": note}
-        return document(told, self._columns.content())
+        data = content(run, self._columns.nodes, began, run.until(now) or max(began, now or began))
+        data |= {"usage": self._usage.content(began), "refresh": refresh if is_open else None, "note": note}
+        return document(data, self._columns.content())
 
     def write(
         self,
@@ -93,14 +90,14 @@ class RunPage:
         refresh: float | None = None,
         note: str | None = None,
     ) -> None:
-        """Write the page to a file, at once or not at all: a reader never meets half of it.
+        """Write the page to a file atomically: a reader never sees half of it.
 
         Args:
-            path: the file, replaced if there is one.
+            path: the file; replaced if it exists.
             now, refresh, note: as in :meth:`html`.
 
         Raises:
-            StoreError: it could not be written; what was there before is untouched.
+            StoreError: it could not be written; an existing file is unchanged.
         """
         write_whole(check_path("path", path), self.html(now=now, refresh=refresh, note=note).encode())
 
@@ -111,8 +108,8 @@ def write_page(
     """Write the page of a run's events to a file.
 
     Args:
-        path: the file, replaced if there is one, at once.
-        events: of one run.
+        path: the file; replaced atomically if it exists.
+        events: the events of one run.
         prices: by (provider, model), for the cost.
 
     Raises:

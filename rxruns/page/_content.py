@@ -1,31 +1,32 @@
-"""What the page tells beside the events: the run, its nodes, its costs, as plain JSON values.
+"""The page's data apart from the events: the run, its nodes and its costs, as plain JSON values.
 
-Times are milliseconds from the run's first event; money is text as people read it, beside the number that it
-is sorted by.
+Times are milliseconds from the run's first event. Money is formatted text, beside the number to sort by.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from rxruns._display._text import money
-from rxruns.costs import CostTotals
+from rxruns._display._text import MARKS, money
+from rxruns.costs import CostLineItem, CostTotals
 from rxruns.events import NodeError
 from rxruns.page._columns import milliseconds
-from rxruns.state import NodeState, RunState
-from rxruns.state._tracks import Attempt, Track
+from rxruns.state import NodeState
+from rxruns.state._nodes import summary
+from rxruns.state._spans import Attempt, RunHistory
 
 
-def content(
-    state: RunState, tracks: Mapping[str, Track], names: Iterable[str], began: datetime, now: datetime
-) -> dict[str, Any]:
-    """The run as the page has it, drawn from ``began`` to ``now``; ``names`` are all nodes, in the order in
-    which the events number them.
+def content(run: RunHistory, names: Iterable[str], began: datetime, now: datetime) -> dict[str, Any]:
+    """Return the run as the page shows it, from ``began`` to ``now``.
+
+    ``names`` are all nodes, in the order in which the event columns number them.
     """
+    state, attempts = run.state, run.attempts()
     return {
+        "marks": MARKS,
         "run": {
             "id": None if state.run_id is None else str(state.run_id),
             "status": state.status,
@@ -39,7 +40,10 @@ def content(
             "lastSeq": state.last_seq,
         },
         "nodes": [
-            _node(state.nodes.find(name) or NodeState(id=name), tracks.get(name), began) for name in names
+            _node(
+                state.nodes.find(name) or NodeState(id=name), run.costs(name), attempts.get(name, ()), began
+            )
+            for name in names
         ],
         "costs": _costs(state.costs),
     }
@@ -53,8 +57,7 @@ def _error(error: NodeError | None) -> dict[str, str | None] | None:
     return None if error is None else {"message": error.message, "code": error.code}
 
 
-def _node(node: NodeState, track: Track | None, began: datetime) -> dict[str, Any]:
-    costs = track.costs if track is not None else CostTotals()
+def _node(node: NodeState, costs: CostTotals, attempts: Sequence[Attempt], began: datetime) -> dict[str, Any]:
     return {
         "id": node.id,
         "status": node.status,
@@ -63,26 +66,38 @@ def _node(node: NodeState, track: Track | None, began: datetime) -> dict[str, An
         "tokens": costs.total_tokens,
         "cost": money(costs.usd) if costs.requests else "",
         "usd": _number(costs.usd) if costs.requests else -1,
-        "attempts": [] if track is None else [_attempt(attempt, began) for attempt in track.attempts],
+        "attempts": [_attempt(attempt, began) for attempt in attempts],
+        "summary": summary(node),
         "pending": [[tool.tool_call.name, tool.tool_call.arguments] for tool in node.pending_tools],
-        "questions": [asked.user_ask.question for asked in node.questions],
+        "questions": [question.user_ask.question for question in node.questions],
     }
 
 
 def _attempt(attempt: Attempt, began: datetime) -> dict[str, Any]:
+    node = attempt.node
     return {
-        "number": attempt.number,
-        "start": _passed(attempt.started_at, began),
+        "number": node.attempt,
+        "start": _passed(node.started_at, began),
         "seen": milliseconds(attempt.seen_at, began),
-        "end": _passed(attempt.ended_at, began),
-        "status": attempt.status,
-        "error": _error(attempt.error),
+        "end": _passed(node.ended_at, began),
+        "status": node.status,
+        "error": _error(node.error),
         "tokens": attempt.tokens,
         "waits": [[milliseconds(start, began), _passed(end, began)] for start, end in attempt.waits],
     }
 
 
 def _costs(costs: CostTotals) -> dict[str, Any]:
+    return _figures(costs) | {
+        "known": costs.usd is not None,
+        "lines": [
+            _figures(item) | {"provider": item.provider, "model": item.model, "usd": _number(item.usd)}
+            for item in costs.line_items
+        ],
+    }
+
+
+def _figures(costs: CostTotals | CostLineItem) -> dict[str, Any]:
     return {
         "calls": costs.requests,
         "input": costs.input_tokens,
@@ -90,21 +105,6 @@ def _costs(costs: CostTotals) -> dict[str, Any]:
         "tokens": costs.total_tokens,
         "unmetered": costs.unmetered,
         "cost": money(costs.usd),
-        "known": costs.usd is not None,
-        "lines": [
-            {
-                "provider": item.provider,
-                "model": item.model,
-                "calls": item.requests,
-                "input": item.input_tokens,
-                "output": item.output_tokens,
-                "tokens": item.total_tokens,
-                "unmetered": item.unmetered,
-                "cost": money(item.usd),
-                "usd": _number(item.usd),
-            }
-            for item in costs.line_items
-        ],
     }
 
 

@@ -1,4 +1,4 @@
-"""The HTML file around the content: script, style and data in one, closed to everything else."""
+"""The HTML file around the data: script, style and data in one file that may load nothing else."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from rxruns._display._palette import DARK, LIGHT, custom_properties
 from rxruns._display._text import status_label
 
 _SCRIPTS = (
@@ -26,19 +27,18 @@ _SCRIPTS = (
     "main.js",
 )
 _ESCAPES = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"})
-"""Inside a script element nothing may look like markup: not its end, not a comment that hides it."""
+"""Inside a script element nothing may look like markup, neither its end nor a comment that hides it."""
 
 
-def document(told: dict[str, Any], events: dict[str, Any]) -> str:
-    """The page with its data."""
-    run = told["run"]
+def document(data: dict[str, Any], events: dict[str, Any]) -> str:
+    """Return the page with its data."""
+    run = data["run"]
     title = f"{status_label(run['status'])}: run {run['id'] or 'without events'}"
-    parts = {"title": escape(title), "content": json_block(told), "events": json_block(events)}
-    return "".join(parts.get(piece, piece) for piece in _frame())
+    return _filled(_frame(), title=escape(title), content=json_block(data), events=json_block(events))
 
 
 def json_block(value: Any) -> str:
-    """The value as JSON that may stand inside a script element.
+    """Return the value as JSON that is safe inside a script element.
 
     >>> json_block("</script><!--")
     '"\\\\u003c/script\\\\u003e\\\\u003c!--"'
@@ -47,10 +47,10 @@ def json_block(value: Any) -> str:
 
 
 @cache
-def _frame() -> tuple[str, ...]:
-    """All that is the same in every page, in pieces: between them stand the names of what is not."""
+def _frame() -> str:
+    """Return the parts that are the same in every page, with the names of the others in braces."""
     script = "".join(_source(name) for name in _SCRIPTS)
-    style = _source("page.css")
+    style = _filled(_source("page.css"), light=custom_properties(LIGHT), dark=custom_properties(DARK))
     policy = "; ".join(
         [
             "default-src 'none'",
@@ -63,8 +63,12 @@ def _frame() -> tuple[str, ...]:
             "trusted-types 'none'",
         ]
     )
-    fixed = {"policy": policy, "style": style, "script": script}
-    return tuple(fixed.get(piece, piece) for piece in re.split(r"\{\{(\w+)\}\}", _source("page.html")))
+    return _filled(_source("page.html"), policy=policy, style=style, script=script)
+
+
+def _filled(template: str, **parts: str) -> str:
+    """Replace the names in double braces, in one pass: a replacement is not searched again."""
+    return re.sub(r"\{\{(\w+)\}\}", lambda name: parts.get(name[1], name[0]), template)
 
 
 def _source(name: str) -> str:

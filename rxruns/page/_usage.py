@@ -11,8 +11,6 @@ from rxruns.costs._prices import EXACT
 from rxruns.events import NodeLLMCall
 from rxruns.page._columns import milliseconds
 
-__all__ = ["Usage"]
-
 
 class Usage:
     """A run's calls, each with its tokens and what it cost.

@@ -3,7 +3,8 @@
 // How things are written. Nothing that a run said is ever taken as markup: all of it goes through `element`,
 // which makes text nodes.
 
-const MARKS = { pending: "○", running: "►", waiting: "‖", succeeded: "✓", failed: "✗", canceled: "⊘" };
+const content = JSON.parse(document.getElementById("content").textContent);
+const MARKS = content.marks;
 
 /** An element with attributes and children; a child that is no element becomes text. */
 function element(tag, attributes = {}, ...children) {

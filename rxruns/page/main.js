@@ -1,6 +1,5 @@
 // Put it together: what is seen first is drawn first, the events after it.
 
-const content = JSON.parse(byId("content").textContent);
 completeNodes(content);
 
 const view = { events: null, list: null, table: null, timeline: null, curves: null, folding: null };
@@ -19,13 +18,8 @@ function openNode(node) {
   showDetail([statusElement(node.status, "pill"), ` ${visible(node.id)}`], ...nodeParts(node, content.run, text, showEvents));
 }
 
-/** Why it failed, what it asks, what it waits for; else its last words, when they are read. */
-function says(node) {
-  if (node.error) return node.error.message;
-  if (node.questions.length) return `asks: ${node.questions[0]}`;
-  if (node.pending.length) return `waits for ${node.pending.map(([name]) => name).join(", ")}`;
-  return node.words ?? "";
-}
+/** Its error, question or pending tools; else the end of its text, once the events are parsed. */
+const says = (node) => node.summary || (node.words ?? "");
 
 function showHead({ run, nodes, costs, note }) {
   byId("status").className = `pill ${run.status in MARKS ? run.status : ""}`;

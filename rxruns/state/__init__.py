@@ -27,7 +27,6 @@ from rxruns._display._text import clipped, duration, html_table, money, status_l
 from rxruns.costs import CostTotals
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import (
-    TERMINAL_EVENTS,
     NodeError,
     PayloadArtifact,
     PlanEvent,
@@ -35,16 +34,17 @@ from rxruns.events import (
     RunEvent,
     RunFailed,
     RunStarted,
+    TerminalEvent,
 )
 from rxruns.models import NodeStatus, RunStatus
-from rxruns.state._nodes import Nodes, NodeState, PendingTool, Question
+from rxruns.state._nodes import Nodes, NodeState, PendingTool, Question, summary
 from rxruns.state._rope import Rope
 
 __all__ = ["NodeSpan", "NodeState", "NodeText", "Nodes", "PendingTool", "Question", "RunState", "Timed"]
 
 _T = TypeVar("_T")
-_SHOWN = 80
-"""Characters of a node's text that a notebook's table shows."""
+_CELL_LENGTH = 80
+"""Characters of a node's summary in a notebook's table."""
 
 
 class Timed(NamedTuple, Generic[_T]):
@@ -61,18 +61,17 @@ class NodeText(Struct, frozen=True):
         run_id: the run.
         node_id: the node that says it.
         piece: what is new: wire ``text_delta``.
-        so_far: all that the node has said since its last start; ``str()`` joins it.
     """
 
     run_id: UUID
     node_id: str
     piece: str
-    so_far: Rope
+    _so_far: Rope
 
     @property
     def text(self) -> str:
         """All that the node has said since its last start, also after its end. Joined at each call."""
-        return str(self.so_far)
+        return str(self._so_far)
 
 
 class NodeSpan(Struct, frozen=True, kw_only=True):
@@ -186,7 +185,7 @@ class RunState(Struct, frozen=True, kw_only=True):
         state = replace(self, run_id=event.run_id, plan_hash=event.plan_hash, last_seq=event.seq)
         if type(event) is RunStarted:
             return replace(state, started_at=event.ts)
-        if type(event) not in TERMINAL_EVENTS:
+        if not isinstance(event, TerminalEvent):
             return state
         nodes = {id: node.at_run_end(event.ts) for id, node in self.nodes.items()}
         state = replace(state, nodes=Nodes(nodes), ended_at=event.ts)
@@ -204,7 +203,13 @@ class RunState(Struct, frozen=True, kw_only=True):
         caption = f"run {self.run_id}: {status_label(self.status)}, {self.costs.total_tokens:,} tokens, "
         notes = [] if self.error is None else [f"run {self.status}: {self.error.message}"]
         rows = [
-            (id, status_label(node.status), node.attempt, _took(node), _says(node))
+            (
+                id,
+                status_label(node.status),
+                node.attempt,
+                _took(node),
+                clipped(summary(node, node.text), _CELL_LENGTH),
+            )
             for id, node in self.nodes.items()
         ]
         header = ("node", "status", "attempt", "took", "says")
@@ -215,14 +220,3 @@ def _took(node: NodeState) -> str:
     if node.started_at is None or node.ended_at is None:
         return ""
     return duration((node.ended_at - node.started_at).total_seconds())
-
-
-def _says(node: NodeState) -> str:
-    """Why it failed, what it asks or waits for, or the end of its text."""
-    if node.error is not None:
-        return clipped(node.error.message, _SHOWN)
-    if node.questions:
-        return f"asks: {clipped(node.questions[0].user_ask.question, _SHOWN)}"
-    if node.pending_tools:
-        return f"waits for {', '.join(pending.tool_call.name for pending in node.pending_tools)}"
-    return clipped(node.text, _SHOWN)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Generic, Self, TypeAlias, TypeVar
 
-__all__ = ["Growing"]
-
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 

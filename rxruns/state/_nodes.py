@@ -34,8 +34,6 @@ from rxruns.models import NodeStatus
 from rxruns.state._growing import Growing
 from rxruns.state._rope import Rope
 
-__all__ = ["NodeState", "Nodes", "PendingTool", "Question", "said_after"]
-
 _OPEN = frozenset({NodeStatus.PENDING, NodeStatus.RUNNING, NodeStatus.WAITING})
 
 
@@ -109,6 +107,17 @@ class Nodes(Growing[str, NodeState]):
     """Nodes by id, in the order of their first events; immutable."""
 
     __slots__ = ()
+
+
+def summary(node: NodeState, text: str = "") -> str:
+    """Return the most urgent fact of a node: its error, its question, the tools it waits for, or `text`."""
+    if node.error is not None:
+        return node.error.message
+    if node.questions:
+        return f"asks: {node.questions[0].user_ask.question}"
+    if node.pending_tools:
+        return f"waits for {', '.join(pending.tool_call.name for pending in node.pending_tools)}"
+    return text
 
 
 def said_after(said: Rope, event: NodeStarted | NodeOutputDelta) -> Rope:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-__all__ = ["Rope"]
-
 _new = object.__new__  # `Rope.__new__` is looked up for longer than it takes
 
 _TAIL = 512

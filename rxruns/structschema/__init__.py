@@ -1,8 +1,8 @@
 """marshmallow schemas made from msgspec structs: a field is declared once, in the struct's annotations.
 
 :class:`StructSchema` reads the struct that it is parametrized with and declares one marshmallow field for
-each of its fields, with the same types and bounds. What it loads is the struct, what it dumps is plain JSON
-data. It knows nothing about runs: use it for structs of your own.
+each of its fields, with the same types and bounds. It loads structs and dumps plain JSON data. It doesn't
+depend on runs: you can use it for your own structs.
 
 >>> import msgspec
 >>> from typing import Annotated
@@ -19,12 +19,12 @@ Point(x=1, label=None)
 {'x': ['Must be greater than or equal to 0.'], 'label': ['Not a valid string.']}
 
 The fields are as strict as msgspec's strict mode: no text for numbers, no ``1.0`` or ``true`` for integers,
-no bytes for text. Times and UUIDs are what :func:`msgspec.convert` takes and gives. A rule between fields
-is a ``__post_init__`` of the struct that raises ValueError; it counts in both worlds.
+no bytes for text. Times and UUIDs are those of :func:`msgspec.convert`. A rule between fields is a
+``__post_init__`` of the struct that raises ValueError; it applies to msgspec and to the schema.
 
-Three rules beyond msgspec's: null for a field that has a default reads as absent, unless its annotation
-allows None and its default is another; what is None by default or :data:`msgspec.UNSET` is not dumped; a
-tag has to be there.
+Three rules go beyond msgspec's: null for a field with a default counts as absent, unless its annotation
+allows None and its default is another; a field that is None by default or :data:`msgspec.UNSET` is not
+dumped; a tag is required.
 """
 
 # marshmallow is typed in part.
@@ -100,7 +100,7 @@ class _Boolean(fields.Boolean):
 class _Converted(fields.Field[T]):
     """Text that :func:`msgspec.convert` turns into a value, and back.
 
-    Mixed into marshmallow's own field for such values, by which tools know what it is.
+    A mixin for marshmallow's own field for such values, by which tools recognize it.
     """
 
     kind: ClassVar[Any]
@@ -130,7 +130,7 @@ class _Time(_Converted[datetime], fields.AwareDateTime):
 
 
 _unknown: ContextVar[Unknown | None] = ContextVar("_unknown", default=None)
-"""What the schema that loads does with unknown fields: what is nested does the same."""
+"""The treatment of unknown fields by the loading schema, which nested schemas share."""
 
 
 class _Nested(fields.Nested):
@@ -145,11 +145,11 @@ class _Nested(fields.Nested):
 
 
 class _Part(dict[str, Any]):
-    """What was loaded of a record that lacks what its struct requires."""
+    """The loaded fields of a record that lacks some that its struct requires."""
 
 
 def _has_part(field: object, value: Any) -> bool:
-    """Whether a value of the field has a part of a record where a struct should be."""
+    """Return True if a value of the field has a part of a record in place of a struct."""
     if value is None:
         return False
     if isinstance(field, _Array):
@@ -196,7 +196,7 @@ class _Matches(validate.Validator):
 
 def _bounds(kind: mi.IntType | mi.FloatType) -> list[validate.Validator]:
     if kind.multiple_of is not None:
-        raise TypeError("multiple_of can not be translated")
+        raise TypeError("multiple_of can't be translated")
     # One validator for each bound, so that a message names the bound that is broken and not the other one.
     low = kind.ge if kind.ge is not None else kind.gt
     high = kind.le if kind.le is not None else kind.lt
@@ -216,8 +216,8 @@ def _length(kind: mi.StrType | mi.CollectionType | mi.DictType) -> list[validate
 
 @singledispatch
 def _field(kind: mi.Type, unknown: str, **options: Any) -> fields.Field[Any]:
-    """The marshmallow field that takes and gives what msgspec does for this type."""
-    raise TypeError(f"{type(kind).__name__} can not be translated")
+    """Return the marshmallow field that loads and dumps a type as msgspec does."""
+    raise TypeError(f"{type(kind).__name__} can't be translated")
 
 
 @_field.register
@@ -252,7 +252,7 @@ def _text(
 @_field.register
 def _time(kind: mi.DateTimeType, unknown: str, **options: Any) -> fields.Field[Any]:
     if kind.tz is not True:
-        raise TypeError("a datetime has to be Annotated[datetime, Meta(tz=True)]")
+        raise TypeError("a datetime must be Annotated[datetime, Meta(tz=True)]")
     return _Time(**options)
 
 
@@ -264,7 +264,7 @@ def _uuid(kind: mi.UUIDType, unknown: str, **options: Any) -> fields.Field[Any]:
 @_field.register
 def _literal(kind: mi.LiteralType, unknown: str, **options: Any) -> fields.Field[Any]:
     if not all(isinstance(value, str) for value in kind.values):
-        raise TypeError("a Literal has to be of text")
+        raise TypeError("a Literal must be of text")
     return _Text(validate=validate.OneOf(kind.values), **options)
 
 
@@ -282,7 +282,7 @@ def _tuple(kind: mi.VarTupleType, unknown: str, **options: Any) -> fields.Field[
 def _object(kind: mi.DictType, unknown: str, **options: Any) -> fields.Field[Any]:
     keys = _field(kind.key_type, unknown)
     if not isinstance(keys, _Text | _Converted | fields.Raw):
-        raise TypeError("the keys of a dict have to be text")
+        raise TypeError("the keys of a dict must be text")
     return _Object(keys, _field(kind.value_type, unknown), validate=_length(kind), **options)
 
 
@@ -295,7 +295,7 @@ def _struct(kind: mi.StructType, unknown: str, **options: Any) -> fields.Field[A
 def _optional(kind: mi.UnionType, unknown: str, **options: Any) -> fields.Field[Any]:
     inner = [option for option in kind.types if not isinstance(option, mi.NoneType)]
     if len(inner) != 1 or len(kind.types) != 2:
-        raise TypeError("a union can not be translated, unless it is with None")
+        raise TypeError("a union can't be translated, except with None")
     return _field(inner[0], unknown, **{**options, "allow_none": True})
 
 
@@ -311,14 +311,14 @@ def _declare(struct: type[msgspec.Struct], unknown: str) -> Iterable[tuple[str, 
     kind = mi.type_info(struct)
     assert isinstance(kind, mi.StructType)
     if kind.array_like:
-        raise TypeError(f"{struct.__qualname__}: array_like can not be translated")
+        raise TypeError(f"{struct.__qualname__}: array_like can't be translated")
     if kind.tag_field is not None:
         tag_field = _Text if isinstance(kind.tag, str) else _Integer
         yield kind.tag_field, tag_field(required=True, validate=validate.Equal(kind.tag))
     for declared in kind.fields:
         try:
             if declared.name == kind.tag_field:
-                raise TypeError("a field can not have the name of the tag's")
+                raise TypeError("a field can't have the name of the tag")
             yield (
                 declared.name,
                 _field(
@@ -342,7 +342,7 @@ def _struct_of(bases: Iterable[Any]) -> type[msgspec.Struct] | None:
             if isinstance(parameter, type) and issubclass(parameter, msgspec.Struct):
                 return parameter
             if not isinstance(parameter, TypeVar):
-                raise TypeError(f"{parameter!r} is no msgspec struct")
+                raise TypeError(f"{parameter!r} is not a msgspec struct")
     return None
 
 
@@ -360,12 +360,12 @@ class _StructSchemaMeta(SchemaMeta):
             return cast(dict[str, fields.Field[Any]], dict_cls([*inherited_fields, *cls_fields]))
         klass.struct = struct
         unknown = getattr(klass.Meta, "unknown", ma.RAISE)
-        # A descriptor in the dict's place: what marshmallow asks the class for is its value.
+        # A descriptor instead of the dict: marshmallow gets its value from the class.
         return cast(dict[str, fields.Field[Any]], _Declared(struct, unknown, inherited_fields, cls_fields))
 
 
 class _Declared:
-    """The fields of a schema, made when they are first asked for, so that importing many schemas is quick."""
+    """The fields of a schema, made at the first access, so that importing many schemas is quick."""
 
     def __init__(
         self,
@@ -389,16 +389,16 @@ class StructSchema(ma.Schema, Generic[T], metaclass=_StructSchemaMeta):
 
     ``class PointSchema(StructSchema[Point])`` declares the fields. Add or replace one in the class as in any
     marshmallow schema. Unknown fields are refused; a ``class Meta(StructSchema.Meta)`` with
-    ``unknown = EXCLUDE`` drops them instead. What is nested follows, also where ``unknown=`` is passed to the
+    ``unknown = EXCLUDE`` drops them instead. Nested schemas do the same, also if you pass ``unknown=`` to the
     schema or to ``load``.
 
     ``only=``, ``exclude=`` and ``partial=`` work as in any schema. ``load`` then makes a struct of a record
-    that has all that the struct requires, and a dict of any other.
+    that has all required fields, and a dict of any other.
 
     Raises:
-        TypeError: when the class is made, for what is no struct; at the first use, for an annotation that has
-            no marshmallow field.
-        marshmallow.ValidationError: from ``load``, for a record that is not valid.
+        TypeError: when the class is made, if the parameter isn't a struct; at the first use, for an
+            annotation without a marshmallow field.
+        marshmallow.ValidationError: from ``load``, for an invalid record.
     """
 
     struct: ClassVar[type[msgspec.Struct]]
@@ -406,7 +406,7 @@ class StructSchema(ma.Schema, Generic[T], metaclass=_StructSchemaMeta):
     class Meta:
         unknown: Unknown = ma.RAISE
 
-    @overload  # type: ignore[override]  # narrower: what is loaded is known
+    @overload  # type: ignore[override]  # narrower: the loaded type is known
     def load(
         self,
         data: Any,
@@ -440,7 +440,7 @@ class StructSchema(ma.Schema, Generic[T], metaclass=_StructSchemaMeta):
         partial: Partial | None = None,
         unknown: Unknown | None = None,
     ) -> Any:
-        """Check a record and make the struct of it; a dict, of a part of a record."""
+        """Validate a record and return its struct, or a dict for a part of a record."""
         outer = _unknown.set(unknown or self.unknown)
         try:
             return super().load(data, many=many, partial=partial, unknown=unknown)
@@ -450,7 +450,7 @@ class StructSchema(ma.Schema, Generic[T], metaclass=_StructSchemaMeta):
     def validate(
         self, data: Any, *, many: bool | None = None, partial: Partial | None = None
     ) -> dict[str, list[str]]:
-        """Check a record; return the messages by field, none if it is valid."""
+        """Validate a record; return the messages by field, none if it is valid."""
         outer = _unknown.set(self.unknown)
         try:
             return super().validate(data, many=many, partial=partial)
@@ -458,7 +458,7 @@ class StructSchema(ma.Schema, Generic[T], metaclass=_StructSchemaMeta):
             _unknown.reset(outer)
 
     def get_attribute(self, obj: Any, attr: str, default: Any) -> Any:
-        """What is dumped of a struct: an unset field and a None that is the default are absent."""
+        """Return a value to dump: an unset field and a default None are absent."""
         if attr == self.struct.__struct_config__.tag_field:
             return self.struct.__struct_config__.tag
         value = super().get_attribute(obj, attr, default)
@@ -471,27 +471,26 @@ class StructSchema(ma.Schema, Generic[T], metaclass=_StructSchemaMeta):
     @ma.validates_schema
     def _check_rules(self, values: dict[str, Any], **options: Any) -> None:
         if not self._is_whole(values):
-            return  # rules are for whole structs
+            return  # rules apply to whole structs
         try:
             self.struct(**self._arguments(values))
-        except (TypeError, ValueError) as error:  # the two that msgspec takes for a verdict
-            raise ma.ValidationError(
-                str(error), getattr(error, "field", None) or exceptions.SCHEMA
-            ) from error
+        except (TypeError, ValueError) as error:  # the two that msgspec treats as invalid data
+            field = getattr(error, "field", None) or exceptions.SCHEMA
+            raise ma.ValidationError(str(error).removeprefix(f"{field} "), field) from error
 
     @ma.post_load
     def _make(self, values: dict[str, Any], **options: Any) -> T | dict[str, Any]:
         return cast(T, self.struct(**self._arguments(values))) if self._is_whole(values) else _Part(values)
 
     def _is_whole(self, values: Mapping[str, Any]) -> bool:
-        """Whether a struct can be made: with `partial`, `only` or `exclude` something may be missing."""
+        """Return True if a struct can be made: `partial`, `only` and `exclude` may leave fields out."""
         if not _required(self.struct) <= values.keys():
             return False
         return not any(_has_part(field, values.get(name)) for name, field in self._holding)
 
     @cached_property
     def _holding(self) -> list[tuple[str, fields.Field[Any]]]:
-        """The fields in which a part of a record may be. Most schemas have none or one."""
+        """The fields that may have a part of a record. Most schemas have none or one."""
         kinds = (_Nested, _Array, _Object)
         return [(name, field) for name, field in self.load_fields.items() if isinstance(field, kinds)]
 
@@ -513,7 +512,7 @@ class StructSchema(ma.Schema, Generic[T], metaclass=_StructSchemaMeta):
 
 @cache
 def instance_of(schema: type[S]) -> S:
-    """The one instance of a schema to share, made at the first call. Loading and dumping leave no trace.
+    """Return the shared instance of a schema, made at the first call. Loading and dumping don't change it.
 
     >>> class Size(msgspec.Struct):
     ...     bytes: int
@@ -534,7 +533,7 @@ def _required(struct: type[msgspec.Struct]) -> frozenset[str]:
 
 @cache
 def _none_is_absent(struct: type[msgspec.Struct]) -> frozenset[str]:
-    """Names of the fields where None or null means that there is nothing, and is no value of its own."""
+    """Return the names of the fields in which None or null means absent."""
     return frozenset(
         declared.name
         for declared in _fields(struct)
@@ -556,7 +555,7 @@ def _takes_none(kind: mi.Type) -> bool:
 
 @cache
 def _nested_schema(struct: type[msgspec.Struct], unknown: str) -> type[StructSchema[Any]]:
-    # Not registered: marshmallow's names are for the schemas that people wrote.
+    # Not registered: marshmallow's registry is for schemas that people wrote.
     meta = type("Meta", (StructSchema.Meta,), {"unknown": unknown, "register": False})
     base = cast(Any, StructSchema)[struct]
     return types.new_class(f"{struct.__name__}Schema", (base,), {}, lambda body: body.update(Meta=meta))

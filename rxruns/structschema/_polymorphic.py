@@ -1,4 +1,4 @@
-"""One schema in front of several, of which each record has its own."""
+"""One schema that chooses among several, by the record."""
 
 # marshmallow is typed in part.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
@@ -19,13 +19,13 @@ _T = TypeVar("_T")
 
 
 class PolymorphicSchema(ma.Schema, Generic[_T]):
-    """Load and dump with the schema that a record or value calls for.
+    """Load and dump with the schema of a record or value.
 
     Args:
-        only, exclude, load_only, dump_only: names of fields. Each schema takes those that it has.
+        only, exclude, load_only, dump_only: names of fields. Each schema uses those that it has.
         many: load and dump lists.
         partial: the fields that may be missing, or True for all of them.
-        unknown: what becomes of unknown fields, also of those in what is nested. None: as in ``class Meta``.
+        unknown: the treatment of unknown fields, nested ones too. None: as in ``class Meta``.
     """
 
     def __init__(
@@ -42,24 +42,24 @@ class PolymorphicSchema(ma.Schema, Generic[_T]):
         super().__init__(
             many=many, load_only=load_only, dump_only=dump_only, partial=partial, unknown=unknown
         )
-        # Not as `self.only`: marshmallow would look for them among the fields of this schema, which has none.
+        # Not as `self.only`: marshmallow would look them up in this schema, which has no fields.
         self._only = None if only is None else self._checked("only", only)
         self._excluded = self._checked("exclude", exclude)
         self._schemas: dict[type[StructSchema[Any]], StructSchema[Any]] = {}
 
     @abstractmethod
     def _kinds(self) -> Iterable[type[StructSchema[Any]]]:
-        """The schemas that there are."""
+        """Return all schemas."""
 
     @abstractmethod
     def _kind_of(self, record: dict[str, Any]) -> type[StructSchema[Any]]:
-        """The schema of a record."""
+        """Return the schema of a record."""
 
     @abstractmethod
     def _record_of(self, obj: Any) -> dict[str, Any] | None:
-        """The record to dump as it is, of a value without a schema of its own."""
+        """Return the record to dump unchanged, for a value without a schema."""
 
-    @overload  # type: ignore[override]  # narrower: what is loaded is known
+    @overload  # type: ignore[override]  # narrower: the loaded type is known
     def load(
         self,
         data: Any,
@@ -93,7 +93,7 @@ class PolymorphicSchema(ma.Schema, Generic[_T]):
         partial: Partial | None = None,
         unknown: Unknown | None = None,
     ) -> Any:
-        """Check a record and make the value of it, or a list of values with ``many=True``."""
+        """Validate a record and return its value, or a list of values with ``many=True``."""
         if not (self.many if many is None else many):
             partial = self.partial if partial is None else partial
             return self._schema_of(data).load(data, partial=partial, unknown=unknown or self.unknown)
@@ -111,7 +111,7 @@ class PolymorphicSchema(ma.Schema, Generic[_T]):
         return loaded
 
     def validate(self, data: Any, *, many: bool | None = None, partial: Partial | None = None) -> Any:
-        """Check a record; return the messages by field, none if it is valid."""
+        """Validate a record; return the messages by field, none if it is valid."""
         try:
             cast(Any, self).load(data, many=many, partial=partial)
         except ma.ValidationError as error:
@@ -119,7 +119,7 @@ class PolymorphicSchema(ma.Schema, Generic[_T]):
         return {}
 
     def dump(self, obj: Any, *, many: bool | None = None) -> Any:
-        """The record of a value, or a list of records with ``many=True``."""
+        """Return the record of a value, or a list of records with ``many=True``."""
         if self.many if many is None else many:
             return [self.dump(value, many=False) for value in obj]
         record = self._record_of(obj)
@@ -137,7 +137,7 @@ class PolymorphicSchema(ma.Schema, Generic[_T]):
         return schema
 
     def _selecting(self, kind: type[StructSchema[Any]]) -> StructSchema[Any]:
-        """The schema with those of this one's fields that it has."""
+        """Return a schema with those of this one's fields that it has."""
         known = instance_of(kind).fields
 
         def has(names: Iterable[str]) -> list[str]:
@@ -164,7 +164,7 @@ class PolymorphicSchema(ma.Schema, Generic[_T]):
 def _selected(
     record: dict[str, Any], only: Collection[str] | None, exclude: Collection[str]
 ) -> dict[str, Any]:
-    """Those fields of a record without a schema, as `only` and `exclude` of a schema mean it."""
+    """Select fields of a record without a schema, as `only` and `exclude` do for a schema."""
     if only is None and not exclude:
         return record
     named = record if only is None else {name.partition(".")[0] for name in only}

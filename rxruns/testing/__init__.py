@@ -1,4 +1,4 @@
-"""For tests of your own code: events that are told as a story, a service that plays one, marbles for runs.
+"""For tests of your own code: builders of events, a scripted service, marbles for runs.
 
 >>> from rxruns.testing import drops, events, sends
 >>> log = events.run().node("draft").text("Hi").succeeds()
@@ -7,26 +7,16 @@
 >>> sends(log[0]), drops()
 (sends(run_compiled), drops())
 
-pytest finds the fixtures ``runs_service``, ``runs_client``, ``runs_environment`` and ``fake_runs`` by itself.
+The fixtures for pytest are ``runs_service``, ``runs_client``, ``runs_environment`` and ``fake_runs``.
 """
 
 from __future__ import annotations
 
 from rxruns.testing import events
+from rxruns.testing._asked import Asked
 from rxruns.testing._fake import QUICK, FakeRuns
 from rxruns.testing._marbles import Played, drawn, play, subscription_times
-from rxruns.testing._steps import (
-    Step,
-    drops,
-    ends,
-    hangs,
-    refuses,
-    replies,
-    resets,
-    sends,
-    waits_for,
-)
-from rxruns.testing._wire import Asked
+from rxruns.testing._steps import Step, drops, ends, hangs, refuses, replies, resets, sends, waits_for
 from rxruns.testing.events import RunLog
 
 __all__ = [

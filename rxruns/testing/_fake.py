@@ -1,53 +1,54 @@
-"""A runs service that plays a story."""
+"""A runs service that plays a script of steps."""
 
 from __future__ import annotations
 
 import ssl
 from typing import Any
 
+from rxruns._errors import must_be
+from rxruns._loopback import Wire
 from rxruns._policies import ResumePolicy, RetryPolicy
 from rxruns.client import RunsClient
-from rxruns.errors import InvalidArgumentError
 from rxruns.events import RunEvent
 from rxruns.testing import events
+from rxruns.testing._asked import Asked
 from rxruns.testing._loopback import HANG, Loopback
 from rxruns.testing._steps import Answer, Call, Step, refuses
 from rxruns.testing._unscripted import call_of, unscripted
-from rxruns.testing._wire import Asked, Wire
 
 __all__ = ["QUICK", "FakeRuns"]
 
 QUICK = ResumePolicy(base_backoff=0.001, max_backoff=0.01)
-"""Resumes as often as by default, without the seconds between: ``run_events(..., resume=QUICK)``."""
+"""The default policy with delays of milliseconds: ``run_events(..., resume=QUICK)``."""
 
 _RETRY = RetryPolicy(base_backoff=0.001, max_backoff=0.01)
-_OVER = refuses(410, "STORY_OVER", "the story of FakeRuns is over, and the client asked for events once more")
+_OVER = refuses(410, "STORY_OVER", "the story of FakeRuns is over, and the client requested events again")
 _BUSY = refuses(
-    409, "STREAM_OPEN", "another stream of this FakeRuns has steps to come: use one FakeRuns for each run"
+    409, "STREAM_OPEN", "another stream of this FakeRuns has steps left: use one FakeRuns for each run"
 )
 
 
 class FakeRuns(Loopback):
-    """A runs service on loopback that plays a story to those who ask for events, and keeps what it was asked.
+    """A runs service on loopback that answers requests for events with a script, and keeps all requests.
 
-    The steps are told to one stream after the other: ``sends`` leaves a stream open for the next, ``ends``,
+    One stream after the other takes steps: ``sends`` leaves a stream open for the next step, ``ends``,
     ``drops``, ``resets`` and ``hangs`` are the last of their stream, and ``refuses`` is an answer by itself.
-    When the story is over an open stream ends, and who asks for events again gets an error that says so.
+    After the last step an open stream ends, and a further request for events gets an error that says so.
 
-    Whatever else is asked is answered from what was sent so far: a run is created, its status is told, its
-    waiting calls are listed, tool results are accepted. ``replies(..., to="status")`` and
-    ``refuses(to="create")`` tell it otherwise, each for one request of that kind, wherever they stand in the
-    story. For several runs at once use one `FakeRuns` each, or :class:`~rxruns.devserver.DevServer`.
+    All other requests are answered from the events sent so far: a run is created, its status returned, its
+    waiting calls listed, tool results accepted. ``replies(..., to="status")`` and ``refuses(to="create")``
+    answer one request of that kind instead, wherever they stand in the script. For several runs at once use
+    one `FakeRuns` each, or :class:`~rxruns.devserver.DevServer`.
 
     Args:
         story: the steps.
         tls: the server's side of it; None: plain HTTP.
 
     Raises:
-        InvalidArgumentError: `story` has what is no step.
+        InvalidArgumentError: `story` holds something other than a step.
 
     Attributes:
-        api_key: one that a client may use; it is not checked.
+        api_key: a key for clients; it isn't checked.
 
     >>> from rxruns import block_on, ops, run_events
     >>> from rxruns.testing import drops, refuses, sends
@@ -55,7 +56,7 @@ class FakeRuns(Loopback):
     >>> story = sends(log[:3]), drops(), refuses(503), sends(log[3:])
     >>> with FakeRuns(*story) as service, service.client() as client:
     ...     seen = block_on(run_events(log.run_id, client=client, resume=QUICK).pipe(ops.to_list()))
-    >>> seen == list(log), [asked.after_seq for asked in service.streams], service.unplayed
+    >>> seen == list(log), [request.after_seq for request in service.streams], service.unplayed
     (True, [0, 3, 3], ())
     """
 
@@ -63,17 +64,14 @@ class FakeRuns(Loopback):
         super().__init__(tls)
         for step in story:
             if not isinstance(step, Step):
-                raise InvalidArgumentError(
-                    f"story has {step!r}: give steps one by one, each called, as in sends(log), drops()",
-                    field="story",
-                )
+                raise must_be("story", "steps, each called, as in sends(log), drops()", step)
         self.api_key: str = "mr_sk_fake"
         self._story = [step for step in story if step.to == "events"]
-        self._told = [step for step in story if step.to != "events"]
-        self._turn: Answer | None = None  # whose steps come next, while its stream is open
+        self._answers = [step for step in story if step.to != "events"]
+        self._turn: Answer | None = None  # takes the next steps, while its stream is open
         self._sent: list[RunEvent] = []
-        told = [part.run_id for step in story for part in step.parts if isinstance(part, RunEvent)]
-        self._run_ids = [*told, events.RUN_ID]
+        run_ids = [part.run_id for step in story for part in step.parts if isinstance(part, RunEvent)]
+        self._run_ids = [*run_ids, events.RUN_ID]
 
     def __repr__(self) -> str:
         return f"FakeRuns({', '.join(map(repr, self.unplayed))})"
@@ -86,14 +84,14 @@ class FakeRuns(Loopback):
 
     @property
     def unplayed(self) -> tuple[Step, ...]:
-        """The steps that nobody has asked for yet."""
+        """The steps that no request has used yet."""
         with self._changed:
-            return (*self._story, *self._told)
+            return (*self._story, *self._answers)
 
     def client(self, **options: Any) -> RunsClient:
-        """A client of it that does not wait between tries; `options` as for :class:`~rxruns.RunsClient`.
+        """Make a client that retries without waiting; `options` as for :class:`~rxruns.RunsClient`.
 
-        Closing it is yours. It takes no proxies from the environment, unless `options` have a `base_url` or a
+        Close it yourself. It ignores proxies of the environment, unless `options` have a `base_url` or a
         `session`.
         """
         named: dict[str, Any] = {"api_key": self.api_key, "base_url": self.url, "retry": _RETRY}
@@ -110,7 +108,7 @@ class FakeRuns(Loopback):
         try:
             while step := self._next(answer):
                 then = step.play(answer)
-                if then != "go on":
+                if then != "next":
                     return then == "keep"
         finally:
             self._pass_turn(None, instead_of=answer)
@@ -118,10 +116,10 @@ class FakeRuns(Loopback):
         return True
 
     def _next(self, answer: Answer) -> Step | None:
-        """The next step of this answer; None when it is whole.
+        """Take the next step of this answer; None when it is complete.
 
-        Who asks again before the steps of the stream that it left are over waits: they are that stream's. A
-        second client beside the first waits in vain, and is told so.
+        A client that reconnects waits until the steps of the stream that it left are over. A second client
+        beside the first waits in vain, and gets an error that says so.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: self._turn in (None, answer), HANG):
@@ -140,9 +138,9 @@ class FakeRuns(Loopback):
 
     def _other(self, call: Call | None, asked: Asked) -> Step:
         with self._changed:
-            for step in self._told:
+            for step in self._answers:
                 if step.to == call:
-                    self._told.remove(step)
+                    self._answers.remove(step)
                     return step
             run_id = next((known for known in self._run_ids if str(known) in asked.path), self._run_ids[0])
             return unscripted(call, asked, run_id, self._sent)

@@ -1,34 +1,34 @@
-"""A socket that listens on loopback, its threads, and what it was asked."""
+"""A service on loopback that keeps the requests it received."""
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import ssl
 import threading
-from abc import ABC, abstractmethod
-from collections.abc import Callable
+from abc import abstractmethod
 from typing import Self
 
+from rxruns._loopback import Handler, Head, Listener, Wire
 from rxruns.errors import InvalidArgumentError
-from rxruns.testing._wire import Asked, Wire
+from rxruns.testing._asked import Asked
+
+__all__ = ["HANG", "Loopback"]
 
 HANG = 30.0
 """Seconds that nothing in a test takes, unless it hangs."""
 
 
-class Loopback(ABC):
-    """A service on a free port of loopback, started as a context manager. What it answers is the subclass's.
+class Loopback(Handler):
+    """A service on a free port of loopback, started as a context manager. A subclass answers its requests.
 
-    One thread accepts, one each serves a connection; leaving the block breaks what is open and waits for all.
+    Each request is answered on a thread of its own; leaving the block closes what is open and waits for all.
 
     Args:
         tls: the server's side of it; None: plain HTTP.
 
     Attributes:
-        requests: what was asked, in order.
-        connections: how many there were.
-        gone: set when a client's end of a connection was seen.
+        requests: the requests so far, in order.
+        connections: the number of connections so far.
+        gone: set when a client closed its end of a connection.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
@@ -37,36 +37,28 @@ class Loopback(ABC):
         self.gone: threading.Event = threading.Event()
         self._tls = tls
         self._changed = threading.Condition()
-        self._open: set[socket.socket] = set()
-        self._threads: list[threading.Thread] = []
-        self._port: int | None = None
+        self._listener: Listener | None = None
 
     def __enter__(self) -> Self:
-        listener = socket.create_server(("127.0.0.1", 0))
-        self._port = listener.getsockname()[1]
-        self._open.add(listener)
-        self._start(self._accept, listener)
+        self._listener = Listener("127.0.0.1", 0, tls=self._tls)
+        self._listener.start(self)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        with self._changed:
-            for sock in self._open:
-                with contextlib.suppress(OSError):
-                    sock.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(HANG)
+        if self._listener is not None:
+            self._listener.close()
 
     @property
     def port(self) -> int:
-        """Where it listens.
+        """The port that the service listens on.
 
         Raises:
-            InvalidArgumentError: it has not been started.
+            InvalidArgumentError: the service has not been started.
         """
-        if self._port is None:
+        if self._listener is None:
             name = type(self).__name__
             raise InvalidArgumentError(f"the service is not started: use `with {name}(...) as service`")
-        return self._port
+        return self._listener.port
 
     @property
     def url(self) -> str:
@@ -74,10 +66,10 @@ class Loopback(ABC):
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}/api/v1"
 
     def wait_requests(self, count: int, timeout: float = HANG) -> list[Asked]:
-        """The requests, once there are so many.
+        """Wait until there were `count` requests, and return all.
 
         Raises:
-            AssertionError: there are not, after so many seconds.
+            AssertionError: there were fewer after `timeout` seconds.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: len(self.requests) >= count, timeout):
@@ -85,10 +77,10 @@ class Loopback(ABC):
             return list(self.requests)
 
     def wait_connections(self, count: int, timeout: float = HANG) -> None:
-        """Wait until there were so many connections.
+        """Wait until there were `count` connections.
 
         Raises:
-            AssertionError: there were not, after so many seconds.
+            AssertionError: there were fewer after `timeout` seconds.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: self.connections >= count, timeout):
@@ -96,43 +88,19 @@ class Loopback(ABC):
 
     @abstractmethod
     def answer(self, asked: Asked, wire: Wire) -> bool:
-        """Answer a request, on its connection's thread; True keeps the connection for the next."""
+        """Answer a request; True keeps the connection for the next one."""
 
-    def _start(self, target: Callable[..., None], *arguments: object) -> None:
-        thread = threading.Thread(target=target, args=arguments, name="rxruns-fake", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+    def connected(self) -> None:
+        with self._changed:
+            self.connections += 1
+            self._changed.notify_all()
 
-    def _accept(self, listener: socket.socket) -> None:
-        with listener:
-            while True:
-                try:
-                    sock, _ = listener.accept()
-                except OSError:
-                    return
-                with self._changed:
-                    self._open.add(sock)
-                    self._start(self._serve, sock, self.connections)
-                    self.connections += 1
-                    self._changed.notify_all()
+    def left(self) -> None:
+        self.gone.set()
 
-    def _serve(self, sock: socket.socket, number: int) -> None:
-        plain = sock
-        try:
-            if self._tls:
-                sock = self._tls.wrap_socket(sock, server_side=True)
-                with self._changed:
-                    self._open.add(sock)
-            wire = Wire(sock, self.gone)
-            while asked := wire.read_request(number):
-                with self._changed:
-                    self.requests.append(asked)
-                    self._changed.notify_all()
-                if not self.answer(asked, wire):
-                    return
-        except OSError:  # an ssl.SSLError is one
-            self.gone.set()
-        finally:
-            with self._changed:
-                self._open -= {plain, sock}
-            sock.close()
+    def exchange(self, head: Head, body: bytes, connection: int, wire: Wire) -> None:
+        asked = Asked(head.method, head.path, head.query, head.headers, body, connection, head.raw)
+        with self._changed:
+            self.requests.append(asked)
+            self._changed.notify_all()
+        wire.keep_open = self.answer(asked, wire) and wire.keep_open

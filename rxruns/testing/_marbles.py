@@ -1,4 +1,4 @@
-"""Runs in virtual time: drawn as marbles, or played as their events' times say. Nothing waits for a clock."""
+"""Runs in virtual time: drawn as marbles, or played at the times of their events. Nothing sleeps."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _MARBLE = re.compile(r"[^-|#^(),\s]+")
 
 @dataclass(frozen=True)
 class Played:
-    """What came out of a pipeline, in seconds since its subscription.
+    """The output of a pipeline, in seconds since its subscription.
 
     Attributes:
-        values: the second and the value of each.
-        completed_at: when it completed; None if it did not.
-        error: what it ended with; None if it did not.
+        values: pairs of seconds and value.
+        completed_at: the time of its completion; None without one.
+        error: the error that ended it; None without one.
     """
 
     values: list[tuple[float, Any]] = field(default_factory=list[tuple[float, Any]])
@@ -47,14 +47,14 @@ def play(
 ) -> Played:
     """Play a run through a pipeline in virtual time, each event at its ``ts``.
 
-    The source behaves as ``run_events`` does: it is cold, and completes after a terminal event. RxPY gives
-    operators that wait the virtual clock; hand `scheduler` to those that ask for one.
+    The source behaves like ``run_events``: it is cold, and completes after a terminal event. RxPY passes the
+    virtual clock to operators that wait; pass `scheduler` to those that need it as an argument.
 
     Args:
         log: the events; the first comes at 0 s.
         operators: as for ``pipe``.
-        scheduler: a fresh one, to use in `operators` as well; None: one of its own.
-        lasting: seconds that a run without an end goes on after its last event.
+        scheduler: a new one, to use in `operators` as well; None: made here.
+        lasting: seconds for which a run without an end stays open after its last event.
 
     >>> from rxruns import ops
     >>> from rxruns.testing import events
@@ -77,20 +77,20 @@ def play(
 def drawn(
     diagram: str, log: Sequence[RunEvent], *operators: _Operator, names: Mapping[str, Any] | None = None
 ) -> str:
-    """Draw what comes out of a pipeline, one character a tick, for a run that is drawn as well.
+    """Draw the output of a pipeline, one character for each tick, for a run that is drawn as well.
 
     In both drawings ``a`` is the first event of the log, ``b`` the second and so on, ``|`` completes, ``#``
     is an error and ``(x,y)`` are values of one tick, as in RxPY's marbles.
 
     Args:
-        diagram: when the events come.
+        diagram: the times of the events.
         log: the events.
         operators: as for ``pipe``.
-        names: of the other values that come out.
+        names: of other values in the output.
 
     Raises:
-        InvalidArgumentError: the diagram names an event that the log does not have, a value has no name, or
-            there is no room to draw the values of one tick.
+        InvalidArgumentError: the diagram names an event that the log lacks, a value has no name, or the
+            values of one tick don't fit.
 
     >>> from rxruns import ops
     >>> from rxruns.testing import events
@@ -111,9 +111,7 @@ def drawn(
             )
     source: Observable[Any] = reactivex.from_marbles(diagram, timespan=1.0, lookup=cast)
     observed = TestScheduler().start(
-        lambda: source.pipe(*operators),
-        subscribed=_SUBSCRIBED,
-        disposed=_SUBSCRIBED + len(diagram) + _HOUR,
+        lambda: source.pipe(*operators), subscribed=_SUBSCRIBED, disposed=_SUBSCRIBED + len(diagram) + _HOUR
     )
     ticks: dict[int, list[str]] = {}
     for message in observed.messages:
@@ -122,7 +120,7 @@ def drawn(
 
 
 def subscription_times(operator: _Operator, events: Sequence[Any]) -> list[tuple[float, float]]:
-    """When the operator subscribed to its source and left it, as an event comes at each of 1, 2, 3 ...
+    """Return when the operator subscribed to its source and left it, with an event at each of 1, 2, 3 ...
 
     >>> from rxruns import ops
     >>> from rxruns.testing import events
@@ -145,7 +143,7 @@ def _on_next(time: Any, event: Any) -> Recorded[Any]:  # RxPY's annotation says 
 def _played(messages: Sequence[Recorded[Any]]) -> Played:
     values: list[tuple[float, Any]] = []
     for message in messages:
-        time = round(message.time - _SUBSCRIBED, 6)  # what floats add is no time
+        time = round(message.time - _SUBSCRIBED, 6)  # without the error of floats
         notification: object = message.value
         if isinstance(notification, OnNext):
             values.append((time, notification.value))
@@ -159,11 +157,11 @@ def _played(messages: Sequence[Recorded[Any]]) -> Played:
 def _name(notification: object, cast: Mapping[str | float, Any]) -> str:
     if not isinstance(notification, OnNext):
         return "#" if isinstance(notification, OnError) else "|"
-    came: Any = notification.value  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    emitted: Any = notification.value  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     for name, value in cast.items():
-        if value == came:
+        if value == emitted:
             return str(name)
-    raise InvalidArgumentError(f"names lacks a name for {came!r}", field="names")
+    raise InvalidArgumentError(f"names lacks a name for {emitted!r}", field="names")
 
 
 def _diagram(ticks: Mapping[int, list[str]], length: int) -> str:
@@ -171,7 +169,7 @@ def _diagram(ticks: Mapping[int, list[str]], length: int) -> str:
     for tick, names in sorted(ticks.items()):
         if tick < len(drawing):
             raise InvalidArgumentError(
-                f"diagram has no room: what comes at tick {tick} follows {drawing}; add ticks",
+                f"diagram is too short: the values of tick {tick} follow {drawing}; add ticks",
                 field="diagram",
             )
         drawing = drawing.ljust(tick, "-") + (names[0] if len(names) == 1 else f"({','.join(names)})")

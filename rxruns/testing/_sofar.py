@@ -1,4 +1,4 @@
-"""What a log says so far: the nodes at work, their steps, the calls that have no result."""
+"""The state of a log: running nodes, their steps, the unanswered calls."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rxruns.events import (
 
 
 def open_nodes(events: Sequence[RunEvent]) -> list[str]:
-    """The nodes at work, in the order in which they started."""
+    """Return the running nodes, in the order in which they started."""
     found: dict[str, None] = {}
     for event in events:
         if isinstance(event, NodeStarted):
@@ -30,22 +30,22 @@ def open_nodes(events: Sequence[RunEvent]) -> list[str]:
 
 
 def llm_calls(events: Sequence[RunEvent], node_id: str) -> int:
-    """How often a model answered the node."""
+    """Count the model calls of a node."""
     return sum(isinstance(event, NodeLLMCall) and event.node_id == node_id for event in events)
 
 
 def tool_calls(events: Sequence[RunEvent]) -> int:
-    """How many tool calls and questions the run has had."""
+    """Count the tool calls and questions of the run."""
     return sum(isinstance(event, NodeToolCall | NodeUserAsk) for event in events)
 
 
 def unanswered(events: Sequence[RunEvent], node_id: str) -> list[ToolCallWithArguments]:
-    """The node's calls and questions without a result, oldest first."""
+    """Return the calls and questions of a node without a result, oldest first."""
     found: dict[str, ToolCallWithArguments] = {}
     for event in events:
         match event:
-            case NodeToolCall(tool_call=asked) | NodeUserAsk(user_ask=asked) if event.node_id == node_id:
-                found[asked.tool_call.id] = asked.tool_call
+            case NodeToolCall(tool_call=request) | NodeUserAsk(user_ask=request) if event.node_id == node_id:
+                found[request.tool_call.id] = request.tool_call
             case NodeToolResult(tool_result=given) | NodeUserAnswer(user_answer=given):
                 found.pop(given.tool_call.id, None)
             case _:

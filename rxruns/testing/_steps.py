@@ -1,31 +1,30 @@
-"""What a fake service does, step by step. Read aloud, the calls are the story of the test."""
+"""The steps of a fake service. In order, they read as the script of the test."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-import msgspec
-
+from rxruns._errors import must_be
+from rxruns._loopback import NDJSON, Ending, Gone, Wire, head_of
 from rxruns._ndjson._decoding import encode_event
-from rxruns.errors import InvalidArgumentError
 from rxruns.events import RunEvent
 from rxruns.testing._loopback import HANG
-from rxruns.testing._wire import Wire, head
 
 Part = RunEvent | bytes
 Call = Literal[
     "create", "compile", "events", "lint", "pending", "results", "status", "steps", "tasks", "tool_call"
 ]
 CALLS: tuple[Call, ...] = get_args(Call)
-Then = Literal["go on", "keep", "close"]
-"""What comes after a step: the next one of the same answer; the next request; nothing more here."""
+Then = Literal["next", "keep", "close"]
+"""After a step: the next step of the same answer; the next request; the end of the connection."""
 
 
 class Answer:
-    """One answer: a stream of events that may be open, over a wire."""
+    """One response, or a stream of events. It is played to the end, also when the client hangs up."""
 
     def __init__(self, wire: Wire, sent: list[RunEvent]) -> None:
         self.wire = wire
@@ -33,40 +32,37 @@ class Answer:
         self._sent = sent
 
     def send(self, parts: Iterable[Part]) -> None:
-        """Send a chunk a part, after the headers where they are still to come."""
+        """Send each part as a chunk, after the headers when the stream begins."""
         if not self.is_open:
-            fields = {"Content-Type": "application/x-ndjson", "Transfer-Encoding": "chunked"}
-            self.wire.send(head(200, fields))
+            self._send(head_of(200, {"Content-Type": NDJSON, "Transfer-Encoding": "chunked"}))
             self.is_open = True
         for part in parts:
             line = part if isinstance(part, bytes) else encode_event(part) + b"\n"
             if not isinstance(part, bytes):
-                self._sent.append(part)  # before it can be read: who has read it may ask for the status
-            self.wire.send(b"%x\r\n%b\r\n" % (len(line), line))
+                self._sent.append(part)  # first: a client that has read it may request the status
+            self._send(b"%x\r\n%b\r\n" % (len(line), line))
 
     def end(self) -> None:
-        """End the stream as a whole one."""
-        self.wire.send(b"0\r\n\r\n")
+        """End the stream cleanly."""
+        self._send(b"0\r\n\r\n")
         self.is_open = False
 
-    def reply(self, status: int, body: object, headers: dict[str, str]) -> None:
-        """Send a whole answer."""
-        content = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        framing = {"Content-Type": "application/json", "Content-Length": str(len(content))}
-        self.wire.send(head(status, framing | headers) + content)
+    def _send(self, content: bytes) -> None:
+        with suppress(Gone):
+            self.wire.send(content)
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a story.
+    """One step of a script.
 
     Attributes:
-        story: how it was told.
+        story: the call that made it, for its repr.
         play: does it.
         to: the call that it answers.
         is_last: the steps after it are for the next request.
-        is_whole: it is an answer by itself, so it ends a stream that is open and waits for the next request.
-        parts: what it sends of a stream.
+        is_whole: it is an answer by itself: it ends an open stream and waits for the next request.
+        parts: the events and bytes that it sends of a stream.
     """
 
     story: str
@@ -81,10 +77,10 @@ class Step:
 
 
 def sends(*parts: Part | Iterable[RunEvent]) -> Step:
-    """The service sends these events, a chunk each: on the stream that is open, else on the next.
+    """Send events, a chunk each: on the open stream, else on the next one.
 
     Args:
-        parts: events, logs, or bytes: what no well-meant service sends, or a line cut in two.
+        parts: events, logs, or bytes, such as a line cut in two.
 
     Raises:
         InvalidArgumentError: a part is none of them.
@@ -97,20 +93,20 @@ def sends(*parts: Part | Iterable[RunEvent]) -> Step:
     for part in parts:
         events = part if isinstance(part, Iterable) and not isinstance(part, bytes | str) else [part]
         flat.extend(events)
-    wrong = [part for part in flat if not isinstance(part, RunEvent | bytes)]
-    if wrong:
-        raise InvalidArgumentError(f"parts has {wrong[0]!r}: give events, logs or bytes", field="parts")
+    for part in flat:
+        if not isinstance(part, RunEvent | bytes):
+            raise must_be("parts", "events, logs or bytes", part)
 
     def play(answer: Answer) -> Then:
         answer.send(flat)
-        return "go on"
+        return "next"
 
-    told = ", ".join(repr(part) if isinstance(part, bytes) else part.type for part in flat)
-    return Step(f"sends({told})", play, parts=tuple(flat))
+    names = ", ".join(repr(part) if isinstance(part, bytes) else part.type for part in flat)
+    return Step(f"sends({names})", play, parts=tuple(flat))
 
 
 def ends() -> Step:
-    """The stream ends as a whole one; a run that has not ended is asked for again."""
+    """End the stream cleanly. A client that follows a run which hasn't ended connects again."""
 
     def play(answer: Answer) -> Then:
         answer.send(())
@@ -121,22 +117,25 @@ def ends() -> Step:
 
 
 def drops() -> Step:
-    """The connection is closed where the stream stands, or before there is one."""
-    return Step("drops()", lambda answer: "close", is_last=True)
+    """Close the connection inside the stream, or before there is one."""
+    return _breaks("drops()", "fin")
 
 
 def resets() -> Step:
-    """The connection is reset where the stream stands, or before there is one."""
+    """Reset the connection inside the stream, or before there is one."""
+    return _breaks("resets()", "rst")
 
+
+def _breaks(story: str, ending: Ending) -> Step:
     def play(answer: Answer) -> Then:
-        answer.wire.reset()
+        answer.wire.end(ending)
         return "close"
 
-    return Step("resets()", play, is_last=True)
+    return Step(story, play, is_last=True)
 
 
 def hangs() -> Step:
-    """Nothing more comes, until the client leaves."""
+    """Send nothing more until the client hangs up."""
 
     def play(answer: Answer) -> Then:
         answer.wire.wait_gone()
@@ -146,11 +145,11 @@ def hangs() -> Step:
 
 
 def waits_for(event: threading.Event, timeout: float = HANG) -> Step:
-    """The story goes on when the test has set `event`, at the latest after so many seconds."""
+    """Wait until the test sets `event`, at most `timeout` seconds."""
 
     def play(answer: Answer) -> Then:
         event.wait(timeout)
-        return "go on"
+        return "next"
 
     return Step("waits_for(event)", play)
 
@@ -163,17 +162,17 @@ def refuses(
     retry_after: int | None = None,
     to: Call = "events",
 ) -> Step:
-    """The next request is answered with an error of the service.
+    """Answer the next request with an error of the service.
 
     Args:
-        status: of HTTP; 408, 429 and 5xx are tried again by a client, others end a stream.
-        code: the error's, such as ``"NOT_FOUND"``.
-        message: the error's.
-        retry_after: seconds, for the header of that name.
+        status: the HTTP status. A client retries 408, 429 and 5xx; the others end a stream.
+        code: of the error, such as ``"NOT_FOUND"``.
+        message: of the error.
+        retry_after: seconds, for the ``Retry-After`` header.
         to: the call that is refused.
 
     Raises:
-        InvalidArgumentError: ``to`` is no such call.
+        InvalidArgumentError: ``to`` is not a call.
 
     >>> refuses(429, retry_after=1), refuses(401, "UNAUTHORIZED", to="create")
     (refuses(429, to='events'), refuses(401, to='create'))
@@ -184,15 +183,15 @@ def refuses(
 
 
 def replies(body: object, status: int = 200, *, to: Call) -> Step:
-    """The next request of that kind is answered with this: JSON of an object, or bytes as they are.
+    """Answer the next request for `to`.
 
     Args:
-        body: the answer's.
-        status: of HTTP.
-        to: the call that is answered; what a story does not mention, the service answers by itself.
+        body: an object, sent as JSON, or bytes.
+        status: the HTTP status.
+        to: the call that is answered. Calls without a step are answered from the events sent so far.
 
     Raises:
-        InvalidArgumentError: ``to`` is no such call.
+        InvalidArgumentError: ``to`` is not a call.
 
     >>> replies({"accepted": 1, "status": "running"}, to="results")
     replies(200, to='results')
@@ -202,10 +201,10 @@ def replies(body: object, status: int = 200, *, to: Call) -> Step:
 
 def _whole(story: str, body: object, status: int, headers: dict[str, str], to: Any) -> Step:
     if to not in CALLS:
-        raise InvalidArgumentError(f"to is {to!r}: one of {', '.join(CALLS)}", field="to")
+        raise must_be("to", f"one of {', '.join(CALLS)}", to)
 
     def play(answer: Answer) -> Then:
-        answer.reply(status, body, headers)
+        answer.wire.reply(status, body, headers)
         return "keep"
 
     return Step(story, play, to=to, is_last=True, is_whole=True)

@@ -1,4 +1,4 @@
-"""What a fake service answers where its story says nothing: what follows from the events sent so far."""
+"""Answers to requests without a step, made from the events that the fake has sent so far."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from uuid import UUID
 
 from rxruns.events import RunEvent
 from rxruns.state import RunState
+from rxruns.testing._asked import Asked
 from rxruns.testing._steps import Call, Step, refuses, replies
-from rxruns.testing._wire import Asked
 
 _PLAN_HASH = "0" * 64
 
 
 def call_of(asked: Asked) -> Call | None:
-    """Which call of the API a request is."""
+    """Return the call of the API that a request makes; None for any other."""
     match [asked.method, *asked.path.split("/")]:
         case ["POST", *_, "runs"]:
             return "create"
@@ -42,7 +42,7 @@ def call_of(asked: Asked) -> Call | None:
 
 
 def unscripted(call: Call | None, asked: Asked, run_id: UUID, sent: Sequence[RunEvent]) -> Step:
-    """The answer to a call about that run, of which these events were sent."""
+    """Answer a call about a run, of which these events were sent."""
     state = RunState()
     for event in sent:
         if event.run_id == run_id:
@@ -64,8 +64,8 @@ def unscripted(call: Call | None, asked: Asked, run_id: UUID, sent: Sequence[Run
             accepted = len(asked.json["results"])
             return replies({"accepted": accepted, "status": state.status}, to="results")
         case _:
-            told = f"the story has no answer to {asked.method} {asked.path}: add replies(..., to=...)"
-            return refuses(404, "NOT_FOUND", told)
+            message = f"the story has no answer to {asked.method} {asked.path}: add replies(..., to=...)"
+            return refuses(404, "NOT_FOUND", message)
 
 
 def _pending(state: RunState) -> list[dict[str, Any]]:

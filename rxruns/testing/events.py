@@ -1,11 +1,11 @@
-"""A run's events, told as a story, for tests: what a pipeline is fed, or a fake service sends.
+"""Build the events of a run for tests: the input of a pipeline, or the stream of a fake service.
 
 >>> from rxruns.testing import events
 >>> log = events.run().node("draft").text("Hi ", "there").succeeds()
 >>> [event.type for event in log[2:]]
 ['node_started', 'node_output_delta', 'node_output_delta', 'node_succeeded', 'run_completed']
 
-Each step gives a new log and leaves the one before as it is, so one beginning can have several ends:
+Each step returns a new log and leaves the old one unchanged, so one beginning can have several ends:
 
 >>> started = events.run().node("draft").text("Hi")
 >>> good, bad = started.succeeds(), started.fails("no luck")
@@ -25,6 +25,7 @@ from uuid import UUID, uuid5
 import msgspec
 
 from rxruns._arguments import check_run_id
+from rxruns._errors import must_be
 from rxruns._ndjson._decoding import RecordError, decode_event, encode_event
 from rxruns.devserver._log import artifact
 from rxruns.errors import InvalidArgumentError
@@ -70,24 +71,24 @@ from rxruns.testing._sofar import llm_calls, open_nodes, tool_calls, unanswered
 __all__ = ["RUN_ID", "START", "RunLog", "run"]
 
 RUN_ID = UUID("7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11")
-"""The id of a run that was given none."""
+"""The default run id."""
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
-"""When such a run starts."""
+"""The default time of the first event."""
 
 _USER_ASK = "user_ask"
 
 
 def run(run_id: UUID | str = RUN_ID, *, start: datetime = START, every: float = 0.1) -> RunLog:
-    """A run that was compiled and has started: the first two events of a log.
+    """Begin a log: a run that was compiled and has started.
 
     Args:
-        run_id: give each run its own where a test merges several.
-        start: the ``ts`` of the first event; it has to have an offset.
+        run_id: one for each run of a test that merges several.
+        start: the ``ts`` of the first event, with an offset.
         every: seconds between two events.
 
     Raises:
-        InvalidArgumentError: `run_id` is no UUID, or the times are no times.
+        InvalidArgumentError: `run_id` is not a UUID, or a time is invalid.
 
     >>> [(event.seq, event.type) for event in run()]
     [(1, 'run_compiled'), (2, 'run_started')]
@@ -103,16 +104,16 @@ class RunLog(Sequence[RunEvent]):
     """The events of one run so far, valid and in order: an immutable sequence of events.
 
     Envelopes are filled in: ``run_id``, ``seq`` from 1 without gaps, ``ts``, ``plan_hash``. So are the ids of
-    model calls and tool calls, which follow from the run, the node and the step. What makes no sense here, a
-    text without a node or anything after the end, is an :class:`~rxruns.errors.InvalidArgumentError`.
+    model calls and tool calls, which follow from the run, the node and the step. A step that doesn't
+    fit (text without a node, an event after the end) is an :class:`~rxruns.errors.InvalidArgumentError`.
 
     Attributes:
         run_id: the run's id.
         plan_hash: of its plan.
         now: the ``ts`` of the next event.
         every: the time between two events.
-        events: what there is so far.
-        node_id: the node that steps are about; None before the first :meth:`node`.
+        events: the events so far.
+        node_id: the node of the next steps; None before the first :meth:`node`.
     """
 
     run_id: UUID
@@ -136,7 +137,7 @@ class RunLog(Sequence[RunEvent]):
         return f"<RunLog of {len(self)} events: {', '.join(event.type for event in self.events)}>"
 
     def ndjson(self) -> bytes:
-        """The log as the wire and log files have it: for a file to replay, or another process.
+        """Encode the log as on the wire and in log files.
 
         >>> run().ndjson().count(b"\\n")
         2
@@ -148,9 +149,9 @@ class RunLog(Sequence[RunEvent]):
         return replace(self, now=self.now + _time(seconds, "seconds"))
 
     def event(self, kind: type[RunEvent], **fields: Any) -> RunLog:
-        """Append an event of any type; what `fields` lack of its envelope is filled in, ``node_id`` too.
+        """Append an event of any type; missing fields of its envelope are filled in, ``node_id`` too.
 
-        It has to be valid by itself. Whether it makes sense here is yours: a ``seq`` that jumps, say.
+        It must be valid by itself. Its place isn't checked, so that a ``seq`` can jump.
 
         >>> from rxruns.events import NodeStarted
         >>> run().event(NodeStarted, node_id="draft")[-1].node_id
@@ -167,7 +168,7 @@ class RunLog(Sequence[RunEvent]):
         return replace(self, events=(*self.events, event), now=self.now + self.every)
 
     def unknown(self, type: str, **fields: Any) -> RunLog:
-        """Append an event of a type that this version of rxruns does not know.
+        """Append an event of a type that this version of rxruns doesn't know.
 
         >>> run().unknown("node_dreamt", node_id="draft")[-1].type
         'node_dreamt'
@@ -177,12 +178,12 @@ class RunLog(Sequence[RunEvent]):
         return self.event(UnknownEvent, record=envelope | fields)
 
     def node(self, node_id: str) -> RunLog:
-        """Turn to a node. It starts, unless it is at work already: nodes may take turns."""
+        """Switch to a node, and start it unless it is running: nodes can take turns."""
         turned = replace(self, node_id=node_id)
         return turned if node_id in open_nodes(self.events) else turned.event(NodeStarted, node_id=node_id)
 
     def text(self, *pieces: str) -> RunLog:
-        """The node writes, one ``node_output_delta`` a piece."""
+        """Emit text of the node, one ``node_output_delta`` for each piece."""
         log = self
         for piece in pieces:
             log = log.event(NodeOutputDelta, delta=OutputDelta(kind="message_delta", text_delta=piece))
@@ -196,7 +197,7 @@ class RunLog(Sequence[RunEvent]):
         input_tokens: int | None = None,
         output_tokens: int | None = None,
     ) -> RunLog:
-        """A model answered the node: the next step of it begins. Without tokens the call is unmetered.
+        """Record a model call, which begins the next step of the node. Without tokens it is unmetered.
 
         >>> log = run().node("draft").llm_call(input_tokens=10, output_tokens=3)
         >>> log[-1].llm_call.usage.input_tokens
@@ -211,7 +212,7 @@ class RunLog(Sequence[RunEvent]):
         return self.event(NodeLLMCall, llm_call=call)
 
     def tool_call(self, name: str, arguments: Mapping[str, Any] | str = "{}") -> RunLog:
-        """The model asks for a tool; `arguments` is an object, or JSON text as the model wrote it.
+        """Call a tool; `arguments` is an object, or JSON text as the model wrote it.
 
         >>> run().node("sum").tool_call("add", {"a": 1})[-1].tool_call.tool_call.arguments
         '{"a":1}'
@@ -220,7 +221,7 @@ class RunLog(Sequence[RunEvent]):
         return self.event(NodeToolCall, tool_call=ToolCallRequest(**self._ids(), tool_call=call))
 
     def waits(self, reason: str = "tool_results") -> RunLog:
-        """The node waits for the results of all calls that have none.
+        """Let the node wait for the results of all unanswered calls.
 
         >>> log = run().node("sum").tool_call("add").waits()
         >>> log[-1].waiting.pending_tool_calls[0].tool_call.name
@@ -232,7 +233,7 @@ class RunLog(Sequence[RunEvent]):
         )
 
     def tool_result(self, output: str, *, error: str | None = None, call_id: str | None = None) -> RunLog:
-        """A tool's result. None for `call_id`: of the oldest call that has none."""
+        """Record the result of a tool. None for `call_id`: of the oldest unanswered call."""
         call = self._answered(call_id)
         return self.event(
             NodeToolResult,
@@ -240,48 +241,48 @@ class RunLog(Sequence[RunEvent]):
         )
 
     def asks(self, question: str, *options: str, allow_freeform: bool = True) -> RunLog:
-        """The node asks a person; :meth:`waits` follows where it waits for the answer."""
-        asked = UserAsk(
+        """Ask the user a question; add :meth:`waits` to wait for the answer."""
+        request = UserAsk(
             **self._ids(),
             tool_call=self._call(_USER_ASK, {"question": question}),
             question=question,
             allow_freeform=allow_freeform,
             options=tuple(UserAskOption(label=option) for option in options) or None,
         )
-        return self.event(NodeUserAsk, user_ask=asked)
+        return self.event(NodeUserAsk, user_ask=request)
 
     def answers(self, answer: str, *, is_freeform: bool = False, call_id: str | None = None) -> RunLog:
-        """A person's answer. None for `call_id`: to the oldest call that has none."""
+        """Record the answer of the user. None for `call_id`: to the oldest unanswered call."""
         call = self._answered(call_id)
         given = UserAnswer(**self._ids(), tool_call=call, answer=answer, is_freeform=is_freeform)
         return self.event(NodeUserAnswer, user_answer=given)
 
     def output(self, content: Any = "", *, included: bool = False) -> RunLog:
-        """The node's output was stored; `included`, it comes along for who asks for ``include_output``."""
+        """Record the output of the node, with its content if `included`, as for ``include_output``."""
         return self.event(NodeOutput, output=_artifact("node_output.v0", content, included))
 
     def node_succeeds(self) -> RunLog:
-        """The node ends well; the run goes on."""
+        """End the node with success; the run continues."""
         return self.event(NodeSucceeded)
 
     def node_fails(self, message: str = "no luck", *, code: str | None = None) -> RunLog:
-        """The node fails, and the run has not noticed yet; :meth:`fails` does both."""
+        """End the node with an error; the run continues until :meth:`fails`, which does both."""
         return self.event(NodeFailed, error=NodeError(message=message, code=code))
 
     def succeeds(self, outputs: Any = None, *, included: bool = False) -> RunLog:
-        """The run succeeds: nodes that are at work end well, then comes ``run_completed``."""
+        """End the run with success: first all running nodes, then ``run_completed``."""
         log = self
         for node_id in open_nodes(self.events):
             log = log.event(NodeSucceeded, node_id=node_id)
         return log.event(RunCompleted, outputs=_artifact("run_outputs.v0", outputs, included))
 
     def fails(self, message: str = "no luck", *, code: str | None = None) -> RunLog:
-        """The run fails: first the node, if it is at work, then comes ``run_failed``."""
+        """End the run with an error: first the current node if it is running, then ``run_failed``."""
         log = self.node_fails(message, code=code) if self.node_id in open_nodes(self.events) else self
         return log.event(RunFailed, error=NodeError(message=message, code=code))
 
     def is_canceled(self, message: str = "canceled by its owner") -> RunLog:
-        """The run is canceled, whatever is at work."""
+        """Cancel the run."""
         return self.event(RunCanceled, error=NodeError(message=message))
 
     def _next(self) -> int:
@@ -295,7 +296,7 @@ class RunLog(Sequence[RunEvent]):
         return self.node_id
 
     def _ids(self) -> dict[str, Any]:
-        """Of the node's step at hand: the one whose model call was last."""
+        """Return the ids of the current step, the one of the last model call."""
         step = max(llm_calls(self.events, self._node()) - 1, 0)
         return {"step": step, "request_id": self._request_id(step)}
 
@@ -318,7 +319,7 @@ class RunLog(Sequence[RunEvent]):
 
 def _time(seconds: object, field: str) -> timedelta:
     if not isinstance(seconds, int | float) or not 0 <= seconds < 1e9:
-        raise InvalidArgumentError(f"{field} is a number of seconds, not {seconds!r}", field=field)
+        raise must_be(field, "a number of seconds, 0 or more", seconds)
     return timedelta(seconds=seconds)
 
 

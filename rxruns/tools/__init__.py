@@ -1,4 +1,4 @@
-"""Python functions as the tools of a run: by name, their arguments checked against their signatures.
+"""Python functions as the tools of a run, with arguments checked against their signatures.
 
 >>> tools = Tools()
 >>> @tools.tool
@@ -9,7 +9,7 @@
 >>> tools.call("add", '{"b": "x"}')
 'Error: add: a is missing; b: Expected `int`, got `str`'
 
-Nothing of Rx is needed for it; ``ops.execute_tools(tools)`` runs the calls that a run waits for.
+It works without Rx; ``ops.execute_tools(tools)`` runs the calls that a run waits for.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import msgspec
 from msgspec import Struct
 
 from rxruns._display._text import clipped, visible
+from rxruns._errors import must_be
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import UserAsk
 from rxruns.tools._function import BadArguments, ToolFunction
@@ -40,7 +41,7 @@ USER_ASK: Final[dict[str, Any]] = {
         "parameters": {
             "type": "object",
             "properties": {
-                "question": {"type": "string", "minLength": 1, "description": "What to ask."},
+                "question": {"type": "string", "minLength": 1, "description": "The question."},
                 "options": {
                     "type": "array",
                     "description": "Answers to choose from.",
@@ -53,14 +54,14 @@ USER_ASK: Final[dict[str, Any]] = {
                 "allow_freeform": {
                     "type": "boolean",
                     "default": True,
-                    "description": "Whether another answer than the options is allowed.",
+                    "description": "Allow an answer that is not among the options.",
                 },
             },
             "required": ["question"],
         },
     },
 }
-"""The tool object of ``user_ask``, whose calls are questions to a person: for the `tools` of a node.
+"""The tool object of ``user_ask``, for the `tools` of a node; its calls are questions to a person.
 
 >>> from rxruns import workflow
 >>> node = workflow.llm("plan", user="Plan a trip.", tools=[USER_ASK], tool_execution="client")
@@ -70,26 +71,26 @@ logger: logging.Logger = logging.getLogger("rxruns")
 
 
 class Answer(Struct, frozen=True):
-    """A person's answer: ``is_freeform`` says that it is none of the options."""
+    """A person's answer; ``is_freeform`` is True for an answer that isn't one of the options."""
 
     answer: str
     is_freeform: bool
 
 
 class Tools(Mapping[str, Callable[..., Any]]):
-    """Functions by the names under which models call them.
+    """Functions by the names that models call them by.
 
     Args:
-        functions: by name, to begin with.
+        functions: the first functions, by name.
 
-    A call's arguments, a JSON object, become keyword arguments. Parameters that are annotated are converted
-    and checked, strictly: ``"5"`` is no ``int``. pydantic converts its own types, msgspec the others, paths
-    too. What isn't annotated, or has an annotation that can't be resolved, is passed on as it is. What a
-    function returns is sent as it is if it is text, else as JSON, up to `MAX_OUTPUT_BYTES`. Calls may come
-    from several threads at once.
+    A call's arguments, a JSON object, become keyword arguments. Annotated parameters are converted and
+    checked strictly: ``"5"`` is not an ``int``. pydantic converts its own types, msgspec the others and
+    paths. Parameters without an annotation, or with one that can't be resolved, receive the decoded JSON. A
+    returned text is sent as it is, any other value as JSON, up to `MAX_OUTPUT_BYTES`. Calls may come from
+    several threads at once.
 
     Raises:
-        InvalidArgumentError: as of :meth:`tool`, for one of the functions.
+        InvalidArgumentError: as in :meth:`tool`, for one of the functions.
     """
 
     def __init__(self, functions: Mapping[str, Callable[..., Any]] | None = None) -> None:
@@ -102,16 +103,16 @@ class Tools(Mapping[str, Callable[..., Any]]):
     @overload
     def tool(self, name: str | None = None, /) -> Callable[[_F], _F]: ...
     def tool(self, function: Any = None, /) -> Any:
-        """Add a function, under its own name or a given one; the function stays what it is.
+        """Add a function under its own name or a given one, and return it unchanged.
 
-        A parameter that JSON can't become is left to its default.
+        A parameter whose type can't be made from JSON keeps its default.
 
         Args:
-            function: the function, or the name for the one that is decorated.
+            function: the function, or the name for the decorated one.
 
         Raises:
-            InvalidArgumentError: for a name that is blank or taken, something that can't be called on a
-                thread, or a parameter without default that JSON can't become.
+            InvalidArgumentError: the name is blank or taken, the function is asynchronous or can't be called,
+                or the type of a parameter without default can't be made from JSON.
 
         >>> tools = Tools()
         >>> @tools.tool("files.read")
@@ -129,13 +130,13 @@ class Tools(Mapping[str, Callable[..., Any]]):
         return self._add(None, function)
 
     def call(self, name: str, arguments: str | None = None) -> str:
-        """The output of a call: what the function returned, or ``Error:`` and what went wrong.
+        """Call a tool and return its output: the function's result, or ``Error:`` and the reason.
 
-        It raises nothing but ``KeyboardInterrupt``. A warning is logged for each ``Error:``.
+        Raises nothing but ``KeyboardInterrupt``. A warning is logged for each ``Error:``.
 
         Args:
-            name: of the tool. An unknown one is an error that names the known ones.
-            arguments: a JSON object as text; None or blank for none.
+            name: the tool's name. The error for an unknown name lists the known ones.
+            arguments: a JSON object as text; None or blank for no arguments.
         """
         tool = self._tools.get(name)
         if tool is None:
@@ -150,17 +151,18 @@ class Tools(Mapping[str, Callable[..., Any]]):
             return error_output(f"{name}: {error}")
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # the run waits for a result in any case
+        except BaseException as error:  # the run waits for a result whatever happens
             return failed_output(f"tool {name}", error)
 
     def definitions(self) -> list[dict[str, Any]]:
-        """The tools as the service's tool objects, for the `tools` of an llm node.
+        """Return the tools as the service's tool objects, for the `tools` of an llm node.
 
-        Each has the function's name, the text of its docstring, and the JSON Schema of its parameters from
-        annotations, defaults and the docstring's ``Args:``. ``workflow.llm(..., tools=tools)`` calls this.
+        Each has the function's name, the text of its docstring and the JSON Schema of its parameters, made
+        from annotations, defaults and the docstring's ``Args:``. ``workflow.llm(..., tools=tools)`` calls
+        this.
 
         Raises:
-            InvalidArgumentError: the service doesn't allow a name.
+            InvalidArgumentError: the service doesn't allow a name, or two parameter types have the same name.
 
         >>> tools = Tools()
         >>> @tools.tool
@@ -197,11 +199,9 @@ class Tools(Mapping[str, Callable[..., Any]]):
     def _add(self, name: str | None, function: _F) -> _F:
         name = getattr(function, "__name__", "") if name is None else name
         if not isinstance(name, str) or not name.strip():
-            raise InvalidArgumentError(f"a tool needs a name that is not blank, not {name!r}", field="name")
+            raise must_be("name", "text that isn't blank", name)
         if name in self._tools:
-            raise InvalidArgumentError(
-                f"there is a tool {name} already: give this one another name", field="name"
-            )
+            raise must_be("name", "a name that no other tool has", name)
         self._tools[name] = ToolFunction(name, function)
         return function
 
@@ -217,14 +217,14 @@ class Tools(Mapping[str, Callable[..., Any]]):
 
 
 def user_answer(asked: UserAsk, given: Answer | str) -> str:
-    """An answer as the output that a ``user_ask`` call wants: JSON with ``answer`` and ``is_freeform``.
+    """Return an answer as the output of a ``user_ask`` call: JSON with ``answer`` and ``is_freeform``.
 
     Args:
         asked: the question.
-        given: plain text is freeform unless it is the label of an option. Blanks around it are removed.
+        given: plain text is freeform unless it is the label of an option. Surrounding blanks are removed.
 
     Raises:
-        InvalidArgumentError: for a blank answer, or one of one's own where only the options are allowed.
+        InvalidArgumentError: the answer is blank, or isn't one of the options where only these are allowed.
 
     >>> from rxruns.testing import events
     >>> asked = events.run().node("plan").asks("Where to?", "Lisbon", "Porto")[-1].user_ask
@@ -235,10 +235,8 @@ def user_answer(asked: UserAsk, given: Answer | str) -> str:
     if isinstance(given, str):
         given = Answer(given, given.strip() not in labels)
     if not isinstance(given, Answer) or not isinstance(given.answer, str) or not given.answer.strip():
-        raise InvalidArgumentError(f"answer: expected text that is not blank, not {given!r}", field="answer")
+        raise must_be("answer", "text that isn't blank", given)
     text = given.answer.strip()
     if text not in labels and not asked.allow_freeform:
-        raise InvalidArgumentError(
-            f"answer: {text!r} is none of the options: {', '.join(labels)}", field="answer"
-        )
+        raise must_be("answer", f"one of the options {', '.join(map(repr, labels))}", text)
     return as_output(Answer(labels.get(text, text), given.is_freeform))

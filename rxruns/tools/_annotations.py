@@ -1,4 +1,4 @@
-"""Annotations of parameters: what JSON becomes under them, and their JSON Schema."""
+"""Conversions of JSON values to the annotated types of parameters, and their JSON Schema."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class NotFromJSON(Exception):
 
 
 class Conversion(Struct, frozen=True):
-    """How the JSON text of an argument becomes a value, and the JSON Schema that describes it.
+    """The function that converts the JSON text of an argument, and the JSON Schema of that text.
 
     Attributes:
-        load: raises BadValue for what doesn't fit.
+        load: converts the text; raises BadValue if it doesn't fit.
         schema: may refer to `definitions`, by name under ``#/$defs/``.
     """
 
@@ -57,14 +57,14 @@ class Conversion(Struct, frozen=True):
 
 
 def conversion(hint: Any) -> Conversion:
-    """The conversion that an annotation asks for.
+    """Return the conversion for an annotation.
 
-    pydantic converts what is its own (models, dataclasses, ``Annotated`` with a ``Field``), msgspec the rest,
-    both strictly. A union that msgspec can't decide takes the first member that fits. What else msgspec
-    doesn't support is passed on as it is.
+    pydantic converts its own types (models, dataclasses, ``Annotated`` with a ``Field``), msgspec the rest,
+    both strictly. A union that msgspec doesn't support becomes the first member that fits. For any other
+    unsupported annotation the value is the decoded JSON.
 
     Raises:
-        NotFromJSON: the annotation is, or holds, a class that JSON can't become.
+        NotFromJSON: the annotation is, or contains, a class that can't be made from JSON.
         NameError: it refers to a name that isn't defined.
 
     >>> from pathlib import Path
@@ -85,10 +85,10 @@ def conversion(hint: Any) -> Conversion:
 
 
 def resolved(annotation: Any, namespace: Mapping[str, Any]) -> Any:
-    """The type that an annotation means: names in text are looked up in `namespace`.
+    """Return the type of an annotation: names in a text annotation are looked up in `namespace`.
 
     Raises:
-        NameError: one of them isn't there, such as a name that only type checkers import.
+        NameError: a name isn't defined, for example because only type checkers import it.
 
     >>> resolved("list[int]", {})
     list[int]
@@ -110,7 +110,7 @@ def _decoded(hint: Any, data: bytes) -> Any:
 
 
 UNCHECKED = Conversion(partial(_decoded, Any), {}, {})
-"""Passes on what JSON decodes to."""
+"""Passes the decoded JSON on."""
 
 
 # ---- classes that msgspec doesn't know ----
@@ -149,15 +149,15 @@ def _is_path(kind: Any) -> bool:
 
 
 def _json_types(kind: Any) -> list[str]:
-    """The types of JSON values that are instances already, as of ``object`` or ``Iterable``."""
+    """The JSON types whose decoded values are instances, such as those of ``object`` or ``Iterable``."""
     try:
         return [name for name, value in _JSON.items() if isinstance(value, kind)]
-    except TypeError:  # a protocol that can't be looked for
+    except TypeError:  # a protocol without instance checks
         return []
 
 
 def _with_format(hint: Any) -> Any:
-    """Times with their ``format``, which msgspec leaves out where a zone isn't asked for."""
+    """Times with their ``format``, which msgspec omits for those without a required zone."""
     if hint in (datetime, time):
         return Annotated[hint, msgspec.Meta(extra_json_schema={"format": _FORMATS[hint]})]
     parts = tuple(map(_with_format, typing.get_args(hint)))
@@ -179,7 +179,7 @@ def _union(hint: Any) -> Conversion:
         try:
             members.append(conversion(member))
         except NotFromJSON:
-            continue  # the others can be given
+            continue  # the other members can be used
     if not members:
         raise NotFromJSON(hint)
     definitions = {name: schema for one in members for name, schema in one.definitions.items()}
@@ -201,7 +201,7 @@ def _first(loads: tuple[Callable[[bytes], Any], ...], data: bytes) -> Any:
 
 
 def _pydantic(hint: Any) -> Any:
-    """pydantic's adapter of an annotation that names something of it, which is imported then."""
+    """pydantic's adapter for an annotation with a type of pydantic, which must be imported already."""
     pydantic = sys.modules.get("pydantic")
     if pydantic is None or not _names_pydantic(hint):
         return None

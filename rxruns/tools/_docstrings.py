@@ -1,4 +1,4 @@
-"""Google-style docstrings: what a function does, and what its parameters are."""
+"""Google-style docstrings: the description of a function and of its parameters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PARAMETER = re.compile(r"(\*{0,2}\w+(?:\s*,\s*\*{0,2}\w+)*)\s*(?:\([^()]*\))?\s
 
 
 def described(function: object) -> tuple[str, dict[str, str]]:
-    """The text before the first section of a docstring, and its ``Args:`` by name.
+    """Return the text before the first section of a docstring, and its ``Args:`` by name.
 
     >>> def add(a, b):
     ...     '''Add two numbers.

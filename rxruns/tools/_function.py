@@ -1,4 +1,4 @@
-"""One function as a tool: its parameters, checked and described."""
+"""One function as a tool: checks and describes its parameters."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from rxruns._display._text import visible
+from rxruns._errors import must_be
 from rxruns.errors import InvalidArgumentError
 from rxruns.tools._annotations import UNCHECKED, BadValue, Conversion, NotFromJSON, conversion, resolved
 from rxruns.tools._docstrings import described
@@ -28,11 +29,11 @@ class BadArguments(Exception):
 
 
 class ToolFunction:
-    """A function, and how the arguments of a call become its own.
+    """A function, and the conversions of a call's arguments.
 
     Raises:
-        InvalidArgumentError: it can't be called on a thread, hides its parameters, or needs one that JSON
-            can't become.
+        InvalidArgumentError: the function is asynchronous, has no signature, or needs a parameter whose type
+            can't be made from JSON.
     """
 
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
@@ -54,10 +55,10 @@ class ToolFunction:
                 self._conversions[parameter.name] = converted
 
     def checked(self, arguments: str | None) -> dict[str, Any]:
-        """The arguments by name, as the function wants them.
+        """Return the converted arguments by name.
 
         Raises:
-            BadArguments: they aren't a JSON object, one is missing, unknown or doesn't fit.
+            BadArguments: they aren't a JSON object, or one is missing, unknown or doesn't fit.
         """
         given = _decoded(arguments)
         wrong = [
@@ -89,7 +90,7 @@ class ToolFunction:
         return self.function(*by_position, **given)
 
     def definition(self) -> dict[str, Any]:
-        """The function as a tool object of the service, its parameters as JSON Schema."""
+        """Return the function as a tool object of the service, with its parameters as JSON Schema."""
         text, arguments = described(self.function)
         properties: dict[str, Any] = {}
         definitions: dict[str, Any] = {}
@@ -113,7 +114,7 @@ class ToolFunction:
         return {"type": "function", "function": {"name": self.name, **description, "parameters": parameters}}
 
     def _conversion(self, parameter: Parameter, namespace: Mapping[str, Any]) -> Conversion | None:
-        """None for one that JSON can't become and that the function can do without."""
+        """The conversion of a parameter; None for one with a default whose type can't be made from JSON."""
         try:
             return conversion(resolved(parameter.annotation, namespace))
         except NotFromJSON as error:
@@ -121,11 +122,11 @@ class ToolFunction:
                 return None
             kind = getattr(error.kind, "__name__", error.kind)
             raise InvalidArgumentError(
-                f"tool {self.name}: parameter {parameter.name} must have a type that JSON can become, got "
-                f"{kind}; use a dataclass, a TypedDict or a plain type, or give it a default",
+                f"tool {self.name}: parameter {parameter.name} must have a type that can be made from JSON, "
+                f"got {kind}; use a dataclass, a TypedDict or a plain type, or give it a default",
                 field="function",
             ) from error
-        except Exception as error:  # a name that exists for type checkers alone, say
+        except Exception as error:  # such as a name that only type checkers import
             logger.warning(
                 "tool %s: parameter %s is passed on unchecked: its annotation can't be resolved: %s",
                 visible(self.name),
@@ -137,24 +138,21 @@ class ToolFunction:
 
 def _check_callable(function: Any) -> None:
     if not callable(function):
-        raise InvalidArgumentError(f"a tool has to be a function, not {function!r}", field="function")
+        raise must_be("function", "callable", function)
     called = function
     while isinstance(called, functools.partial):
         called = called.func
     for one in (called, type(called).__call__):
         if inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one):
-            raise InvalidArgumentError(
-                "a tool is called on a thread: wrap a coroutine function with asyncio.run", field="function"
-            )
+            raise must_be("function", "synchronous", function, "wrap a coroutine function with asyncio.run")
 
 
 def _parameters(function: Callable[..., Any]) -> tuple[Parameter, ...]:
     try:
         return tuple(inspect.signature(function).parameters.values())
-    except ValueError as error:  # some of those that are written in C
-        raise InvalidArgumentError(
-            f"{function!r} does not tell its parameters: wrap it in a function of your own", field="function"
-        ) from error
+    except ValueError as error:  # some functions in C
+        remedy = "wrap it in a function of your own"
+        raise must_be("function", "a function with a signature", function, remedy) from error
 
 
 def _namespace(function: Any) -> Mapping[str, Any]:
@@ -175,15 +173,15 @@ def _decoded(arguments: str | None) -> dict[str, msgspec.Raw]:
     try:
         return msgspec.json.decode(arguments, type=dict[str, msgspec.Raw])
     except msgspec.ValidationError as error:
-        raise BadArguments("the arguments have to be a JSON object") from error
+        raise BadArguments("the arguments must be a JSON object") from error
     except (ValueError, RecursionError) as error:
-        raise BadArguments(f"the arguments are no JSON: {error}") from error
+        raise BadArguments(f"the arguments aren't valid JSON: {error}") from error
 
 
 def _property(schema: Mapping[str, Any], parameter: Parameter, description: str | None) -> dict[str, Any]:
-    """The schema of one parameter, with its default, and the docstring's words if it has none of its own."""
+    """The schema of one parameter, with its default, and the docstring's description unless it has one."""
     found = {"description": description, **schema} if description else dict(schema)
     if parameter.default is not Parameter.empty:
-        with suppress(msgspec.MsgspecError, TypeError, ValueError, RecursionError):  # not JSON: left out
+        with suppress(msgspec.MsgspecError, TypeError, ValueError, RecursionError):  # not JSON: omitted
             found["default"] = msgspec.json.decode(msgspec.json.encode(parameter.default))
     return found

@@ -1,4 +1,4 @@
-"""The outputs of tool calls: text that can be sent, whatever a tool returned or raised."""
+"""The outputs of tool calls: text that can be sent, whatever a tool returns or raises."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rxruns._display._text import clipped, visible
 __all__ = ["LONGEST_ERROR", "MAX_OUTPUT_BYTES", "as_output", "error_output", "failed_output"]
 
 MAX_OUTPUT_BYTES = 4 * 2**20
-"""The most bytes of UTF-8 that an output may have: 4 MiB."""
+"""The longest output, in bytes of UTF-8: 4 MiB."""
 
 LONGEST_ERROR = 4_000
 _LONGEST_TRACEBACK = 20_000
@@ -24,20 +24,20 @@ logger = logging.getLogger("rxruns")
 
 
 class Unsendable(Exception):
-    """What a tool returned can't be sent."""
+    """The value that a tool returned can't be sent."""
 
 
 def as_output(returned: object) -> str:
-    """Text as it is, all else as JSON.
+    """Return text as it is, any other value as JSON.
 
     Raises:
-        Unsendable: it is longer than `MAX_OUTPUT_BYTES`, can't be written as UTF-8, or is a coroutine.
-        Exception: it can't be written as JSON.
+        Unsendable: it is longer than `MAX_OUTPUT_BYTES`, can't be encoded as UTF-8, or is a coroutine.
+        Exception: it can't be encoded as JSON.
     """
     if inspect.isawaitable(returned) or inspect.isasyncgen(returned):
         if inspect.iscoroutine(returned):
             returned.close()
-        raise Unsendable("it returned a coroutine: a tool is called on a thread; wrap it with asyncio.run")
+        raise Unsendable("the tool returned a coroutine: wrap the function with asyncio.run")
     try:
         data = (
             returned.encode() if isinstance(returned, str) else msgspec.json.encode(returned, enc_hook=_plain)
@@ -49,20 +49,20 @@ def as_output(returned: object) -> str:
         ) from error
     if len(data) > MAX_OUTPUT_BYTES:
         raise Unsendable(f"the output of {len(data):,} bytes is larger than {MAX_OUTPUT_BYTES:,} bytes")
-    return returned if type(returned) is str else data.decode()
+    return data.decode()
 
 
 def error_output(message: str) -> str:
-    """A failure as an output, on which the model goes on: cut where it is long, and always text in UTF-8."""
+    """An error as an output for the model: valid UTF-8, and shortened if it is long."""
     text = message.encode("utf-8", "backslashreplace").decode()
     return f"Error: {clipped(text, LONGEST_ERROR)}"
 
 
 def failed_output(what: str, error: BaseException) -> str:
-    """The output of a call that raised; a warning in the log has the traceback."""
+    """The output of a call that raised; the traceback is logged as a warning."""
     try:
         message = str(error)
-    except BaseException:  # its own fault too
+    except BaseException:  # `__str__` raised too
         message = ""
     message = message or type(error).__name__
     lines = clipped("".join(traceback.format_exception(error)), _LONGEST_TRACEBACK).split("\n")
@@ -76,7 +76,7 @@ def failed_output(what: str, error: BaseException) -> str:
 
 
 def _plain(value: Any) -> object:
-    """Values that msgspec can't write: paths and pydantic's models, as tools take them."""
+    """Convert values that msgspec can't encode: paths and pydantic's models, as in arguments."""
     if isinstance(value, PurePath):
         return str(value)
     if callable(dump := getattr(value, "model_dump", None)) and not isinstance(value, type):

@@ -1,4 +1,4 @@
-"""The workflow spec: what a run executes, as types, with a builder for it.
+"""Workflow specs, which runs execute: types, and a builder.
 
 >>> spec = (
 ...     workflow("summarize", model="claude-sonnet-4-5")
@@ -12,15 +12,14 @@
 >>> spec.nodes[1].depends_on, spec.nodes[1].model
 (('draft',), 'claude-sonnet-4-5')
 
-A :class:`WorkflowSpec` that exists is sound: duplicate ids, edges to nowhere, cycles, missing outputs and
-unknown placeholders are an :class:`~rxruns.errors.InvalidArgumentError` when it is made, with the place in
-``.field``. A plain dict is accepted wherever a spec is, and checked in the same way before it is sent. Its
-fields that are not known here are sent for the service to judge; :meth:`WorkflowSpec.from_dict` refuses them.
+A :class:`WorkflowSpec` is checked when it is made: duplicate ids, edges to unknown nodes, cycles, missing
+outputs and unknown placeholders are an :class:`~rxruns.errors.InvalidArgumentError` with the place in
+``.field``. You can pass a plain dict wherever a spec is accepted. It is checked in the same way before it is
+sent, but its unknown fields are sent for the service to judge; :meth:`WorkflowSpec.from_dict` refuses them.
 """
 
-from rxruns.workflow._tools import ToolDefinitions
-from rxruns.workflow.builder import WorkflowBuilder, llm, workflow
-from rxruns.workflow.nodes import (
+from rxruns.workflow._builder import WorkflowBuilder, llm, workflow
+from rxruns.workflow._nodes import (
     AnyNode,
     Input,
     JoinAllNode,
@@ -37,8 +36,9 @@ from rxruns.workflow.nodes import (
     ToolExecution,
     TransformJSONNode,
 )
-from rxruns.workflow.shapes import chain, parallel
-from rxruns.workflow.spec import WorkflowSpec
+from rxruns.workflow._shapes import chain, parallel
+from rxruns.workflow._spec import WorkflowSpec
+from rxruns.workflow._tools import ToolDefinitions
 
 __all__ = [
     "AnyNode",

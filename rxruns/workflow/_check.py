@@ -1,4 +1,4 @@
-"""What makes a spec sound. Each rule is a function that raises at the first breach and names the node."""
+"""Checks of a spec. Each rule is a function that raises at the first mistake and names the node."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import Any
 
 import msgspec
 
-from rxruns._errors import InvalidArgumentError
+from rxruns._errors import InvalidArgumentError, must_be
 from rxruns.workflow._edges import waits_for
-from rxruns.workflow._tools import tool_problem
-from rxruns.workflow.nodes import (
+from rxruns.workflow._nodes import (
     AnyNode,
     Input,
     JoinAllNode,
@@ -26,35 +25,36 @@ from rxruns.workflow.nodes import (
     placeholders,
     sources,
 )
+from rxruns.workflow._tools import tool_problem
 
 _ID = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _POINTER = re.compile(r"(/([^~/]|~[01])*)*")
 _PLACE = re.compile(r"(.*) - at `\$\.?(.*)`", re.DOTALL)
 _BYTES = (bytes, bytearray, memoryview)
 ITEM = "item"
-"""The placeholder that a fan-out's subnode has for its item."""
+"""The placeholder for the item in a fan-out's subnode."""
 
 
 def refuse(message: str, field: str) -> InvalidArgumentError:
-    """The error of one breach."""
+    """Make the error of a rule that is broken."""
     return InvalidArgumentError(f"{field}: {message}", field=field)
 
 
 def typed(value: object, expected: Any, field: str) -> Any:
-    """A copy of the value as the type says: lists as tuples, dicts as structs."""
+    """Return a copy of the value as the type says: lists as tuples, dicts as structs."""
     try:
-        # Bytes stay bytes, to be refused: nobody means the base64 that they would become.
+        # Bytes stay bytes, and are refused, instead of becoming base64.
         return msgspec.convert(msgspec.to_builtins(value, builtin_types=_BYTES), expected)
     except msgspec.ValidationError as error:
         match = _PLACE.fullmatch(str(error))
         message, inner = match.groups() if match else (str(error), "")
         raise refuse(message, f"{field}.{inner}".rstrip(".").replace(".[", "[")) from error
     except (TypeError, RecursionError) as error:
-        raise refuse(f"is no JSON: {error}", field) from error
+        raise refuse(f"the value isn't JSON: {error}", field) from error
 
 
 def check_nodes(nodes: Sequence[AnyNode], inputs: Sequence[Input]) -> None:
-    """Ids are distinct, what nodes refer to is there, and nothing waits for itself."""
+    """Check that ids are distinct, that references lead to nodes or inputs, and that there is no cycle."""
     if not nodes:
         raise refuse("a workflow needs at least one node; add one with .llm(...)", "nodes")
     ids = _distinct("nodes", "id", [node.id for node in nodes])
@@ -65,19 +65,18 @@ def check_nodes(nodes: Sequence[AnyNode], inputs: Sequence[Input]) -> None:
 
 
 def check_outputs(outputs: Sequence[Output], ids: Collection[str]) -> None:
-    """There is an output, names are distinct, and each comes from a node."""
+    """Check that there is an output, that names are distinct, and that each comes from a node."""
     if not outputs:
         last = list(ids)[-1]
         raise refuse(
-            f"no node's output is a result of the workflow, {last!r} neither; "
-            f'add one with .output("text", from_="{last}")',
+            f'a workflow needs at least one output; add one with .output("text", from_="{last}")',
             "outputs",
         )
     _distinct("outputs", "name", [output.name for output in outputs])
     for place, output in enumerate(outputs):
         field = f"outputs[{place}]"
         _known(output.from_, ids, f"output {output.name!r}", f"{field}.from")
-        _check_pointer(output.pointer, f"output {output.name!r}", f"{field}.pointer")
+        _check_pointer(output.pointer, f"{field}.pointer")
 
 
 def _distinct(field: str, attribute: str, names: Iterable[str]) -> dict[str, int]:
@@ -94,11 +93,8 @@ def _distinct(field: str, attribute: str, names: Iterable[str]) -> dict[str, int
 
 def _check_id(name: str, field: str) -> None:
     if not _ID.fullmatch(name):
-        raise refuse(
-            f"{name!r} is no node id: it starts with a lower-case letter, goes on with lower-case letters, "
-            "digits and underscores, and has at most 64 characters",
-            field,
-        )
+        form = "a lower-case letter, then lower-case letters, digits and underscores, at most 64 characters"
+        raise must_be(field, form, name)
 
 
 def _check_node(node: AnyNode, field: str, ids: Collection[str], inputs: Collection[str]) -> None:
@@ -109,7 +105,7 @@ def _check_node(node: AnyNode, field: str, ids: Collection[str], inputs: Collect
         _known(name, ids, who, f"{field}.depends_on")
     for place, source in sources(node):
         _known(source.from_, ids, who, f"{field}.{place}.from")
-        _check_pointer(source.pointer, who, f"{field}.{place}.pointer")
+        _check_pointer(source.pointer, f"{field}.{place}.pointer")
     _check_placeholders(node, who, field, {*ids, *inputs})
     match node:
         case LLMNode():
@@ -145,7 +141,7 @@ def _check_tools(node: LLMNode, field: str) -> None:
 def _check_output(node: LLMNode, field: str) -> None:
     for place, text in enumerate(node.stop):
         if not text:
-            raise refuse(f"node {node.id!r}: stop must be texts that are not empty", f"{field}.stop[{place}]")
+            raise must_be(f"{field}.stop[{place}]", "text that isn't empty", text)
     form = node.output_format
     if form is not None and (form.type == "json_schema") != (form.json_schema is not None):
         raise refuse(
@@ -166,10 +162,7 @@ def _check_join(node: JoinAllNode | JoinAnyNode | JoinCollectNode, field: str) -
 
 def _check_predicate(predicate: Predicate, name: str, field: str) -> None:
     if predicate.path is not None and not predicate.path.startswith("$"):
-        raise refuse(
-            f"node {name!r}: path must be a JSONPath that starts with '$', got {predicate.path!r}",
-            f"{field}.path",
-        )
+        raise must_be(f"{field}.path", "a JSONPath that starts with '$'", predicate.path)
     if predicate.op != "exists" and predicate.value is msgspec.UNSET:
         raise refuse(f"node {name!r}: {predicate.op!r} needs a value to compare with", f"{field}.value")
 
@@ -186,20 +179,20 @@ def _check_fanout(node: MapFanoutNode, field: str, ids: Collection[str], inputs:
             f'declare it with .input("{node.items_from_input}")',
             f"{field}.items_from_input",
         )
-    _check_pointer(node.items_pointer, who, f"{field}.items_pointer")
-    _check_pointer(node.items_path, who, f"{field}.items_path")
+    _check_pointer(node.items_pointer, f"{field}.items_pointer")
+    _check_pointer(node.items_path, f"{field}.items_path")
     _check_id(node.subnode.id, f"{field}.subnode.id")
     _check_node(node.subnode, f"{field}.subnode", ids, {*inputs, ITEM})
 
 
-def _check_pointer(pointer: str | None, who: str, field: str) -> None:
+def _check_pointer(pointer: str | None, field: str) -> None:
     if pointer is not None and not _POINTER.fullmatch(pointer):
-        raise refuse(f"{who}: {pointer!r} is no JSON Pointer: it is empty or starts with '/'", field)
+        raise must_be(field, "a JSON Pointer, empty or starting with '/'", pointer)
 
 
 def _known(name: str, ids: Collection[str], who: str, field: str) -> None:
     if name not in ids:
-        raise refuse(f"{who} refers to {name!r}, which is no node; the nodes are {_listed(ids)}", field)
+        raise refuse(f"{who} refers to {name!r}, which isn't a node; the nodes are {_listed(ids)}", field)
 
 
 def _listed(names: Iterable[str]) -> str:

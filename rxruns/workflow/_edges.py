@@ -1,4 +1,4 @@
-"""Which node waits for which: what it depends on, and what it reads."""
+"""The order of nodes: each waits for the nodes that it depends on, and for those that it reads."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import structs
 
-from rxruns.workflow.nodes import AnyNode, reads
+from rxruns.workflow._nodes import AnyNode, reads
 
 
 def waits_for(node: AnyNode, ids: Collection[str]) -> list[str]:
-    """The nodes that have to end before this one: those it depends on, then those it only reads."""
+    """Return the nodes that must end before this one: those it depends on, then those it only reads."""
     return list(dict.fromkeys([*node.depends_on, *(name for _, name in reads(node) if name in ids)]))
 
 
 def with_implied_edges(nodes: Sequence[AnyNode]) -> tuple[AnyNode, ...]:
-    """The nodes with an edge from each node that they read, unless they wait for it at a distance already.
+    """Add an edge from each node that a node reads, unless it waits for that already through others.
 
-    The exception lets a join mean what it says: who reads a branch behind a ``join.any`` waits for the join.
+    So a node that reads a branch behind a ``join.any`` waits only for the join.
     """
     edges = {node.id: node.depends_on for node in nodes}
     whole: list[AnyNode] = []

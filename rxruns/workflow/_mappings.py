@@ -1,4 +1,4 @@
-"""Specs that are plain mappings: checked as built ones are, and sent with the fields not known here."""
+"""Specs that are plain mappings: checked like built ones, and sent with their unknown fields."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any, cast
 from msgspec import inspect as mi
 
 from rxruns.workflow._check import typed
-from rxruns.workflow.nodes import PLACEHOLDER
-from rxruns.workflow.spec import WorkflowSpec
+from rxruns.workflow._nodes import PLACEHOLDER
+from rxruns.workflow._spec import WorkflowSpec
 
 
 def checked(record: Mapping[str, Any], given: Iterable[str] = ()) -> tuple[WorkflowSpec, dict[str, Any]]:
-    """The checked spec of a mapping, and the object to send: the mapping, its model in each llm node.
+    """Return the checked spec of a mapping, and the object to send: the mapping, its model in each llm node.
 
-    Fields that the types here don't have are sent as they are, and the service judges them.
+    Unknown fields are sent as they are, for the service to judge.
 
     Args:
         record: the spec as on the wire.
-        given: names of inputs that the run has: a text may use them undeclared.
+        given: names of the run's inputs: a text may use them undeclared.
 
     Raises:
-        InvalidArgumentError: as of :meth:`WorkflowSpec.from_dict`, unknown fields apart.
+        InvalidArgumentError: as of :meth:`WorkflowSpec.from_dict`, except for unknown fields.
 
     >>> node = {"id": "draft", "type": "llm", "user": "Hello", "seed": 7}
     >>> output = {"name": "text", "from": "draft"}
@@ -40,7 +40,7 @@ def checked(record: Mapping[str, Any], given: Iterable[str] = ()) -> tuple[Workf
 
 
 def with_used_inputs(record: Mapping[str, Any], given: Iterable[str]) -> dict[str, Any]:
-    """The spec with a declaration of each given input that it uses and doesn't declare.
+    """Declare the given inputs that a spec uses and doesn't declare.
 
     >>> node = {"id": "a", "type": "llm", "user": "About {{topic}}"}
     >>> with_used_inputs({"nodes": [node]}, ["topic", "tone"])["inputs"]
@@ -57,7 +57,7 @@ def with_used_inputs(record: Mapping[str, Any], given: Iterable[str]) -> dict[st
 
 
 def _used_names(nodes: object) -> set[str]:
-    """The names in placeholders, and those of the inputs that fan-outs take their items from."""
+    """Find the names in placeholders, and those of the inputs that fan-outs read their items from."""
     names: set[str] = set()
     pending: list[Any] = [nodes]
     while pending:
@@ -79,7 +79,7 @@ def _spec_type() -> mi.Type:
 
 
 def _known(value: Any, kind: mi.Type) -> Any:
-    """The value without the fields that its type does not have."""
+    """Return the value without the fields that its type doesn't have."""
     match kind:
         case mi.StructType() if isinstance(value, dict):
             types = {field.encode_name: field.type for field in kind.fields}
@@ -98,7 +98,7 @@ def _known(value: Any, kind: mi.Type) -> Any:
 
 
 def _chosen(value: Any, kind: mi.UnionType) -> mi.Type:
-    """The one of a union's types that a JSON object or array is of."""
+    """Choose the type of a union that fits a JSON object or array."""
     tag = cast("dict[str, Any]", value).get("type") if isinstance(value, dict) else None
     for option in kind.types:
         if isinstance(option, mi.StructType) and option.tag in (None, tag):

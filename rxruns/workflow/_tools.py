@@ -15,15 +15,15 @@ _BUILT_IN = ("web", "x_search", "code_execution", "image_generation")
 
 @runtime_checkable
 class ToolDefinitions(Protocol):
-    """What writes tool objects itself, such as :class:`rxruns.tools.Tools`."""
+    """An object that defines tools, such as :class:`rxruns.tools.Tools`."""
 
     def definitions(self) -> Sequence[Mapping[str, Any]]:
-        """The service's tool objects."""
+        """Return the service's tool objects."""
         ...
 
 
 def tool_problem(tool: object) -> str | None:
-    """What is wrong with a tool of an llm node: a name, or an object as the service knows it.
+    """Return the mistake of a tool, a name or a tool object of the service; None if it is valid.
 
     >>> tool_problem("get_weather"), tool_problem({"type": "web"})
     (None, None)

@@ -1,4 +1,4 @@
-"""A bare HTTP client, so that the service is tested without rxruns' own."""
+"""A bare HTTP client, so that the service is tested without the client of rxruns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 import http.client
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +18,20 @@ from jsonschema import Draft7Validator, Draft202012Validator, FormatChecker
 
 from rxruns.devserver import DevServer
 from tests.conftest import HANG
+
+STARTED = {"type": "run_started", "plan_hash": "0" * 64}
+DELTA = {
+    "type": "node_output_delta",
+    "node_id": "a",
+    "delta": {"kind": "message_delta", "text_delta": "é\u2028"},
+}
+ENDED = {"type": "run_canceled", "plan_hash": "0" * 64, "error": {"message": "enough"}}
+
+
+def seqs(events: bytes | Iterable[dict[str, Any]]) -> list[int]:
+    """The ``seq`` of each event, or of each line of a body."""
+    records = map(json.loads, events.splitlines()) if isinstance(events, bytes) else events
+    return [record["seq"] for record in records]
 
 
 @dataclass
@@ -41,7 +55,7 @@ class Answer:
 
 
 class Api:
-    """Calls one server."""
+    """Sends requests to one server."""
 
     def __init__(self, server: DevServer) -> None:
         self.server = server
@@ -93,7 +107,7 @@ class Api:
         return self.get(f"/runs/{run_id}", **query).body
 
     def until(self, run_id: object, kind: str) -> list[dict[str, Any]]:
-        """The events up to and with the first of that type, as they come."""
+        """Follow a run up to the first event of that type, and return the events."""
         found = []
         with self.follow(run_id) as response:
             while not found or found[-1]["type"] != kind:
@@ -111,13 +125,21 @@ class Api:
         finally:
             connection.close()
 
-    def raw(self, run_id: object) -> socket.socket:
-        """A socket on which a stream was asked for."""
+    def connected(self) -> socket.socket:
+        """A socket that is connected to the server."""
         assert self.address.hostname and self.address.port
-        connection = socket.create_connection((self.address.hostname, self.address.port), timeout=HANG)
-        head = f"GET {self.address.path}/runs/{run_id}/events HTTP/1.1\r\nHost: localhost\r\n"
-        connection.sendall(f"{head}X-ModelRelay-Api-Key: {self.server.api_key}\r\n\r\n".encode())
+        return socket.create_connection((self.address.hostname, self.address.port), timeout=HANG)
+
+    def raw(self, run_id: object) -> socket.socket:
+        """A socket on which a stream was requested."""
+        connection = self.connected()
+        connection.sendall(self.head(f"GET {self.address.path}/runs/{run_id}/events HTTP/1.1"))
         return connection
+
+    def head(self, first: str, *lines: str, host: str = "localhost") -> bytes:
+        """The bytes of a request with the key of the service."""
+        key = f"X-ModelRelay-Api-Key: {self.server.api_key}"
+        return "\r\n".join([first, f"Host: {host}", key, *lines, "", ""]).encode("latin-1")
 
 
 @pytest.fixture
@@ -170,15 +192,3 @@ def llm(name: str, user: str = "", **fields: Any) -> dict[str, Any]:
 def workflow(*nodes: dict[str, Any], out: str | None = None, **fields: Any) -> dict[str, Any]:
     outputs = [{"name": "out", "from": out or nodes[-1]["id"]}]
     return {"kind": "workflow", "nodes": list(nodes), "outputs": outputs, **fields}
-
-
-@pytest.fixture
-def build() -> Any:
-    """Builders of specs: ``build.llm(id, user, **fields)`` and ``build.workflow(*nodes, **fields)``."""
-
-    class Build:
-        pass
-
-    Build.llm = staticmethod(llm)  # type: ignore[attr-defined]
-    Build.workflow = staticmethod(workflow)  # type: ignore[attr-defined]
-    return Build

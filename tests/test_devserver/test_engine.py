@@ -8,6 +8,9 @@ from jsonschema import Draft7Validator
 
 from rxruns.devserver import PRICES, _llm
 from rxruns.devserver._model import cents, provider_of
+from tests.test_devserver.conftest import llm, workflow
+
+RESPONSE_TEXT = "/output/0/content/0/text"
 
 
 def kinds(events, node=None):
@@ -28,50 +31,8 @@ def failure(api, spec, **options):
     return events[-1]["error"], api.state(run_id)
 
 
-def test_every_event_and_answer_fits_the_contract(api, build, check_event, check_answer):
-    parameters = {"type": "object", "properties": {"q": {"type": "string"}}}
-    tool = {"type": "function", "function": {"name": "search", "parameters": parameters}}
-    spec = build.workflow(
-        build.llm("items", 'Find {{topic}} [[say: {"items": ["x", "y", {"z": 1}]}]]'),
-        {
-            "id": "each",
-            "type": "map.fanout",
-            "items_from": "items",
-            "items_pointer": "/items",
-            "subnode": build.llm("one", "Do {{item}}"),
-        },
-        build.llm("tools", "use them", tools=["clock", tool], model="claude-sonnet-4-5"),
-        {"id": "both", "type": "join.all", "depends_on": ["each", "tools"]},
-        {
-            "id": "shaped",
-            "type": "transform.json",
-            "object": {"first": {"from": "items", "pointer": "/items/0"}},
-        },
-        build.llm("sum", "Sum up {{both}} and {{shaped}}", model="gemini-2.5-flash"),
-        inputs=[{"name": "topic", "type": "string", "required": True}],
-    )
-    compiled = api.post("/workflows/compile", spec).body
-    created = api.post("/runs", {"spec": spec, "input": {"topic": "ants"}}).body
-    assert "run_id" in created, created
-    events = api.events(created["run_id"], include_output="true")
-    state = api.state(created["run_id"], include="steps,tool_calls")
-    for event in events:
-        check_event(event)
-    check_answer("WorkflowsCompileResponse", compiled)
-    check_answer("RunsCreateResponse", created)
-    check_answer("RunsGetResponse", state)
-    assert list(range(1, len(events) + 1)) == [event["seq"] for event in events]
-    assert sorted(event["ts"] for event in events) == [event["ts"] for event in events]
-    assert compiled["plan_hash"] == created["plan_hash"] == state["plan_hash"] == events[0]["plan_hash"]
-    assert {"each_one_0", "each_one_1", "each_one_2"} <= {event.get("node_id") for event in events}
-    assert [compiled["plan_json"]["nodes"][i]["id"] for i in range(6)] == [n["id"] for n in state["nodes"]][
-        :6
-    ]
-    assert "succeeded" == state["status"] and isinstance(state["outputs"]["out"], str)
-
-
-def test_a_run_of_one_node_reads_like_this(api, build):
-    run_id = api.start(build.workflow(build.llm("a", "[[say: hi you]]")))
+def test_a_run_of_one_node_reads_like_this(api):
+    run_id = api.start(workflow(llm("a", "[[say: hi you]]")))
     assert [
         "run_compiled",
         "run_started",
@@ -84,66 +45,53 @@ def test_a_run_of_one_node_reads_like_this(api, build):
     ] == kinds(api.events(run_id))
 
 
-def test_the_deltas_are_the_text_and_usage_counts_them(api, build):
-    run_id = api.start(build.workflow(build.llm("a", "Tell me more, please!")))
+def test_the_deltas_are_the_text_and_usage_counts_them(api):
+    run_id = api.start(workflow(llm("a", "Tell me more, please!")))
     events = api.events(run_id)
     deltas = [event["delta"].get("text_delta", "") for event in events if "delta" in event]
     call = next(event["llm_call"] for event in events if "llm_call" in event)
     assert api.state(run_id)["outputs"]["out"] == "".join(deltas)
-    assert {"input_tokens": 6, "output_tokens": len(deltas) - 2, "total_tokens": len(deltas) + 4} == call[
-        "usage"
-    ]
+    count = len(deltas) - 2
+    assert {"input_tokens": 6, "output_tokens": count, "total_tokens": count + 6} == call["usage"]
     assert ("openai", "gpt-4o", "end_turn") == (call["provider"], call["model"], call["stop_reason"])
 
 
-def test_the_same_seed_gives_the_same_text_and_another_does_not(serve, build):
-    spec = build.workflow(build.llm("a", "x"), build.llm("b", "{{a}}"))
+def test_the_same_seed_gives_the_same_text_and_another_does_not(serve):
+    spec = workflow(llm("a", "x"), llm("b", "{{a}}"))
     texts = [output(serve(seed=seed), spec) for seed in (1, 1, 2)]
     assert texts[0] == texts[1] != texts[2]
 
 
-def test_parallel_nodes_are_joined_in_the_order_of_the_spec(api, build):
+def test_parallel_nodes_are_joined_in_the_order_of_the_spec(api):
     names = [f"n{i}" for i in range(6)]
-    nodes = [build.llm(name, f"[[say: {name}]]") for name in names]
+    nodes = [llm(name, f"[[say: {name}]]") for name in names]
     join = {"id": "j", "type": "join.all", "depends_on": names[::-1]}
-    assert {name: name for name in names} == output(api, build.workflow(*nodes, join))
-    assert names == list(output(api, build.workflow(*nodes, join)))
+    assert {name: name for name in names} == output(api, workflow(*nodes, join))
+    assert names == list(output(api, workflow(*nodes, join)))
 
 
-def test_streaming_is_the_default_can_be_off_and_forced(api, build):
-    spec = build.workflow(build.llm("a", "x", stream=False))
-    quiet = api.events(api.start(spec))
-    forced = api.events(api.start(spec, stream=True))
-    by_query = api.post("/runs", {"spec": spec}, stream="true").body["run_id"]
-    assert [
-        False,
-        True,
-        True,
-    ] == ["node_output_delta" in kinds(events) for events in (quiet, forced, api.events(by_query))]
-
-
-def test_placeholders_stand_for_inputs_texts_and_joins(api, build):
-    spec = build.workflow(
-        build.llm("a", "[[say: A]]"),
-        build.llm("b", "[[say: B]]"),
+def test_placeholders_stand_for_inputs_texts_and_joins(api):
+    spec = workflow(
+        llm("a", "[[say: A]]"),
+        llm("b", "[[say: B]]"),
         {"id": "j", "type": "join.all", "depends_on": ["a", "b"]},
-        build.llm("c", "[[say: {{a}} {{ j }} {{n}} {{d}}]]"),
+        llm("c", "[[say: {{a}} {{ j }} {{n}} {{d}}]]"),
         inputs=[{"name": "n", "type": "integer"}, {"name": "d", "default": "dee"}],
     )
     assert 'A {"a":"A","b":"B"} 3 dee' == output(api, spec, input={"n": 3})
 
 
-def test_structured_input_is_rendered_as_json(api, build):
+def test_structured_input_is_rendered_as_json(api):
     node = {"id": "a", "type": "llm", "input": [{"role": "user", "text": "[[say: {{n}}]]"}]}
-    assert output(api, build.workflow(node, model="gpt-4o"), input={"n": "seen"}).startswith("seen")
+    assert output(api, workflow(node, model="gpt-4o"), input={"n": "seen"}).startswith("seen")
 
 
-def test_join_any_takes_the_first_and_join_collect_its_limit(api, build):
-    slow = build.llm("slow", "x", tools=["wait"], tool_execution={"mode": "client"})
-    spec = build.workflow(
+def test_join_any_takes_the_first_and_join_collect_its_limit(api):
+    slow = llm("slow", "x", tools=["wait"], tool_execution={"mode": "client"})
+    spec = workflow(
         slow,
-        build.llm("quick", "[[say: q]]"),
-        build.llm("other", "[[say: o]]"),
+        llm("quick", "[[say: q]]"),
+        llm("other", "[[say: o]]"),
         {"id": "first", "type": "join.any", "depends_on": ["slow", "quick"]},
         {"id": "two", "type": "join.collect", "depends_on": ["slow", "quick", "other"], "limit": 2},
     )
@@ -158,44 +106,34 @@ def test_join_any_takes_the_first_and_join_collect_its_limit(api, build):
     assert api.server.cancel(run_id)
 
 
-def test_join_collect_goes_on_at_its_timeout(api, build):
-    slow = build.llm("slow", "x", tools=["wait"], tool_execution={"mode": "client"})
+def test_join_collect_goes_on_at_its_timeout(api):
+    slow = llm("slow", "x", tools=["wait"], tool_execution={"mode": "client"})
     join = {"id": "j", "type": "join.collect", "depends_on": ["slow"], "timeout_ms": 1}
-    run_id = api.start(build.workflow(slow, join))
+    run_id = api.start(workflow(slow, join))
     events = api.until(run_id, "node_succeeded")
     assert "j" == events[-1]["node_id"]
     assert {} == api.state(run_id)["nodes"][1]["output"]
 
 
-def test_transform_builds_and_merges_objects(api, build):
+def test_transform_builds_and_merges_objects(api):
     nodes = [
-        build.llm("a", '[[say: {"x": {"y/z": [1, 2]}}]]'),
-        build.llm("b", '[[say: {"b": true}]]'),
+        llm("a", '[[say: {"x": {"y/z": [1, 2]}}]]'),
+        llm("b", '[[say: {"b": true}]]'),
         {"id": "o", "type": "transform.json", "object": {"k": {"from": "a", "pointer": "/x/y~1z/1"}}},
-        {
-            "id": "t",
-            "type": "transform.json",
-            "object": {"text": {"from": "b", "pointer": "/output/0/content/0/text"}},
-        },
+        {"id": "t", "type": "transform.json", "object": {"text": {"from": "b", "pointer": RESPONSE_TEXT}}},
         {"id": "m", "type": "transform.json", "merge": [{"from": "o"}, {"from": "t"}]},
     ]
-    assert {"k": 2, "text": '{"b": true}'} == output(api, build.workflow(*nodes))
+    assert {"k": 2, "text": '{"b": true}'} == output(api, workflow(*nodes))
 
 
-def test_fan_out_over_an_input_keeps_the_order_of_its_items(api, build):
-    node = {
-        "id": "each",
-        "type": "map.fanout",
-        "items_from_input": "numbers",
-        "max_parallelism": 3,
-        "subnode": {"id": "one", "type": "llm", "user": "[[say: {{item}}!]]"},
-    }
-    spec = build.workflow(node, model="gpt-4o")
-    assert [f"{n}!" for n in range(20)] == output(api, spec, input={"numbers": list(range(20))})
-    assert [] == output(api, spec, input={"numbers": []})
+def fan_out(user="{{item}}", origin="i", **fields):
+    """A fan-out over the input or the output of that name."""
+    source = {"items_from": origin} if origin == "a" else {"items_from_input": origin}
+    return {"id": "e", "type": "map.fanout", "subnode": llm("s", user), **source, **fields}
 
 
-RESPONSE_TEXT = "/output/0/content/0/text"
+def pointing(pointer):
+    return {"type": "transform.json", "object": {"k": {"from": "a", "pointer": pointer}}}
 
 
 @pytest.mark.parametrize(
@@ -211,32 +149,33 @@ RESPONSE_TEXT = "/output/0/content/0/text"
         ('{"inner": "[\\"a\\", \\"b\\"]"}', {"items_pointer": "/inner"}),
     ],
 )
-def test_a_fan_out_finds_its_items_in_the_json_that_a_text_is(api, build, text, places):
-    node = {"id": "each", "type": "map.fanout", "items_from": "a", **places}
-    each = node | {"subnode": build.llm("one", "[[say: {{item}}!]]")}
-    assert ["a!", "b!"] == output(api, build.workflow(build.llm("a", f"[[say: {text}]]"), each))
+def test_a_fan_out_finds_its_items_in_the_json_that_a_text_is(api, text, places):
+    each = fan_out("[[say: {{item}}!]]", "a", **places)
+    assert ["a!", "b!"] == output(api, workflow(llm("a", f"[[say: {text}]]"), each))
 
 
-def test_a_fan_out_takes_a_path_into_its_input(api, build):
-    node = {"id": "each", "type": "map.fanout", "items_from_input": "i", "items_path": "/list"}
-    spec = build.workflow(node | {"subnode": build.llm("one", "[[say: {{item}}]]")})
-    assert ["1", "2"] == output(api, spec, input={"i": {"list": [1, 2]}})
+@pytest.mark.parametrize(
+    ("node", "items", "texts"),
+    [
+        (fan_out("[[say: {{item}}!]]", max_parallelism=3), list(range(20)), [f"{n}!" for n in range(20)]),
+        (fan_out(), [], []),
+        (fan_out("[[say: {{item}}]]", items_path="/list"), {"list": [1, 2]}, ["1", "2"]),
+        (fan_out(""), ["[[say: one]]"], ["one"]),  # no placeholder: the item is the prompt
+    ],
+)
+def test_a_fan_out_over_an_input_keeps_the_order_of_its_items(api, node, items, texts):
+    assert texts == output(api, workflow(node), input={"i": items})
 
 
-def test_the_children_of_fan_outs_have_node_ids_of_their_own(api, build, check_answer):
+def test_the_children_of_fan_outs_have_node_ids_of_their_own(api, check_answer):
     def each(name, sub):
-        return {
-            "id": name,
-            "type": "map.fanout",
-            "items_from_input": "i",
-            "subnode": build.llm(sub, "{{item}}"),
-        }
+        return {"id": name, "type": "map.fanout", "items_from_input": "i", "subnode": llm(sub, "{{item}}")}
 
     long = "x" * 64
-    spec = build.workflow(
+    spec = workflow(
         *(each(name, sub) for name, sub in [("a", "b_c"), ("a_b", "c"), (long, "s"), ("y" * 64, long)]),
-        build.llm("a_b_c_0"),
-        build.llm("a_b_c_2_1"),
+        llm("a_b_c_0"),
+        llm("a_b_c_2_1"),
     )
     run_id = api.start(spec, input={"i": list(range(11))})
     started = [event["node_id"] for event in api.events(run_id) if event["type"] == "node_started"]
@@ -247,168 +186,79 @@ def test_the_children_of_fan_outs_have_node_ids_of_their_own(api, build, check_a
     assert set(started) == {node["id"] for node in state["nodes"]}
 
 
-def test_nodes_whose_texts_are_json_objects_are_merged(api, build):
-    nodes = [build.llm("a", '[[say: {"x": 1, "y": 1}]]'), build.llm("b", '[[say: {"y": 2}]]')]
-    merge = {"id": "m", "type": "transform.json", "merge": [{"from": "a"}, {"from": "b"}]}
-    assert {"x": 1, "y": 2} == output(api, build.workflow(*nodes, merge))
-
-
-def test_an_item_that_no_placeholder_takes_is_the_prompt(api, build):
-    node = {"id": "e", "type": "map.fanout", "items_from_input": "i", "subnode": {"id": "o", "type": "llm"}}
-    assert ["one"] == output(api, build.workflow(node, model="m"), input={"i": ["[[say: one]]"]})
-
-
-def test_a_node_that_fails_fails_the_run_and_cancels_the_rest(api, build, check_answer):
-    error, state = failure(api, build.workflow(build.llm("a", "[[fail: no luck]]"), build.llm("b", "{{a}}")))
+def test_a_node_that_fails_fails_the_run_and_cancels_the_rest(api, check_answer):
+    error, state = failure(api, workflow(llm("a", "[[fail: no luck]]"), llm("b", "{{a}}")))
     assert {"message": "no luck", "code": "PROVIDER_ERROR"} == error
     assert ["failed", "canceled"] == [node["status"] for node in state["nodes"]]
     assert "outputs" not in state and error == state["nodes"][0]["error"]
     check_answer("RunsGetResponse", state)
 
 
-def test_a_subnode_that_fails_fails_its_fan_out(api, build):
-    node = {
-        "id": "each",
-        "type": "map.fanout",
-        "items_from_input": "items",
-        "subnode": {"id": "one", "type": "llm", "user": "{{item}}"},
-    }
-    run_id = api.start(build.workflow(node, model="m"), input={"items": ["ok", "[[fail: bad]]", "ok"]})
-    failed = [event["node_id"] for event in api.events(run_id) if event["type"] == "node_failed"]
-    assert ["each_one_1", "each"] == failed
-
-
-@pytest.mark.parametrize(
-    ("node", "code"),
-    [
-        ({"type": "transform.json", "object": {"k": {"from": "a", "pointer": "/none"}}}, "POINTER_NOT_FOUND"),
-        (
-            {"type": "transform.json", "object": {"k": {"from": "a", "pointer": "/text/deep"}}},
-            "POINTER_NOT_FOUND",
-        ),
-        ({"type": "transform.json", "merge": [{"from": "a"}]}, "INVALID_ITEMS"),
-        (
-            {
-                "type": "map.fanout",
-                "items_from": "a",
-                "items_path": "/x",
-                "subnode": {"id": "s", "type": "llm"},
-            },
-            "POINTER_NOT_FOUND",
-        ),
-        ({"type": "map.fanout", "items_from": "a", "subnode": {"id": "s", "type": "llm"}}, "INVALID_ITEMS"),
-    ],
-)
-def test_what_can_not_be_taken_from_an_output_fails_the_node(api, build, node, code):
-    error, _ = failure(api, build.workflow(build.llm("a", "x"), {"id": "b", **node}, model="gpt-4o"))
-    assert code == error["code"]
-
-
-def test_an_output_that_is_not_there_fails_the_run(api, build):
-    spec = build.workflow(build.llm("a", "x")) | {"outputs": [{"name": "o", "from": "a", "pointer": "/none"}]}
-    error, state = failure(api, spec)
-    assert ("POINTER_NOT_FOUND", "succeeded") == (error["code"], state["nodes"][0]["status"])
-
-
-def test_a_canceled_run_stops_at_once(serve, build, check_event):
-    api = serve(delay=30.0)
-    run_id = api.start(build.workflow(build.llm("a", "x")))
-    api.until(run_id, "node_output_delta")
-    assert api.server.cancel(run_id, "not needed")
-    events = api.events(run_id)
-    assert ("run_canceled", "not needed") == (events[-1]["type"], events[-1]["error"]["message"])
-    assert ("canceled", "canceled") == (api.state(run_id)["status"], api.state(run_id)["nodes"][0]["status"])
-    assert not api.server.cancel(run_id)
-    check_event(events[-1])
-
-
-def test_a_fan_out_is_canceled_with_its_run(serve, build):
-    api = serve(delay=30.0)
-    node = {"id": "e", "type": "map.fanout", "items_from_input": "i", "subnode": {"id": "o", "type": "llm"}}
-    run_id = api.start(build.workflow(node, model="m"), input={"i": ["1", "2", "3"]})
-    api.until(run_id, "node_output_delta")
-    assert api.server.cancel(run_id)
-    assert "run_canceled" == api.events(run_id)[-1]["type"]
-
-
-def test_a_run_that_nobody_executes_can_not_be_canceled(api):
-    assert not api.server.cancel(api.server.script().run_id)
-
-
-def test_tokens_come_one_after_the_other(serve, build):
-    api = serve(delay=0.001)
-    assert "a b c" == output(api, build.workflow(build.llm("a", "[[say: a b c]]")))
-
-
-def test_the_same_idempotency_key_gives_the_same_run(api, build):
-    spec = build.workflow(build.llm("a", "x"))
+def test_the_same_idempotency_key_gives_the_same_run(api):
+    spec = workflow(llm("a", "x"))
     first, second = (api.start(spec, options={"idempotency_key": key}) for key in ("k", " k "))
     other = api.start(spec, options={"idempotency_key": "  "})
     assert first == second != other
 
 
-def test_a_run_can_be_started_from_a_compiled_plan(api, build):
-    plan = api.post("/workflows/compile", build.workflow(build.llm("a", "[[say: x]]"))).body["plan_hash"]
-    created = api.post("/runs", {"plan_hash": plan}).body
-    assert plan == created["plan_hash"]
-    assert "run_completed" == api.events(created["run_id"])[-1]["type"]
-    assert 404 == api.post("/runs", {"plan_hash": "f" * 64}).status
-
-
-def test_the_plan_hash_does_not_depend_on_the_order_of_keys(api, build):
-    spec = build.workflow(build.llm("a", "x"))
-    turned = {key: spec[key] for key in reversed(spec)}
-    hashes = {api.post("/workflows/compile", body).body["plan_hash"] for body in (spec, turned)}
-    assert 1 == len(hashes)
+def test_a_subnode_that_fails_fails_its_fan_out(api):
+    run_id = api.start(workflow(fan_out()), input={"i": ["ok", "[[fail: bad]]", "ok"]})
+    assert ["e_s_1", "e"] == [
+        event["node_id"] for event in api.events(run_id) if event["type"] == "node_failed"
+    ]
 
 
 @pytest.mark.parametrize(
-    ("options", "models"),
+    ("node", "code"),
     [
-        ({}, ["own", "sub"]),
-        ({"model_override": " all "}, ["all", "all"]),
-        ({"model_override": " "}, ["own", "sub"]),
-        ({"model_override": "all", "model_overrides": {"nodes": {"a": "named"}}}, ["named", "all"]),
-        (
-            {
-                "model_overrides": {
-                    "fanout_subnodes": [{"parent_id": "e", "subnode_id": "s", "model": "named"}]
-                }
-            },
-            ["own", "named"],
-        ),
+        (pointing("/none"), "POINTER_NOT_FOUND"),
+        (pointing("/text/deep"), "POINTER_NOT_FOUND"),
+        ({"type": "transform.json", "merge": [{"from": "a"}]}, "INVALID_ITEMS"),
+        (fan_out(origin="a", items_path="/x"), "POINTER_NOT_FOUND"),
+        (fan_out(origin="a"), "INVALID_ITEMS"),
     ],
 )
-def test_model_overrides_win_from_the_special_to_the_general(api, build, options, models):
-    subnode = {"id": "s", "type": "llm", "model": "sub", "user": "{{item}}"}
-    fanout = {
-        "id": "e",
-        "type": "map.fanout",
-        "items_from_input": "i",
-        "subnode": subnode,
-        "depends_on": ["a"],
-    }
-    spec = build.workflow(build.llm("a", "x", model="own"), fanout)
-    events = api.events(api.start(spec, input={"i": [1]}, **options))
-    assert models == [event["llm_call"]["model"] for event in events if "llm_call" in event]
+def test_a_value_that_an_output_lacks_fails_the_node(api, node, code):
+    assert code == failure(api, workflow(llm("a", "x"), {"id": "b", **node}))[0]["code"]
+
+
+def test_an_output_that_is_not_there_fails_the_run(api):
+    spec = workflow(llm("a", "x"), outputs=[{"name": "o", "from": "a", "pointer": "/none"}])
+    error, state = failure(api, spec)
+    assert ("POINTER_NOT_FOUND", "succeeded") == (error["code"], state["nodes"][0]["status"])
+
+
+@pytest.mark.parametrize("node", [llm("a", "x"), fan_out()])
+def test_a_canceled_run_stops_at_once(serve, node, check_event):
+    api = serve(delay=30.0)
+    run_id = api.start(workflow(node), input={"i": ["1", "2", "3"]})
+    api.until(run_id, "node_output_delta")
+    assert api.server.cancel(run_id, "not needed")
+    last, state = api.events(run_id)[-1], api.state(run_id)
+    assert ("run_canceled", "not needed") == (last["type"], last["error"]["message"])
+    assert {"canceled"} == {state["status"], *(node["status"] for node in state["nodes"])}
+    assert [False, False] == [api.server.cancel(one) for one in (run_id, api.server.script().run_id)]
+    check_event(last)
+
+
+def test_streaming_is_the_default_can_be_off_and_forced(api):
+    spec = workflow(llm("a", "x", stream=False))
+    by_query = api.post("/runs", {"spec": spec}, stream="true").body["run_id"]
+    runs = api.start(workflow(llm("a"))), api.start(spec), api.start(spec, stream=True), by_query
+    assert [True, False, True, True] == ["node_output_delta" in kinds(api.events(run)) for run in runs]
+
+
+SUBNODE = {"parent_id": "e", "subnode_id": "s", "model": "all"}
 
 
 @pytest.mark.parametrize(
     "models",
-    [
-        {"model_override": "all"},
-        {
-            "model_overrides": {
-                "nodes": {"a": "all"},
-                "fanout_subnodes": [{"parent_id": "e", "subnode_id": "s", "model": "all"}],
-            }
-        },
-    ],
+    [{"model_override": "all"}, {"model_overrides": {"nodes": {"a": "all"}, "fanout_subnodes": [SUBNODE]}}],
 )
-def test_an_override_alone_stands_for_the_models_of_a_spec(serve, build, tmp_path, models):
+def test_an_override_alone_stands_for_the_models_of_a_spec(serve, tmp_path, models):
     api = serve(directory=tmp_path)
     fanout = {"id": "e", "type": "map.fanout", "items_from_input": "i", "subnode": {"id": "s", "type": "llm"}}
-    spec = build.workflow({"id": "a", "type": "llm"}, fanout)
+    spec = workflow({"id": "a", "type": "llm"}, fanout)
     run_id = api.start(spec, input={"i": [1]}, **models)
     events = api.events(run_id)
     assert ["all", "all"] == [event["llm_call"]["model"] for event in events if "llm_call" in event]
@@ -433,19 +283,19 @@ def test_an_override_alone_stands_for_the_models_of_a_spec(serve, build, tmp_pat
         ({"source": "node_status", "op": "matches", "value": "failed"}, []),
     ],
 )
-def test_a_join_takes_what_fulfils_its_predicate(api, build, predicate, taken):
+def test_a_join_takes_what_fulfils_its_predicate(api, predicate, taken):
     texts = {"a": "plain text", "b": '{"ok": true}', "c": '{"ok": false, "list": [0, {"x": "y"}]}'}
-    nodes = [build.llm(name, f"[[say: {text}]]") for name, text in texts.items()]
+    nodes = [llm(name, f"[[say: {text}]]") for name, text in texts.items()]
     join = {"id": "j", "depends_on": list(texts), "predicate": predicate}
-    collected = output(api, build.workflow(*nodes, join | {"type": "join.collect"}))
+    collected = output(api, workflow(*nodes, join | {"type": "join.collect"}))
     assert taken == list(collected)
-    any_of = build.workflow(*nodes, join | {"type": "join.any"})
+    any_of = workflow(*nodes, join | {"type": "join.any"})
     if not taken:
         assert "NO_MATCH" == failure(api, any_of)[0]["code"]
         return
     (first,), (limited,) = (
         output(api, any_of),
-        output(api, build.workflow(*nodes, join | {"type": "join.collect", "limit": 1})),
+        output(api, workflow(*nodes, join | {"type": "join.collect", "limit": 1})),
     )
     assert {first, limited} <= set(taken)
 
@@ -470,41 +320,35 @@ def ended(api, spec):
     return text, call["stop_reason"], len(deltas)
 
 
+WORDS = "one two END three"
+
+
 @pytest.mark.parametrize(
     ("fields", "text", "reason"),
     [
-        ({}, "one two END three", "end_turn"),
+        ({}, WORDS, "end_turn"),
         ({"max_output_tokens": 2}, "one two", "max_tokens"),
-        ({"max_output_tokens": 4}, "one two END three", "end_turn"),
+        ({"max_output_tokens": 4}, WORDS, "end_turn"),
         ({"stop": ["three", "END"]}, "one two ", "stop_sequence"),
-        ({"stop": ["nowhere"]}, "one two END three", "end_turn"),
+        ({"stop": ["nowhere"]}, WORDS, "end_turn"),
         ({"stop": ["END"], "max_output_tokens": 1}, "one", "max_tokens"),
-        ({"output_format": {"type": "text"}}, "one two END three", "end_turn"),
-        (
-            {"retry": {"max_attempts": 3, "retryable_errors": ["timeout"], "backoff_ms": 5}},
-            "one two END three",
-            "end_turn",
-        ),
+        ({"output_format": {"type": "text"}}, WORDS, "end_turn"),
+        ({"retry": {"max_attempts": 3, "retryable_errors": ["timeout"], "backoff_ms": 5}}, WORDS, "end_turn"),
     ],
 )
-def test_a_text_ends_where_its_node_wants_it_to(api, build, fields, text, reason):
-    found = ended(api, build.workflow(build.llm("a", "[[say: one two END three]]", **fields)))
+def test_a_text_ends_where_its_node_wants_it_to(api, fields, text, reason):
+    found = ended(api, workflow(llm("a", "[[say: one two END three]]", **fields)))
     assert (text, reason) == found[:2]
 
 
 @pytest.mark.parametrize("described", [SCHEMA, {"name": "trip", "schema": SCHEMA, "strict": True}])
-def test_a_text_is_json_that_fits_the_schema_of_its_node(api, build, described):
+def test_a_text_is_json_that_fits_the_schema_of_its_node(api, described):
     form = {"type": "json_schema", "json_schema": described}
-    text, reason, _ = ended(api, build.workflow(build.llm("a", "Plan a trip", output_format=form)))
-    said = ended(api, build.workflow(build.llm("a", '[[say: {"city": "Bonn"}]]', output_format=form)))
+    text, reason, _ = ended(api, workflow(llm("a", "Plan a trip", output_format=form)))
+    said = ended(api, workflow(llm("a", '[[say: {"city": "Bonn"}]]', output_format=form)))
     Draft7Validator(SCHEMA).validate(json.loads(text))
     assert ("end_turn", '{"city": "Bonn"}') == (reason, said[0])
-    assert text != ended(api, build.workflow(build.llm("a", "Another trip", output_format=form)))[0]
-
-
-def test_the_model_sim_fail_fails(api, build):
-    error, _ = failure(api, build.workflow(build.llm("a", "x")), model_override="sim-fail")
-    assert "sim-fail" in error["message"]
+    assert text != ended(api, workflow(llm("a", "Another trip", output_format=form)))[0]
 
 
 @pytest.mark.parametrize(
@@ -530,35 +374,25 @@ def test_the_model_sim_fail_fails(api, build):
         ({"input": {"need": "1"}}, "input.need"),
     ],
 )
-def test_a_bad_request_is_refused_by_field(api, build, body, field):
-    spec = build.workflow(
-        build.llm("a", "x"),
+def test_a_bad_request_is_refused_by_field(api, body, field):
+    spec = workflow(
+        llm("a", "x"),
         inputs=[{"name": "need", "type": "integer", "required": True}, {"name": "any", "type": "blob"}],
     )
     answer = api.post("/runs", {"spec": spec, **body})
     assert 400 == answer.status and field in answer.fields
 
 
-def test_a_placeholder_that_nothing_fills_is_refused(api, build):
-    answer = api.post("/runs", {"spec": build.workflow(build.llm("a", "{{nobody}}"))})
-    assert (400, ["input.nobody"]) == (answer.status, list(answer.fields))
-
-
-def test_booleans_are_no_numbers_but_are_booleans(api, build):
-    spec = build.workflow(build.llm("a", "[[say: {{b}}]]"), inputs=[{"name": "b", "type": "boolean"}])
-    assert "true" == output(api, spec, input={"b": True})
-
-
-def test_max_parallelism_one_runs_node_after_node(api, build):
-    spec = build.workflow(*(build.llm(f"n{i}", "x") for i in range(4)), max_parallelism=1)
+def test_max_parallelism_one_runs_node_after_node(api):
+    spec = workflow(*(llm(f"n{i}", "x") for i in range(4)), max_parallelism=1)
     events = api.events(api.start(spec))
     order = [event["node_id"] for event in events if event["type"] in ("node_started", "node_succeeded")]
     assert ["n0", "n0", "n1", "n1", "n2", "n2", "n3", "n3"] == order
 
 
-def test_costs_are_summed_per_model_and_rounded_half_up(api, build):
-    nodes = [build.llm(f"n{i}", "[[tokens: 2000]]", stream=False) for i in range(2)]
-    run_id = api.start(build.workflow(*nodes, build.llm("free", "x", model="mine")))
+def test_costs_are_summed_per_model_and_rounded_half_up(api):
+    nodes = [llm(f"n{i}", "[[tokens: 2000]]", stream=False) for i in range(2)]
+    run_id = api.start(workflow(*nodes, llm("free", "x", model="mine")))
     api.events(run_id)
     lines = {line["model"]: line for line in api.state(run_id)["cost_summary"]["line_items"]}
     paid = lines["gpt-4o"]
@@ -572,10 +406,8 @@ def test_half_a_cent_is_a_cent_and_every_priced_model_has_its_provider():
     assert all(provider == provider_of(model) for provider, model in PRICES)
 
 
-def test_outputs_are_included_on_request_and_only_when_small(api, build):
-    spec = build.workflow(
-        build.llm("a", "[[say: small]]"), build.llm("b", "[[tokens: 250000]]", stream=False)
-    )
+def test_outputs_are_included_on_request_and_only_when_small(api):
+    spec = workflow(llm("a", "[[say: small]]"), llm("b", "[[tokens: 250000]]", stream=False))
     run_id = api.start(spec)
     bare, whole = api.events(run_id), api.events(run_id, include_output="true")
     info = [event["output"]["info"]["included"] for event in whole if "output" in event]
@@ -588,8 +420,8 @@ def test_outputs_are_included_on_request_and_only_when_small(api, build):
     assert len(api.state(run_id)["outputs"]["out"]) > 1_000_000
 
 
-def test_steps_and_tool_calls_are_included_on_request(api, build):
-    run_id = api.start(build.workflow(build.llm("a", "x", tools=["clock"])))
+def test_steps_and_tool_calls_are_included_on_request(api):
+    run_id = api.start(workflow(llm("a", "x", tools=["clock"])))
     api.events(run_id)
     bare, steps, calls = (api.state(run_id, include=names) for names in ("", "steps", "steps,tool_calls"))
     assert "steps" not in bare
@@ -599,10 +431,10 @@ def test_steps_and_tool_calls_are_included_on_request(api, build):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_fault_of_the_engine_itself_ends_the_run(api, build, monkeypatch):
+def test_a_fault_of_the_engine_itself_ends_the_run(api, monkeypatch):
     def breaks(*_):
         raise ZeroDivisionError("oops")
 
     monkeypatch.setattr(_llm, "run", breaks)
-    error, _ = failure(api, build.workflow(build.llm("a", "x")))
+    error, _ = failure(api, workflow(llm("a", "x")))
     assert {"message": "ZeroDivisionError: oops", "code": "INTERNAL"} == error

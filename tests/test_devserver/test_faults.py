@@ -28,18 +28,15 @@ from rxruns.devserver.faults import (
     WrongContentType,
 )
 from rxruns.errors import InvalidArgumentError
+from tests.test_devserver.conftest import DELTA, ENDED, llm, seqs, workflow
 
-DELTA = {
-    "type": "node_output_delta",
-    "node_id": "a",
-    "delta": {"kind": "message_delta", "text_delta": "é\u2028"},
-}
-ENDED = {"type": "run_canceled", "plan_hash": "0" * 64, "error": {"message": "enough"}}
+RESET = (ConnectionResetError, http.client.RemoteDisconnected)
+CUT = (http.client.IncompleteRead, ConnectionResetError)
 
 
 @pytest.fixture
 def faulty(serve):
-    """Serve a run of ten events with faults: the API and the run's id."""
+    """Serve a run of ten events with faults; returns the API and the run id."""
 
     def start(*script, **options):
         api = serve(faults=Faults(script, **options), keepalive=0.01)
@@ -48,18 +45,14 @@ def faulty(serve):
     return start
 
 
-def seqs(content):
-    return [json.loads(line)["seq"] for line in content.splitlines()]
-
-
 def broken(api, run_id):
-    """What came before the stream broke."""
+    """The bytes before the stream broke."""
     with api.follow(run_id) as response:
         received = b""
         try:
             while piece := response.read(1):
                 received += piece
-        except (http.client.IncompleteRead, ConnectionResetError):
+        except CUT:
             return received
     raise AssertionError("the stream ended cleanly")
 
@@ -68,15 +61,29 @@ def whole(api, run_id, **query):
     return api.get(f"/runs/{run_id}/events", **query).content
 
 
-def test_no_faults_is_no_faults(faulty):
-    assert list(range(1, 11)) == seqs(whole(*faulty()))
+@pytest.mark.parametrize(
+    "fault",
+    [None, CutAt(10**9), SplitBytes(), Silence(2, seconds=0.01), Delay(per_event=0.001, before_status=0.001)],
+)
+def test_a_fault_that_only_delays_or_splits_loses_nothing(faulty, fault):
+    api, run_id = faulty(fault)
+    assert whole(api, run_id) == whole(api, run_id)
+    assert list(range(1, 11)) == seqs(api.events(run_id))
 
 
-@pytest.mark.parametrize("how", ["rst", "fin", "chunk"])
-def test_a_cut_comes_at_the_byte_and_then_all_is_well(faulty, how):
-    api, run_id = faulty(CutAt(300, how))
-    assert 300 == len(broken(api, run_id))
-    assert list(range(1, 11)) == seqs(whole(api, run_id))
+@pytest.mark.parametrize("cut", [CutAt(300, "rst"), CutAt(300, "fin"), CutAt(300, "chunk"), CutAt(0, "fin")])
+def test_a_cut_comes_at_the_byte_and_the_next_stream_is_complete(faulty, cut):
+    api, run_id = faulty(cut)
+    assert cut.at == len(broken(api, run_id))
+    assert list(range(1, 11)) == seqs(api.events(run_id))
+
+
+def test_random_cuts_are_the_same_for_the_same_seed(faulty):
+    def lengths(seed):
+        api, run_id = faulty(otherwise=CutRandomly(0, 1000, ["fin"]), seed=seed)
+        return [len(broken(api, run_id)) for _ in range(4)]
+
+    assert lengths(1) == lengths(1) != lengths(2)
 
 
 def test_a_cut_can_look_like_a_clean_end(faulty):
@@ -88,60 +95,40 @@ def test_a_cut_can_look_like_a_clean_end(faulty):
     connection.close()
 
 
-def test_a_cut_after_the_end_is_none(faulty):
-    assert 10 == len(seqs(whole(*faulty(CutAt(10**9)))))
-
-
-def test_a_cut_at_zero_sends_the_head_alone(faulty):
-    assert b"" == broken(*faulty(CutAt(0, "fin")))
-
-
 @pytest.mark.parametrize("how", ["rst", "fin", "chunk"])
 def test_other_answers_can_be_cut_too(faulty, how):
     api, run_id = faulty(rest=[CutAt(10, how)])
-    with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
+    with pytest.raises(CUT):
         api.get(f"/runs/{run_id}")
     assert 200 == api.get(f"/runs/{run_id}").status
 
 
-def test_random_cuts_are_the_same_for_the_same_seed(faulty):
-    def lengths(seed):
-        api, run_id = faulty(otherwise=CutRandomly(0, 1000, ["fin"]), seed=seed)
-        return [len(broken(api, run_id)) for _ in range(4)]
-
-    assert lengths(1) == lengths(1) != lengths(2)
-
-
 def test_refused_connections_are_reset(faulty):
     api, run_id = faulty(Refuse())
-    with pytest.raises((ConnectionResetError, http.client.RemoteDisconnected)):
+    with pytest.raises(RESET):
         whole(api, run_id)
-    assert 10 == len(seqs(whole(api, run_id)))
+    assert 10 == len(seqs(api.events(run_id)))
 
 
 @pytest.mark.parametrize(
-    ("status", "code"),
+    ("fault", "code", "retry_after"),
     [
-        (503, "SERVICE_UNAVAILABLE"),
-        (429, "RATE_LIMIT"),
-        (404, "NOT_FOUND"),
-        (410, "INVALID_INPUT"),
-        (599, "SERVICE_UNAVAILABLE"),
+        (Status(503, retry_after=2), "SERVICE_UNAVAILABLE", "2"),
+        (Status(429, retry_after="soon"), "RATE_LIMIT", "soon"),
+        (Status(404), "NOT_FOUND", None),
+        (Status(410), "INVALID_INPUT", None),
+        (Status(599), "SERVICE_UNAVAILABLE", None),
+        (Status(503, code="MINE"), "MINE", None),
     ],
 )
-def test_a_status_is_answered_with_its_code_and_the_connection_stays(faulty, status, code):
-    api, run_id = faulty(Status(status, retry_after=2))
+def test_a_status_is_answered_with_its_code_and_the_connection_stays(faulty, fault, code, retry_after):
+    api, run_id = faulty(fault)
     connection = api.connect()
     answer = api.ask("GET", f"/runs/{run_id}/events", connection=connection)
-    assert (status, code, "2") == (answer.status, answer.body["code"], answer.headers["Retry-After"])
+    assert (fault.status, code) == (answer.status, answer.body["code"])
+    assert retry_after == answer.headers.get("Retry-After")
     assert 200 == api.ask("GET", f"/runs/{run_id}/events", connection=connection).status
     connection.close()
-
-
-def test_a_status_has_no_retry_after_unless_it_is_given(faulty):
-    api, run_id = faulty(Status(503, code="MINE"))
-    answer = api.get(f"/runs/{run_id}/events")
-    assert ("MINE", False) == (answer.body["code"], "Retry-After" in answer.headers)
 
 
 def test_a_redirect_names_its_target(faulty):
@@ -153,11 +140,9 @@ def test_a_redirect_names_its_target(faulty):
 def test_a_wrong_content_type_comes_with_the_body(faulty):
     api, run_id = faulty(WrongContentType(), WrongContentType(""))
     answers = [api.get(f"/runs/{run_id}/events") for _ in range(3)]
-    assert [
-        "text/html; charset=utf-8",
-        "",
-        "application/x-ndjson",
-    ] == [answer.headers["Content-Type"] for answer in answers]
+    assert ["text/html; charset=utf-8", "", "application/x-ndjson"] == [
+        answer.headers["Content-Type"] for answer in answers
+    ]
 
 
 def test_an_unchunked_body_ends_with_the_connection(faulty):
@@ -172,11 +157,6 @@ def test_an_unchunked_body_can_be_cut(faulty):
     assert [50, 60] == [len(whole(api, run_id)) for _ in range(2)]
 
 
-def test_bytes_are_split_and_nothing_is_lost(faulty):
-    api, run_id = faulty(SplitBytes(), None)
-    assert whole(api, run_id) == whole(api, run_id)
-
-
 def test_each_byte_is_a_chunk(faulty):
     api, run_id = faulty(SplitBytes(), None)
     with api.follow(run_id) as response:
@@ -186,16 +166,10 @@ def test_each_byte_is_a_chunk(faulty):
 
 def test_a_clean_end_comes_early(faulty):
     api, run_id = faulty(CloseAfter(3), CloseAfter())
-    assert [3, 0, 10] == [len(seqs(whole(api, run_id))) for _ in range(3)]
+    assert [3, 0, 10] == [len(seqs(api.events(run_id))) for _ in range(3)]
 
 
-def test_a_clean_end_does_not_wait_for_the_next_event(serve):
-    api = serve(faults=Faults([CloseAfter(1)]))
-    run = api.server.add_run(events=[DELTA], finish=False)
-    assert [1] == seqs(whole(api, run.run_id))
-
-
-def test_keepalives_are_no_events_to_a_fault(serve):
+def test_a_fault_counts_events_without_keepalives(serve):
     api = serve(faults=Faults([CloseAfter(1)]), keepalive=0.005)
     run = api.server.script()
     with api.follow(run.run_id) as response:
@@ -218,10 +192,6 @@ def test_silence_lasts_until_the_client_hangs_up(faulty):
     assert api.server.wait_for(lambda server: server.streams == 0)
 
 
-def test_silence_can_end(faulty):
-    assert 10 == len(seqs(whole(*faulty(Silence(2, seconds=0.01)))))
-
-
 def test_no_answer_at_all_until_the_client_hangs_up(serve):
     api = serve(faults=Faults([NoAnswer()], rest=[NoAnswer()]))
     for path in ("/runs/x/events", "/runs/x"):
@@ -239,12 +209,7 @@ def test_a_server_with_silent_streams_can_be_closed(faulty):
         api.server.close()
 
 
-def test_a_delay_delays_the_status_and_each_event(faulty):
-    api, run_id = faulty(Delay(per_event=0.001, before_status=0.001))
-    assert 10 == len(seqs(whole(api, run_id)))
-
-
-def test_a_replay_begins_before_what_was_asked_for(faulty):
+def test_a_replay_begins_before_the_requested_event(faulty):
     api, run_id = faulty(Replay(3), Replay(3))
     assert [4, 5, 6] == seqs(whole(api, run_id, after_seq=6, limit=3))
     assert 1 == seqs(whole(api, run_id, after_seq=1))[0]
@@ -266,14 +231,14 @@ def test_an_invalid_line_does_not_disturb_the_gaps(faulty):
     assert (9 + 1, b"\xff") == (len(lines), lines[1])
 
 
-def test_a_lost_response_comes_after_the_deed(serve, build):
+def test_a_lost_response_follows_a_served_request(serve):
     api = serve(faults=Faults([LoseResponse()], rest=[LoseResponse()]))
-    spec = build.workflow(build.llm("a", "x"))
+    spec = workflow(llm("a", "x"))
     body = {"spec": spec, "options": {"idempotency_key": "k"}}
-    with pytest.raises((ConnectionResetError, http.client.RemoteDisconnected)):
+    with pytest.raises(RESET):
         api.post("/runs", body)
     run_id = api.post("/runs", body).body["run_id"]
-    with pytest.raises((ConnectionResetError, http.client.RemoteDisconnected)):
+    with pytest.raises(RESET):
         api.events(run_id)
     assert "run_completed" == api.events(run_id)[-1]["type"]
 
@@ -289,12 +254,12 @@ def test_a_request_without_the_key_uses_up_no_fault(faulty):
 def test_faults_can_be_changed_while_serving(faulty):
     api, run_id = faulty(Status(503))
     api.server.use_faults(Faults([CloseAfter(1)]))
-    assert [1] == seqs(whole(api, run_id))
+    assert [1] == seqs(api.events(run_id))
     api.server.use_faults(None)
-    assert 10 == len(seqs(whole(api, run_id)))
+    assert 10 == len(seqs(api.events(run_id)))
 
 
-def test_a_fault_of_ones_own_changes_the_lines(faulty):
+def test_a_custom_fault_changes_the_lines(faulty):
     class Shout(Fault):
         def lines(self, lines, dice, wire):
             return (line.replace(b"message_delta", b"MESSAGE") for line in lines)
@@ -303,7 +268,7 @@ def test_a_fault_of_ones_own_changes_the_lines(faulty):
 
 
 @pytest.mark.parametrize("name", ["script", "rest"])
-def test_what_is_no_fault_is_refused(name):
+def test_an_entry_that_is_not_a_fault_is_refused(name):
     with pytest.raises(InvalidArgumentError) as caught:
         Faults(**{name: [(Refuse(), "refuse")]})
     assert name == caught.value.field
@@ -321,7 +286,7 @@ def test_a_fault_that_fails_itself_costs_one_connection(faulty, caplog):
             raise ZeroDivisionError("mine")
 
     api, run_id = faulty(Broken())
-    with pytest.raises((ConnectionResetError, http.client.RemoteDisconnected)):
+    with pytest.raises(RESET):
         whole(api, run_id)
-    assert 10 == len(seqs(whole(api, run_id)))
+    assert 10 == len(seqs(api.events(run_id)))
     assert "a request failed" in caplog.text

@@ -8,6 +8,7 @@ import pytest
 
 from rxruns.devserver._recorded import record_from_log
 from rxruns.errors import InvalidArgumentError
+from tests.test_devserver.conftest import llm, workflow
 
 ONE, TWO = (UUID(int=n, version=4) for n in (1, 2))
 ENDED = {"type": "run_canceled", "plan_hash": "0" * 64, "error": {"message": "enough"}}
@@ -20,9 +21,9 @@ def line(run_id, seq, type_="node_started", **fields):
 
 
 @pytest.fixture
-def spec(build):
-    fanout = {"id": "e", "type": "map.fanout", "items_from_input": "i", "subnode": build.llm("s", "{{item}}")}
-    return build.workflow(build.llm("a", "x", tools=["clock"]), fanout, build.llm("b", "{{a}} {{e}}"))
+def spec():
+    fanout = {"id": "e", "type": "map.fanout", "items_from_input": "i", "subnode": llm("s", "{{item}}")}
+    return workflow(llm("a", "x", tools=["clock"]), fanout, llm("b", "{{a}} {{e}}"))
 
 
 def finished(api, spec, **options):
@@ -75,26 +76,24 @@ def test_what_the_log_says_is_what_the_engine_knows(api, spec):
     assert api.state(run_id, **ALL) == told.response(frozenset({"steps", "tool_calls"}))
 
 
-def test_a_failed_run_reads_the_same_from_its_log(api, build):
-    run_id = api.start(build.workflow(build.llm("a", "[[fail: x]]"), build.llm("b", "{{a}}")))
+def test_a_failed_run_reads_the_same_from_its_log(api):
+    run_id = api.start(workflow(llm("a", "[[fail: x]]"), llm("b", "{{a}}")))
     events = api.events(run_id)
     told = record_from_log(UUID(run_id), events, {"a": "llm.responses", "b": "llm.responses"})
     assert api.state(run_id) == told.response()
 
 
-def test_a_waiting_run_reads_the_same_from_its_log(api, build):
-    run_id = api.start(build.workflow(build.llm("a", "x", tools=["user_ask", "clock"])))
+def test_a_waiting_run_reads_the_same_from_its_log(api):
+    run_id = api.start(workflow(llm("a", "x", tools=["user_ask", "clock"])))
     api.until(run_id, "node_waiting")
     told = record_from_log(UUID(run_id), api.events(run_id, wait=0))
     assert api.state(run_id, **ALL) == told.response(frozenset({"steps", "tool_calls"}))
     assert api.get(f"/runs/{run_id}/pending-tools").body == told.pending_tools()
 
 
-def test_a_run_that_the_service_left_open_has_failed_when_it_starts_again(
-    serve, build, tmp_path, check_event
-):
+def test_a_run_that_the_service_left_open_has_failed_when_it_starts_again(serve, tmp_path, check_event):
     api = serve(directory=tmp_path)
-    run_id = api.start(build.workflow(build.llm("a", "x", tools=["user_ask"])))
+    run_id = api.start(workflow(llm("a", "x", tools=["user_ask"])))
     api.until(run_id, "node_waiting")
     api.server.close()
     log = tmp_path / f"{run_id}.ndjson"
@@ -109,9 +108,9 @@ def test_a_run_that_the_service_left_open_has_failed_when_it_starts_again(
         again.server.close()
 
 
-def test_a_stop_before_the_first_event_leaves_a_failed_run(serve, build, tmp_path):
+def test_a_stop_before_the_first_event_leaves_a_failed_run(serve, tmp_path):
     api = serve(directory=tmp_path)
-    run_id = api.start(build.workflow(build.llm("a", "x")))
+    run_id = api.start(workflow(llm("a", "x")))
     api.events(run_id)
     api.server.close()
     kept = tmp_path / f"{run_id}.run.json"

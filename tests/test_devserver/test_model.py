@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from rxruns.devserver._model import ModelFault, call_tools, reply, rounds
-from tests.test_devserver.conftest import Api
+from tests.test_devserver.conftest import Api, llm, workflow
 
 MANY = 200_000
 
@@ -69,8 +67,8 @@ def test_a_prompt_is_read_in_linear_time(what: str) -> None:
 
 
 @pytest.mark.parametrize("what", PROMPTS)
-def test_a_run_with_such_a_prompt_ends(api: Api, build: Any, what: str) -> None:
-    run_id = api.start(build.workflow(build.llm("a", PROMPTS[what])))
+def test_a_run_with_such_a_prompt_ends(api: Api, what: str) -> None:
+    run_id = api.start(workflow(llm("a", PROMPTS[what])))
     assert "run_completed" == api.events(run_id)[-1]["type"]
 
 

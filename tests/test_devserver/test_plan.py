@@ -93,31 +93,32 @@ def test_a_fan_out_gives_its_subnode_an_item_and_wants_its_input() -> None:
     )
 
 
-def test_a_node_without_a_model_has_that_of_the_plan() -> None:
-    plan = compile_spec(spec({"id": "a", "type": "llm"}, model="general"))
-
-    assert "general" == model_of(plan, plan.nodes["a"], {})
-    assert "m" == model_of(plan, LLM, {})
-    assert "told" == model_of(plan, LLM, {"model_override": " told "})
-
-
-def test_an_override_of_a_node_is_no_override_of_a_subnode_of_that_name() -> None:
-    plan = compile_spec(spec())
-    named = {"model_overrides": {"nodes": {"a": "named"}}}
-
-    assert ("named", "m") == (model_of(plan, LLM, named), model_of(plan, LLM, named, parent="f"))
+SUBNODE = {"fanout_subnodes": [{"parent_id": "f", "subnode_id": "a", "model": "named"}]}
 
 
 @pytest.mark.parametrize(
-    ("parent", "subnode", "model"),
-    [("f", "a", "named"), ("g", "a", "m"), ("f", "b", "m"), (None, "a", "m")],
+    ("node", "parent", "overrides", "model"),
+    [
+        ({"id": "a", "type": "llm"}, None, {}, "general"),
+        (LLM, None, {}, "m"),
+        (LLM, None, {"model_override": " all "}, "all"),
+        (LLM, None, {"model_override": " "}, "m"),
+        (LLM, None, {"model_overrides": {"nodes": {"a": "named"}}}, "named"),
+        (LLM, None, {"model_override": "all", "model_overrides": {"nodes": {"a": "named"}}}, "named"),
+        (LLM | {"id": "b"}, None, {"model_override": "all", "model_overrides": {"nodes": {"a": "x"}}}, "all"),
+        (LLM, "f", {"model_overrides": {"nodes": {"a": "named"}}}, "m"),
+        (LLM, "f", {"model_overrides": SUBNODE}, "named"),
+        (LLM, "g", {"model_overrides": SUBNODE}, "m"),
+        (LLM | {"id": "b"}, "f", {"model_overrides": SUBNODE}, "m"),
+        (LLM, None, {"model_overrides": SUBNODE}, "m"),
+    ],
 )
-def test_an_override_of_a_subnode_is_for_that_one(parent: str | None, subnode: str, model: str) -> None:
-    plan = compile_spec(spec())
-    named = [{"parent_id": "f", "subnode_id": "a", "model": "named"}]
+def test_the_most_specific_model_of_a_node_wins(
+    node: dict[str, Any], parent: str | None, overrides: dict[str, Any], model: str
+) -> None:
+    plan = compile_spec(spec(model="general"))
 
-    overrides = {"model_overrides": {"fanout_subnodes": named}}
-    assert model == model_of(plan, LLM | {"id": subnode}, overrides, parent)
+    assert model == model_of(plan, node, overrides, parent)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -23,8 +24,9 @@ from uuid import UUID, uuid4
 import pytest
 from jsonschema import Draft202012Validator
 
-from rxruns.devserver import DevServer, _http, _server, _service
-from rxruns.devserver._connections import Limits
+from rxruns._loopback import _handler
+from rxruns._loopback._connections import Limits
+from rxruns.devserver import DevServer, _server, _service
 from rxruns.devserver._service import Bound
 from rxruns.errors import InvalidArgumentError
 from tests.conftest import HANG
@@ -38,11 +40,6 @@ RUNS = "/api/v1/runs"
 CODES = {400: "INVALID_INPUT", 401: "UNAUTHORIZED", 403: "FORBIDDEN", 408: "REQUEST_TIMEOUT"}
 
 
-def connected(api: Api) -> socket.socket:
-    assert api.address.hostname and api.address.port
-    return socket.create_connection((api.address.hostname, api.address.port), timeout=HANG)
-
-
 def answer_to(connection: socket.socket, bodiless: bool = False) -> Answer:
     response = http.client.HTTPResponse(connection, method="HEAD" if bodiless else None)
     response.begin()
@@ -52,86 +49,84 @@ def answer_to(connection: socket.socket, bodiless: bool = False) -> Answer:
 
 def exchange(api: Api, *pieces: bytes) -> Answer:
     """The answer to these bytes."""
-    with connected(api) as connection:
+    with api.connected() as connection:
         for piece in pieces:
             connection.sendall(piece)
         return answer_to(connection)
 
 
-def head(
-    api: Api, *lines: str, first: str = f"GET {RUNS}/{uuid4()} HTTP/1.1", host: str = "localhost"
-) -> bytes:
-    """A request with the service's key."""
-    key = f"X-ModelRelay-Api-Key: {api.server.api_key}"
-    return "\r\n".join([first, f"Host: {host}", key, *lines, "", ""]).encode("latin-1")
+@pytest.fixture
+def limited(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Serve:
+    """Start servers with other limits of connections."""
+
+    def start(**limits: Any) -> Api:
+        monkeypatch.setattr(_server, "LIMITS", Limits(**limits))
+        return serve()
+
+    return start
 
 
 # ---- broken requests ----
 
-POST = f"POST {RUNS} HTTP/1.1"
-BROKEN: dict[str, tuple[int, dict[str, Any]]] = {
-    "a length of 5,000 digits": (400, {"lines": ["Content-Length: " + "9" * 5000], "first": POST}),
-    "a negative length": (400, {"lines": ["Content-Length: -1"], "first": POST}),
-    "a length with a sign": (400, {"lines": ["Content-Length: +1"], "first": POST}),
-    "a length of other digits": (400, {"lines": ["Content-Length: \xb2"], "first": POST}),
-    "two lengths": (400, {"lines": ["Content-Length: 1", "Content-Length: 2"], "first": POST}),
-    "a list of lengths": (400, {"lines": ["Content-Length: 1, 1"], "first": POST}),
-    "a length and chunks": (
-        400,
-        {"lines": ["Content-Length: 1", "Transfer-Encoding: chunked"], "first": POST},
-    ),
-    "a body that is too large": (413, {"lines": [f"Content-Length: {2**24 + 1}"], "first": POST}),
-    "chunks": (411, {"lines": ["Transfer-Encoding: chunked"], "first": POST}),
-    "an unknown coding": (501, {"lines": ["Transfer-Encoding: gzip, chunked"], "first": POST}),
-    "two codings": (400, {"lines": ["Transfer-Encoding: chunked"] * 2, "first": POST}),
-    "a URL that is cut": (400, {"first": "GET http://[::1 HTTP/1.1"}),
-    "a URL of another scheme": (400, {"first": "GET ftp://localhost/ HTTP/1.1"}),
-    "no target": (400, {"first": "GET HTTP/1.1"}),
-    "an asterisk": (400, {"first": "OPTIONS * HTTP/1.1"}),
-    "blanks in the target": (400, {"first": "GET /a b HTTP/1.1"}),
-    "a control character in the target": (400, {"first": "GET /a\x01 HTTP/1.1"}),
-    "a method that is not a word": (400, {"first": "G{T / HTTP/1.1"}),
-    "an unknown method": (501, {"first": "BREW / HTTP/1.1"}),
-    "another protocol": (400, {"first": "GET / GOPHER/1.1"}),
-    "a version without a number": (400, {"first": "GET / HTTP/one"}),
-    "HTTP/0.9": (400, {"first": "GET /"}),
-    "HTTP/2": (505, {"first": "GET / HTTP/2.0"}),
-    "a header without a colon": (400, {"lines": ["X-Header"]}),
-    "a header with a blank in its name": (400, {"lines": ["X Header: 1"]}),
-    "a header of two lines": (400, {"lines": ["X-Header: 1", " 2"]}),
-    "a NUL in a header": (400, {"lines": ["X-Header: \0"]}),
-    "two hosts": (400, {"lines": ["Host: localhost"]}),
-    "101 headers": (431, {"lines": [f"X-{number}: 1" for number in range(99)]}),
-    "a header of 64 KiB": (431, {"lines": ["X-Header: " + "x" * 2**16]}),
-    "an expectation that is not known": (417, {"lines": ["Expect: tea"]}),
-    "a host that is not one": (400, {"host": "[::1"}),
-    "a host with a user": (400, {"host": "me@localhost"}),
-    "a host with a strange port": (400, {"host": "localhost:port"}),
+POST, GET = f"POST {RUNS} HTTP/1.1", f"GET {RUNS}/{uuid4()} HTTP/1.1"
+BROKEN: dict[str, tuple[int, list[str]]] = {
+    "a URL that is cut": (400, ["GET http://[::1 HTTP/1.1"]),
+    "a URL of another scheme": (400, ["GET ftp://localhost/ HTTP/1.1"]),
+    "no target": (400, ["GET HTTP/1.1"]),
+    "an asterisk": (400, ["OPTIONS * HTTP/1.1"]),
+    "a tunnel": (403, ["CONNECT runs.example:443 HTTP/1.1"]),
+    "blanks in the target": (400, ["GET /a b HTTP/1.1"]),
+    "a control character in the target": (400, ["GET /a\x01 HTTP/1.1"]),
+    "a method that is not a word": (400, ["G{T / HTTP/1.1"]),
+    "an unknown method": (501, ["BREW / HTTP/1.1"]),
+    "another protocol": (400, ["GET / GOPHER/1.1"]),
+    "a version without a number": (400, ["GET / HTTP/one"]),
+    "HTTP/0.9": (400, ["GET /"]),
+    "HTTP/2": (505, ["GET / HTTP/2.0"]),
+    "a length of 5,000 digits": (400, [POST, "Content-Length: " + "9" * 5000]),
+    "a negative length": (400, [POST, "Content-Length: -1"]),
+    "a length with a sign": (400, [POST, "Content-Length: +1"]),
+    "a length of other digits": (400, [POST, "Content-Length: \xb2"]),
+    "two lengths": (400, [POST, "Content-Length: 1", "Content-Length: 2"]),
+    "a list of lengths": (400, [POST, "Content-Length: 1, 1"]),
+    "a length and chunks": (400, [POST, "Content-Length: 1", "Transfer-Encoding: chunked"]),
+    "a body that is too large": (413, [POST, f"Content-Length: {2**24 + 1}"]),
+    "chunks": (411, [POST, "Transfer-Encoding: chunked"]),
+    "an unknown coding": (501, [POST, "Transfer-Encoding: gzip, chunked"]),
+    "two codings": (400, [POST, *["Transfer-Encoding: chunked"] * 2]),
+    "a header without a colon": (400, [GET, "X-Header"]),
+    "a header with a blank in its name": (400, [GET, "X Header: 1"]),
+    "a header of two lines": (400, [GET, "X-Header: 1", " 2"]),
+    "a NUL in a header": (400, [GET, "X-Header: \0"]),
+    "two hosts": (400, [GET, "Host: localhost"]),
+    "101 headers": (431, [GET, *(f"X-{number}: 1" for number in range(99))]),
+    "a header of 64 KiB": (431, [GET, "X-Header: " + "x" * 2**16]),
+    "an unknown expectation": (417, [GET, "Expect: tea"]),
 }
 
 
-@pytest.mark.parametrize("what", BROKEN)
-def test_a_broken_request_is_answered_with_an_error_of_the_service(api: Api, what: str) -> None:
-    status, request = BROKEN[what]
-    lines, others = (
-        request.get("lines", []),
-        {name: text for name, text in request.items() if name != "lines"},
-    )
-    answer = exchange(api, head(api, *lines, **others))
-    assert status == answer.status
+def check_refused(api: Api, status: int, request: bytes) -> None:
+    answer = exchange(api, request)
+    assert (status, "close") == (answer.status, answer.headers["Connection"])
     assert {"error", "code", "message", "request_id"} == set(answer.body)
     assert answer.body["request_id"] == answer.headers["X-ModelRelay-Request-Id"]
-    assert "close" == answer.headers["Connection"]
-    assert 404 == exchange(api, head(api)).status  # the next client is served
+    assert 404 == exchange(api, api.head(GET)).status  # the next client is served
 
 
-def test_a_request_of_HTTP_1_1_without_a_host_is_refused(api: Api) -> None:
-    assert 400 == exchange(api, b"GET / HTTP/1.1\r\n\r\n").status
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_request_is_answered_with_an_error_of_the_service(api: Api, name: str) -> None:
+    status, lines = BROKEN[name]
+    check_refused(api, status, api.head(*lines))
 
 
-def test_headers_without_end_are_refused(api: Api) -> None:
-    flood = b"X-Header: " + b"x" * 1000 + b"\r\n"
-    assert 431 == exchange(api, b"GET / HTTP/1.1\r\n", *[flood] * 100).status
+@pytest.mark.parametrize("host", ["[::1", "me@localhost", "localhost:port"])
+def test_a_malformed_host_is_refused(api: Api, host: str) -> None:
+    check_refused(api, 400, api.head(GET, host=host))
+
+
+def test_a_request_without_a_host_and_headers_without_end_are_refused(api: Api) -> None:
+    check_refused(api, 400, b"GET / HTTP/1.1\r\n\r\n")
+    check_refused(api, 431, b"GET / HTTP/1.1\r\n" + (b"X-Header: " + b"x" * 1000 + b"\r\n") * 100)
 
 
 @pytest.mark.parametrize("body", [b"[" * 5000, b"[" * 5000 + b"]" * 5000, b'{"a":' * 200 + b"1" + b"}" * 200])
@@ -165,7 +160,7 @@ def test_a_failure_of_the_service_itself_is_an_answer(
 
 
 def test_a_body_is_not_read_before_the_key_is_right(api: Api) -> None:
-    with connected(api) as connection:
+    with api.connected() as connection:
         connection.sendall(
             f"POST {RUNS} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n".encode()
         )
@@ -179,13 +174,13 @@ def test_a_body_is_not_read_before_the_key_is_right(api: Api) -> None:
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
 def test_a_web_page_from_elsewhere_is_refused_even_with_the_key(api: Api, method: str, origin: str) -> None:
-    answer = exchange(api, head(api, f"Origin: {origin}", first=f"{method} {RUNS} HTTP/1.1"))
+    answer = exchange(api, api.head(f"{method} {RUNS} HTTP/1.1", f"Origin: {origin}"))
     assert (403, "FORBIDDEN") == (answer.status, answer.body["code"])
     assert [] == [name for name in answer.headers if name.lower().startswith("access-control")]
 
 
 def test_a_page_of_the_service_itself_may_ask(api: Api) -> None:
-    assert 404 == exchange(api, head(api, "Origin: http://localhost:80", host="localhost:80")).status
+    assert 404 == exchange(api, api.head(GET, "Origin: http://localhost:80", host="localhost:80")).status
 
 
 @pytest.mark.parametrize(
@@ -195,9 +190,9 @@ def test_a_page_of_the_service_itself_may_ask(api: Api) -> None:
 def test_a_name_that_was_pointed_here_is_refused_even_with_the_key(api: Api, host: str, where: str) -> None:
     port = api.address.port
     if where == "target":
-        answer = exchange(api, head(api, first=f"GET http://{host}:{port}{RUNS} HTTP/1.1"))
+        answer = exchange(api, api.head(f"GET http://{host}:{port}{RUNS} HTTP/1.1"))
     else:
-        answer = exchange(api, head(api, host=f"{host}:{port}"))
+        answer = exchange(api, api.head(GET, host=f"{host}:{port}"))
     assert (403, "FORBIDDEN") == (answer.status, answer.body["code"])
     assert f"--allow-host {host}" in answer.body["message"]
 
@@ -207,13 +202,13 @@ def test_a_name_that_was_pointed_here_is_refused_even_with_the_key(api: Api, hos
     ["localhost", "LOCALHOST:80", "127.0.0.1", "127.9.9.9:8080", "[::1]:80", "192.168.1.7", "[fe80::1]"],
 )
 def test_loopback_and_addresses_are_hosts_of_the_service(api: Api, host: str) -> None:
-    assert 404 == exchange(api, head(api, host=host)).status
+    assert 404 == exchange(api, api.head(GET, host=host)).status
 
 
 def test_names_that_were_allowed_are_hosts_of_the_service(serve: Serve) -> None:
     api = serve(host="localhost", allow_hosts=["Gateway", "runs.example."])
     hosts = ["gateway", "GATEWAY:8080", "runs.example", "runs.example.:80", "other"]
-    assert [404] * 4 + [403] == [exchange(api, head(api, host=host)).status for host in hosts]
+    assert [404] * 4 + [403] == [exchange(api, api.head(GET, host=host)).status for host in hosts]
 
 
 @pytest.mark.parametrize("names", ["gateway", ["a:80"], [""], [7], ["a/b"], ["me@a"], 7, ["http://a"]])
@@ -237,19 +232,15 @@ def test_the_requests_that_are_kept_are_bounded(serve: Serve, monkeypatch: pytes
     api.get(f"/runs/{first}")
     for number in range(5):
         api.ask("GET", f"/runs/{number}", headers={})
-    assert [first, "2", "3", "4"] == [_last(request.path) for request in api.server.requests]
+    assert [first, "2", "3", "4"] == [request.path.rpartition("/")[2] for request in api.server.requests]
     api.ask("GET", "/runs/large", headers={"X-Header": "x" * 9_900})
-    assert [first, "large"] == [_last(request.path) for request in api.server.requests]
+    assert [first, "large"] == [request.path.rpartition("/")[2] for request in api.server.requests]
 
     for size in (4000, 4000, 9000):
         api.post("/runs", {"text": "x" * size})
     assert [9000] == [len(request.body["text"]) for request in api.server.requests if request.body]
     api.post("/runs", {"text": "x" * 20_000})
     assert [20_000] == [len(request.body["text"]) for request in api.server.requests if request.body]
-
-
-def _last(path: str) -> str:
-    return path.rpartition("/")[2]
 
 
 def test_no_key_is_shown(api: Api, caplog: pytest.LogCaptureFixture) -> None:
@@ -267,49 +258,43 @@ def test_no_key_is_shown(api: Api, caplog: pytest.LogCaptureFixture) -> None:
 # ---- half-sent requests ----
 
 
-def test_a_head_that_is_not_finished_in_time_is_given_up(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(_server, "LIMITS", Limits(head=0.01))
-    api = serve()
-    with connected(api) as silent, connected(api) as begun:
+def test_a_head_that_is_not_finished_in_time_is_given_up(limited: Serve) -> None:
+    api = limited(head=0.01)
+    with api.connected() as silent, api.connected() as begun:
         begun.sendall(b"GET / HTTP/1.1\r\nHost:")
         answer = answer_to(begun)
         assert b"" == silent.recv(1)
     assert (408, "REQUEST_TIMEOUT") == (answer.status, answer.body["code"])
 
 
-def test_a_body_that_is_not_finished_in_time_is_given_up(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_http, "BODY_SECONDS", 0.01)
-    answer = exchange(api, head(api, "Content-Length: 9", first=POST) + b"{}")
-    assert (408, "REQUEST_TIMEOUT") == (answer.status, answer.body["code"])
-
-
-def test_a_client_that_leaves_inside_a_body_frees_its_thread(api: Api) -> None:
-    with connected(api) as connection:
-        connection.sendall(head(api, "Content-Length: 9", first=POST) + b"{}")
-    assert 404 == exchange(api, head(api)).status
-    assert [] == [request for request in api.server.requests if request.method == "POST"]
-
-
-def test_an_idle_connection_is_closed_in_the_end(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_server, "LIMITS", Limits(idle=0.01))
-    api = serve()
-    with connected(api) as connection:
-        connection.sendall(head(api))
+def test_an_idle_connection_is_closed_in_the_end(limited: Serve) -> None:
+    api = limited(idle=0.01)
+    with api.connected() as connection:
+        connection.sendall(api.head(GET))
         assert 404 == answer_to(connection).status
         assert b"" == connection.recv(1)
 
 
-def test_a_refused_client_that_never_closes_is_closed(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_server, "LIMITS", Limits(drain=0.01))
-    api = serve()
-    with connected(api) as connection:
+def test_a_refused_client_that_never_closes_is_closed(limited: Serve) -> None:
+    with limited(drain=0.01).connected() as connection:
         connection.sendall(b"nonsense\r\n\r\n")
         assert 400 == answer_to(connection).status
         with pytest.raises(OSError):
             while True:
                 connection.sendall(b"more")
+
+
+def test_a_body_that_is_not_finished_in_time_is_given_up(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_handler, "BODY_SECONDS", 0.01)
+    answer = exchange(api, api.head(POST, "Content-Length: 9") + b"{}")
+    assert (408, "REQUEST_TIMEOUT") == (answer.status, answer.body["code"])
+
+
+def test_a_client_that_leaves_inside_a_body_frees_its_thread(api: Api) -> None:
+    with api.connected() as connection:
+        connection.sendall(api.head(POST, "Content-Length: 9") + b"{}")
+    assert 404 == exchange(api, api.head(GET)).status
+    assert [] == [request for request in api.server.requests if request.method == "POST"]
 
 
 @contextmanager
@@ -319,12 +304,12 @@ def half_sent(api: Api, count: int) -> Iterator[list[socket.socket]]:
         b"",
         b"P",
         b"GET / HTTP/1.1\r\nHost: loc",
-        head(api)[:-2],
-        head(api, "Content-Length: 10", first=POST, host="evil.example"),
+        api.head(GET)[:-2],
+        api.head(POST, "Content-Length: 10", host="evil.example"),
         b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf",
     ]
     with ExitStack() as opened:
-        connections = [opened.enter_context(connected(api)) for _ in range(count)]
+        connections = [opened.enter_context(api.connected()) for _ in range(count)]
         for number, connection in enumerate(connections):
             connection.sendall(begun[number % len(begun)])
         yield connections
@@ -341,25 +326,21 @@ def test_R38_half_sent_requests_cost_no_threads_and_hold_up_no_client(api: Api) 
         )
 
 
-def test_of_too_many_connections_the_longest_waiting_are_closed(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(_server, "LIMITS", Limits(connections=10))
-    api = serve()
+def test_of_too_many_connections_the_longest_waiting_are_closed(limited: Serve) -> None:
+    api = limited(connections=10)
     with half_sent(api, 20) as connections:
         assert _is_closed(connections[0])
-        assert 404 == exchange(api, head(api)).status
+        assert 404 == exchange(api, api.head(GET)).status
 
 
-def test_unfinished_heads_take_bounded_memory_together(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_server, "LIMITS", Limits(buffered=100_000))
-    api = serve()
+def test_unfinished_heads_take_bounded_memory_together(limited: Serve) -> None:
+    api = limited(buffered=100_000)
     with ExitStack() as opened:
-        connections = [opened.enter_context(connected(api)) for _ in range(4)]
+        connections = [opened.enter_context(api.connected()) for _ in range(4)]
         for connection in connections:
             connection.sendall(b"GET / HTTP/1.1\r\nX: " + b"x" * 40_000)
         assert _is_closed(connections[0])
-        assert 404 == exchange(api, head(api)).status
+        assert 404 == exchange(api, api.head(GET)).status
 
 
 def _is_closed(connection: socket.socket) -> bool:
@@ -431,7 +412,7 @@ def test_R38_half_sent_requests_that_take_all_descriptors_hold_up_no_client() ->
 
 def test_a_client_of_HTTP_1_0_gets_no_chunks(api: Api) -> None:
     run = api.server.add_run(events=[{"type": "run_started", "plan_hash": "0" * 64}])
-    with connected(api) as connection:
+    with api.connected() as connection:
         first = f"GET {RUNS}/{run.run_id}/events HTTP/1.0"
         connection.sendall(f"{first}\r\nX-ModelRelay-Api-Key: {api.server.api_key}\r\n\r\n".encode())
         received = b"".join(iter(lambda: connection.recv(65536), b""))  # to the end of the connection
@@ -443,8 +424,8 @@ def test_a_client_of_HTTP_1_0_gets_no_chunks(api: Api) -> None:
 
 def test_a_client_that_waits_for_100_continue_is_told_once_the_key_is_right(api: Api) -> None:
     wants = ["Content-Length: 2", "Expect: 100-continue"]
-    with connected(api) as connection:
-        connection.sendall(head(api, *wants, first=POST))
+    with api.connected() as connection:
+        connection.sendall(api.head(POST, *wants))
         assert b"HTTP/1.1 100 Continue\r\n\r\n" == connection.recv(len(b"HTTP/1.1 100 Continue\r\n\r\n"))
         connection.sendall(b"{}")
         answer = answer_to(connection)
@@ -453,19 +434,20 @@ def test_a_client_that_waits_for_100_continue_is_told_once_the_key_is_right(api:
 
 
 def test_requests_that_are_sent_at_once_are_answered_in_order(api: Api) -> None:
-    first, second = (str(api.server.add_run().run_id) for _ in range(2))
-    requests = [head(api, first=f"GET {RUNS}/{run_id} HTTP/1.1") for run_id in (first, second)]
-    with connected(api) as connection:
-        connection.sendall(requests[0] + b"\r\n" + requests[1])
-        assert [first, second] == [answer_to(connection).body["run_id"] for _ in range(2)]
+    run_ids = [str(api.server.add_run().run_id) for _ in range(2)]
+    first, second = (f"GET {RUNS}/{run_id} HTTP/1.1" for run_id in run_ids)
+    with api.connected() as connection:
+        connection.sendall(api.head(first) + b"\r\n" + api.head(second, "Connection: close"))
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert run_ids == re.findall(r'"run_id":"([^"]+)"', received.decode())
 
 
 @pytest.mark.parametrize("key", [True, False])
 def test_an_answer_to_HEAD_has_no_body(api: Api, key: bool) -> None:
-    request = head(api, first=f"HEAD {RUNS} HTTP/1.1")
+    request = api.head(f"HEAD {RUNS} HTTP/1.1")
     if not key:
         request = request.replace(b"mr_sk_", b"mr_sk_x")
-    with connected(api) as connection:
+    with api.connected() as connection:
         connection.sendall(request)
         answer = answer_to(connection, bodiless=True)
         connection.shutdown(socket.SHUT_WR)
@@ -521,5 +503,5 @@ def test_the_url_leads_to_the_service_wherever_it_listens(serve: Serve, host: st
 
 
 def test_a_host_that_is_not_there_is_named() -> None:
-    with pytest.raises(OSError, match=r"can not listen on nowhere\.invalid:80: "):
+    with pytest.raises(OSError, match=r"can't listen on nowhere\.invalid:80: "):
         DevServer("nowhere.invalid", 80).start()

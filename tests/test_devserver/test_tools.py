@@ -6,6 +6,8 @@ from uuid import uuid4
 import pytest
 from jsonschema import FormatChecker, validate
 
+from tests.test_devserver.conftest import llm, workflow
+
 CLIENT = {"mode": "client"}
 PARAMETERS = {
     "type": "object",
@@ -39,15 +41,15 @@ def answers(api, run_id):
 
 
 @pytest.fixture
-def spec(build):
-    return build.workflow(build.llm("a", "x", tools=[WEATHER, "clock"], tool_execution=CLIENT))
+def spec():
+    return workflow(llm("a", "x", tools=[WEATHER, "clock"], tool_execution=CLIENT))
 
 
 def submit(api, run_id, body):
     return api.post(f"/runs/{run_id}/tool-results", body)
 
 
-def test_a_run_waits_for_its_tools_and_goes_on_with_their_results(api, spec, check_event, check_answer):
+def test_a_run_waits_for_its_tools_and_resumes_with_their_results(api, spec, check_event, check_answer):
     run_id, body = waiting(api, spec)
     check_answer("RunsPendingToolsResponse", api.get(f"/runs/{run_id}/pending-tools").body)
     check_answer("RunsToolResultsRequest", body)
@@ -77,6 +79,16 @@ def test_a_run_waits_for_its_tools_and_goes_on_with_their_results(api, spec, che
     assert api.state(run_id)["outputs"]["out"].startswith("weather says weather!. clock says clock!. ")
     assert [] == api.get(f"/runs/{run_id}/pending-tools").body["pending"]
     check_answer("RunsGetResponse", api.state(run_id, include="steps,tool_calls"))
+    call = body["results"][0]["tool_call"]
+    detail = api.get(f"/runs/{run_id}/steps/0/tool-calls/{call['id']}").body
+    check_answer("RunToolCallDetail", detail)
+    assert ("a", call, "weather!") == (
+        detail["node_id"],
+        detail["tool_call"],
+        detail["tool_result"]["output"],
+    )
+    for step, tool_id in (("0", "unknown"), ("7", call["id"]), ("x", call["id"])):
+        assert 404 == api.get(f"/runs/{run_id}/steps/{step}/tool-calls/{tool_id}").status
 
 
 def test_arguments_fit_the_parameters_and_follow_from_the_seed(serve, spec):
@@ -88,7 +100,7 @@ def test_arguments_fit_the_parameters_and_follow_from_the_seed(serve, spec):
     assert found[0] == found[1]
 
 
-def test_a_node_goes_on_when_the_last_result_is_in(api, spec):
+def test_a_node_resumes_with_the_last_result(api, spec):
     run_id, body = waiting(api, spec)
     first, second = body["results"]
     assert {"accepted": 1, "status": "waiting"} == submit(api, run_id, body | {"results": [second]}).body
@@ -150,8 +162,8 @@ def test_an_error_of_a_tool_is_passed_on(api, spec):
     assert ["down", None] == [result.get("error") for result in results]
 
 
-def test_a_question_waits_for_its_answer_in_every_mode(api, build, check_event):
-    spec = build.workflow(build.llm("a", "[[ask: Left or right?]]", tools=["user_ask", "clock"]))
+def test_a_question_waits_for_its_answer_in_every_mode(api, check_event):
+    spec = workflow(llm("a", "[[ask: Left or right?]]", tools=["user_ask", "clock"]))
     run_id, body = waiting(api, spec)
     assert ["user_ask"] == [item["tool_call"]["name"] for item in body["results"]]
     body["results"][0]["output"] = json.dumps({"answer": "left", "is_freeform": False})
@@ -179,16 +191,16 @@ def test_a_question_waits_for_its_answer_in_every_mode(api, build, check_event):
         '{"answer": "x"}',
     ],
 )
-def test_a_malformed_answer_is_refused(api, build, output):
-    run_id, body = waiting(api, build.workflow(build.llm("a", "x", tools=["user_ask"])))
+def test_a_malformed_answer_is_refused(api, output):
+    run_id, body = waiting(api, workflow(llm("a", "x", tools=["user_ask"])))
     body["results"][0]["output"] = output
     answer = submit(api, run_id, body)
     assert (400, ["results[0].output"]) == (answer.status, list(answer.fields))
 
 
-def test_a_failed_answer_goes_to_the_model_with_the_results_beside_it(api, build, check_event):
-    node = build.llm("a", "x", tools=["user_ask", "clock"], tool_execution=CLIENT)
-    run_id, body = waiting(api, build.workflow(node))
+def test_a_failed_answer_goes_to_the_model_with_the_results_beside_it(api, check_event):
+    node = llm("a", "x", tools=["user_ask", "clock"], tool_execution=CLIENT)
+    run_id, body = waiting(api, workflow(node))
     body["results"][0]["output"] = "Error: the person left"
     assert {"accepted": 2, "status": "running"} == submit(api, run_id, body).body
     events = api.events(run_id)
@@ -201,17 +213,17 @@ def test_a_failed_answer_goes_to_the_model_with_the_results_beside_it(api, build
     assert api.state(run_id)["outputs"]["out"].startswith("user_ask says Error: the person left. clock says")
 
 
-def test_a_flat_tool_object_is_refused_with_the_form_that_is_meant(api, build):
-    answer = api.post("/runs", {"spec": build.workflow(build.llm("a", "x", tools=[{"name": "add"}]))})
+def test_a_flat_tool_object_is_refused_with_the_form_that_is_meant(api):
+    answer = api.post("/runs", {"spec": workflow(llm("a", "x", tools=[{"name": "add"}]))})
     assert (400, "$.nodes[0].tools[0]") == (answer.status, answer.body["issues"][0]["path"])
     form = '{"type": "function", "function": {"name": "add", ...}}'
     assert f'a tool object must be {form}, got {{"name"}}' == answer.body["issues"][0]["message"]
 
 
 @pytest.mark.parametrize("kind", ["web", "x_search", "code_execution", "image_generation"])
-def test_built_in_tools_are_the_models_own_and_ask_nobody(api, build, kind):
+def test_built_in_tools_are_run_by_the_model_without_a_call(api, kind):
     tools = [{"type": kind, kind: {"model": "gemini-2.5-flash-image"}}]
-    run_id = api.start(build.workflow(build.llm("a", "x", tools=tools, tool_execution=CLIENT)))
+    run_id = api.start(workflow(llm("a", "x", tools=tools, tool_execution=CLIENT)))
     kinds = {event["type"] for event in api.events(run_id)}
     assert "run_completed" in kinds and not {"node_tool_call", "node_waiting"} & kinds
 
@@ -235,7 +247,7 @@ def test_built_in_tools_are_the_models_own_and_ask_nobody(api, build, kind):
         {"default": 1},
     ],
 )
-def test_arguments_fit_what_a_registry_writes(api, build, schema):
+def test_arguments_fit_what_a_registry_writes(api, schema):
     definitions = {
         "Point": {"type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"]},
         "Tree": {
@@ -246,24 +258,24 @@ def test_arguments_fit_what_a_registry_writes(api, build, schema):
     }
     parameters = {"type": "object", "properties": {"it": schema}, "required": ["it"], "$defs": definitions}
     tool = {"type": "function", "function": {"name": "it", "parameters": parameters}}
-    _, body = waiting(api, build.workflow(build.llm("a", "x", tools=[tool], tool_execution=CLIENT)))
+    _, body = waiting(api, workflow(llm("a", "x", tools=[tool], tool_execution=CLIENT)))
     arguments = json.loads(body["results"][0]["tool_call"]["arguments"])
     validate(arguments, parameters, format_checker=FormatChecker())
 
 
 @pytest.mark.parametrize("mode", ["server", "agentic"])
-def test_the_service_runs_tools_itself_unless_they_are_the_clients(api, build, mode):
-    node = build.llm("a", "x", tools=["clock"], tool_execution={"mode": mode})
-    run_id = api.start(build.workflow(node))
+def test_the_service_runs_tools_itself_unless_they_are_the_clients(api, mode):
+    node = llm("a", "x", tools=["clock"], tool_execution={"mode": mode})
+    run_id = api.start(workflow(node))
     events = api.events(run_id)
     results = [event["tool_result"]["output"] for event in events if "tool_result" in event]
     assert 1 == len(results) and results[0] in api.state(run_id)["outputs"]["out"]
     assert "node_waiting" not in [event["type"] for event in events]
 
 
-def test_more_rounds_are_asked_for_in_the_prompt(api, build):
-    node = build.llm("a", "[[rounds: 2]]", tools=["clock"], tool_execution=CLIENT)
-    run_id, first = waiting(api, build.workflow(node))
+def test_more_rounds_are_asked_for_in_the_prompt(api):
+    node = llm("a", "[[rounds: 2]]", tools=["clock"], tool_execution=CLIENT)
+    run_id, first = waiting(api, workflow(node))
     submit(api, run_id, first)
     with api.follow(run_id) as response:
         seen = 0

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pickle
+from functools import partial
 from typing import Any
 
 import reactivex
-from reactivex.testing.marbles import marbles_testing
 
 from rxruns import operators as ops
 from rxruns.operators import NodeEvents
@@ -21,120 +21,80 @@ from tests.making import (
     run_started,
     unknown,
 )
+from tests.test_operators.marbles import check
 
 a1, a2, A = run_started(), node_started(), run_completed()
 b1, b2, B = run_started(run_id=OTHER_RUN), node_started(run_id=OTHER_RUN), run_failed(run_id=OTHER_RUN)
-RUNS: dict[str | float, Any] = {"a": a1, "c": a2, "A": A, "b": b1, "d": b2, "B": B}
-LISTS: dict[str | float, Any] = {"x": [a1, a2, A], "y": [b1, b2, B], "v": [a1, a2], "w": [b1]}
-FAULT = RuntimeError("the line is dead")
+LISTS = {"x": [a1, a2, A], "y": [b1, b2, B], "v": [a1, a2], "w": [b1]}
+RUNS: dict[str, Any] = {"a": a1, "c": a2, "A": A, "b": b1, "d": b2, "B": B} | LISTS
 
 
 class TestUntilComplete:
-    def test_a_run_comes_as_one_list_at_its_terminal_event(self) -> None:
-        with marbles_testing() as (start, _, hot, exp):
-            source = hot("-a-c-A---|", RUNS, None)
-            expected = exp("-----x---|", LISTS, None)
-            assert expected == start(source.pipe(ops.buffer_until_complete()))
+    check = staticmethod(partial(check, ops.buffer_until_complete(), values=RUNS))
+
+    def test_a_run_is_one_list_at_its_terminal_event(self) -> None:
+        self.check("-a-c-A---|", "-----x---|")
 
     def test_merged_runs_stay_apart(self) -> None:
-        with marbles_testing() as (start, _, hot, exp):
-            source = hot("-a-b-c-d-B-A-|", RUNS, None)
-            expected = exp("---------y-x-|", LISTS, None)
-            assert expected == start(source.pipe(ops.buffer_until_complete()))
+        self.check("-a-b-c-d-B-A-|", "---------y-x-|")
 
-    def test_what_is_open_at_completion_is_emitted_in_the_order_of_beginning(self) -> None:
-        with marbles_testing() as (start, _, hot, exp):
-            source = hot("-a-b-c-|", RUNS, None)
-            expected = exp("-------(v,w,|)", LISTS, None)
-            assert expected == start(source.pipe(ops.buffer_until_complete()))
+    def test_open_runs_are_emitted_at_completion_in_the_order_of_their_beginning(self) -> None:
+        self.check("-a-b-c-|", "-------(v,w,|)")
 
-    def test_an_error_drops_what_is_open(self) -> None:
-        with marbles_testing() as (start, _, hot, exp):
-            source = hot("-a-b-d-B-c-#", RUNS, FAULT)
-            expected = exp("-------y---#", LISTS, FAULT)
-            assert expected == start(source.pipe(ops.buffer_until_complete()))
+    def test_an_error_drops_open_runs(self) -> None:
+        self.check("-a-b-d-B-c-#", "-------y---#")
 
-    def test_no_event_makes_no_list(self) -> None:
-        with marbles_testing() as (start, _, hot, exp):
-            assert exp("---|", None, None) == start(hot("---|", None, None).pipe(ops.buffer_until_complete()))
+    def test_without_events_there_is_no_list(self) -> None:
+        self.check("---|", "---|")
 
-    def test_each_subscription_gathers_its_own(self) -> None:
+    def test_each_subscription_has_its_own_lists(self) -> None:
         buffered = reactivex.of(a1, a2).pipe(ops.buffer_until_complete())
         assert [a1, a2] == buffered.run() == buffered.run()
 
-    def test_disposing_leaves_the_source(self) -> None:
-        assert [(0, 2)] == subscription_times(
-            reactivex.compose(ops.buffer_until_complete(), ops.take(1)),
-            [RUNS["a"], RUNS["A"], RUNS["b"], RUNS["B"]],
-        )
+    def test_dispose_unsubscribes_from_the_source(self) -> None:
+        operator = reactivex.compose(ops.buffer_until_complete(), ops.take(1))
+        assert [(0, 2)] == subscription_times(operator, [a1, A, b1, B])
 
 
-n1, n2, N = node_started("draft"), delta(node_id="draft"), node_succeeded("draft")
+n1, n2, N, u = node_started(), delta(), node_succeeded(), unknown(node_id="draft")
 m1, m2, M = node_started("check"), delta(node_id="check"), node_failed("check")
 o1 = node_started("draft", run_id=OTHER_RUN)
-NODES: dict[str | float, Any] = {
-    "r": a1,
-    "n": n1,
-    "p": n2,
-    "N": N,
-    "m": m1,
-    "q": m2,
-    "M": M,
-    "A": A,
-    "o": o1,
-    "B": B,
-    "u": unknown(node_id="draft"),
-}
-VALUES: dict[str | float, Any] = {
+VALUES = {
     "x": NodeEvents(RUN, "draft", (n1, n2, N)),
     "y": NodeEvents(RUN, "check", (m1, m2, M)),
     "z": NodeEvents(OTHER_RUN, "draft", (o1,)),
     "v": NodeEvents(RUN, "draft", (n1, n2)),
     "w": NodeEvents(RUN, "check", (m1,)),
-    "u": NodeEvents(RUN, "draft", (n1, unknown(node_id="draft"), N)),
+    "k": NodeEvents(RUN, "draft", (n1, u, N)),
 }
+NODES = VALUES | {"r": a1, "n": n1, "p": n2, "N": N, "m": m1, "q": m2, "M": M, "A": A}
+NODES |= {"o": o1, "B": B, "u": u}
 
 
 class TestNodes:
-    def test_a_node_comes_as_one_value_when_it_succeeds_or_fails(self) -> None:
-        with marbles_testing() as (start, _, hot, exp):
-            source = hot("-r-n-m-p-N-q-M-A-|", NODES, None)
-            expected = exp("---------x---y---|", VALUES, None)
-            assert expected == start(source.pipe(ops.buffer_nodes()))
+    check = staticmethod(partial(check, ops.buffer_nodes(), values=NODES))
+
+    def test_a_node_is_one_value_when_it_succeeds_or_fails(self) -> None:
+        self.check("-r-n-m-p-N-q-M-A-|", "---------x---y---|")
 
     def test_a_node_of_the_same_name_in_another_run_stays_apart(self) -> None:
-        with marbles_testing() as (start, _, hot, exp):
-            source = hot("-n-o-p-B-N-A-|", NODES, None)
-            expected = exp("-------z-x---|", VALUES, None)
-            assert expected == start(source.pipe(ops.buffer_nodes()))
+        self.check("-n-o-p-B-N-A-|", "-------z-x---|")
 
-    def test_the_end_of_a_run_ends_its_nodes_alone(self) -> None:
-        with marbles_testing() as (start, _, hot, exp):
-            source = hot("-n-m-o-p-A------|", NODES, None)
-            expected = exp("---------(v,w)--(z,|)", VALUES, None)
-            assert expected == start(source.pipe(ops.buffer_nodes()))
+    def test_the_end_of_a_run_ends_only_its_own_nodes(self) -> None:
+        self.check("-n-m-o-p-A------|", "---------(v,w)--(z,|)")
 
     def test_a_second_attempt_is_a_second_value(self) -> None:
-        with marbles_testing() as (start, _, hot, exp):
-            source = hot("-n-p-N-n-p-N-|", NODES, None)
-            expected = exp("-----x-----x-|", VALUES, None)
-            assert expected == start(source.pipe(ops.buffer_nodes()))
+        self.check("-n-p-N-n-p-N-|", "-----x-----x-|")
 
     def test_an_event_of_an_unknown_type_belongs_to_its_node(self) -> None:
-        with marbles_testing() as (start, _, hot, exp):
-            source = hot("-n-u-N-|", NODES, None)
-            assert exp("-----u-|", VALUES, None) == start(source.pipe(ops.buffer_nodes()))
+        self.check("-n-u-N-|", "-----k-|")
 
-    def test_an_error_drops_what_is_open(self) -> None:
-        with marbles_testing() as (start, _, hot, exp):
-            source = hot("-n-m-p-N-#", NODES, FAULT)
-            assert exp("-------x-#", VALUES, FAULT) == start(source.pipe(ops.buffer_nodes()))
+    def test_an_error_drops_open_nodes(self) -> None:
+        self.check("-n-m-p-N-#", "-------x-#")
 
-    def test_disposing_leaves_the_source(self) -> None:
-        assert [(0, 2)] == subscription_times(
-            reactivex.compose(ops.buffer_nodes(), ops.take(1)),
-            [NODES["n"], NODES["N"], NODES["n"], NODES["N"]],
-        )
+    def test_dispose_unsubscribes_from_the_source(self) -> None:
+        operator = reactivex.compose(ops.buffer_nodes(), ops.take(1))
+        assert [(0, 2)] == subscription_times(operator, [n1, N, n1, N])
 
     def test_its_values_pickle_and_are_immutable(self) -> None:
         value = NodeEvents(RUN, "draft", (n1, N))

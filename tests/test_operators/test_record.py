@@ -12,13 +12,14 @@ import pytest
 import reactivex
 from reactivex import Subject
 
-from rxruns import _log_writer
 from rxruns import operators as ops
+from rxruns._logs import _writer
 from rxruns._ndjson._decoding import decode_event, encode_event
 from rxruns.errors import InvalidArgumentError, StoreError
 from rxruns.events import RunEvent
 from tests.conftest import HANG, eventually, open_descriptors
 from tests.making import OTHER_RUN, delta, node_started, run_started, unknown
+from tests.test_operators.marbles import FAULT
 
 EVENTS: list[RunEvent] = [
     run_started(1),
@@ -49,12 +50,12 @@ def record_all(path: Path, events: list[RunEvent] = EVENTS, **options: Any) -> l
 
 
 @pytest.mark.parametrize("fsync", [False, True])
-def test_what_was_recorded_is_what_came(path: Path, fsync: bool) -> None:
+def test_recorded_events_are_the_emitted_ones(path: Path, fsync: bool) -> None:
     assert [*EVENTS, "completed"] == record_all(path, fsync=fsync)
     assert EVENTS == recorded(path)
 
 
-def test_an_event_is_in_the_file_when_it_arrives_below(path: Path) -> None:
+def test_an_event_is_in_the_file_before_it_is_emitted(path: Path) -> None:
     seen: list[bool] = []
     reactivex.from_(EVENTS).pipe(ops.record(path)).subscribe(
         lambda event: seen.append(path.read_bytes().endswith(encode_event(event) + b"\n"))
@@ -81,45 +82,41 @@ def test_nothing_is_opened_before_the_subscription(path: Path) -> None:
     assert not path.exists()
 
 
-@pytest.mark.parametrize("cut", [1, 20, -1])
-def test_a_torn_last_line_is_removed(path: Path, cut: int) -> None:
-    path.write_bytes(encode_event(EVENTS[0]) + b"\n" + encode_event(EVENTS[1])[:cut])
-    record_all(path, EVENTS[2:])
-    assert [EVENTS[0], *EVENTS[2:]] == recorded(path)
+WHOLE = encode_event(EVENTS[0])
+LONG = encode_event(delta("x" * 200_000))[:-2]
+TORN = {
+    "one byte": encode_event(EVENTS[1])[:1],
+    "several bytes": encode_event(EVENTS[1])[:20],
+    "all but one byte": encode_event(EVENTS[1])[:-1],
+    "long": LONG,
+    "zeros of a power failure": bytes(5_000),
+}
 
 
-def test_a_whole_last_line_gets_its_newline(path: Path) -> None:
-    path.write_bytes(encode_event(EVENTS[0]))
+@pytest.mark.parametrize("torn", TORN.values(), ids=TORN)
+def test_a_torn_last_line_is_removed(path: Path, torn: bytes) -> None:
+    path.write_bytes(WHOLE + b"\n" + torn)
     record_all(path, EVENTS[1:])
     assert EVENTS == recorded(path)
 
 
-def test_a_torn_line_may_be_the_only_one_and_long(path: Path) -> None:
-    path.write_bytes(encode_event(delta("x" * 200_000))[:-2])
-    record_all(path)
+@pytest.mark.parametrize(("before", "events"), [(WHOLE, EVENTS[1:]), (LONG, EVENTS)])
+def test_an_only_line_without_a_newline_gets_it_if_it_is_whole_and_is_removed_otherwise(
+    path: Path, before: bytes, events: list[RunEvent]
+) -> None:
+    path.write_bytes(before)
+    record_all(path, events)
     assert EVENTS == recorded(path)
 
 
-def test_a_long_torn_line_is_removed_up_to_the_newline(path: Path) -> None:
-    path.write_bytes(encode_event(EVENTS[0]) + b"\n" + encode_event(delta("x" * 200_000))[:-2])
-    record_all(path, EVENTS[1:])
-    assert EVENTS == recorded(path)
-
-
-def test_a_file_that_is_no_log_is_left_alone(path: Path) -> None:
+def test_a_file_that_is_not_a_log_stays_unchanged(path: Path) -> None:
     path.write_text("dear diary")
     (refused,) = record_all(path)
     assert isinstance(refused, StoreError)
     assert (str(path), "dear diary") == (refused.path, path.read_text())
 
 
-def test_zeros_that_a_power_loss_left_are_a_torn_line(path: Path) -> None:
-    path.write_bytes(encode_event(EVENTS[0]) + b"\n" + bytes(5_000))
-    record_all(path, EVENTS[1:])
-    assert EVENTS == recorded(path)
-
-
-def test_a_log_is_readable_by_its_owner_alone(path: Path) -> None:
+def test_only_its_owner_can_read_a_log(path: Path) -> None:
     record_all(path)
     assert 0o600 == path.stat().st_mode & 0o777
 
@@ -141,7 +138,7 @@ def test_a_fifo_is_not_a_log(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["run.ndjson.gz", "run\0.ndjson", "run\ud800.ndjson"])
-def test_a_path_that_no_log_can_have_is_refused_at_once(tmp_path: Path, name: str) -> None:
+def test_an_invalid_path_is_refused_at_once(tmp_path: Path, name: str) -> None:
     with pytest.raises(InvalidArgumentError, match="^path must ") as refused:
         ops.record(tmp_path / name)
     assert "path" == refused.value.field
@@ -156,14 +153,14 @@ def test_a_full_disk_ends_the_stream_before_the_event_passes() -> None:
     assert errno.ENOSPC == error.__cause__.errno
 
 
-def test_an_event_that_can_not_be_written_ends_the_stream(path: Path) -> None:
+def test_an_event_that_cannot_be_encoded_ends_the_stream(path: Path) -> None:
     seen = record_all(path, [EVENTS[0], unknown(news=object())])
     assert [EVENTS[0], TypeError] == [seen[0], type(seen[1])]
     assert EVENTS[:1] == recorded(path)
 
 
 class TestTheFileIsClosed:
-    """Each way a subscription ends; what is left open would also warn."""
+    """Each way a subscription ends; an open file would also warn."""
 
     @pytest.fixture
     def source(self) -> Subject[RunEvent]:
@@ -172,54 +169,53 @@ class TestTheFileIsClosed:
     def is_open(self, path: Path) -> bool:
         return any(str(path) in descriptor for descriptor in open_descriptors())
 
-    def test_before_completion_passes(self, path: Path, source: Subject[RunEvent]) -> None:
-        seen: list[bool] = []
-        source.pipe(ops.record(path)).subscribe(on_completed=lambda: seen.append(self.is_open(path)))
+    @pytest.mark.parametrize("error", [None, FAULT])
+    def test_before_completion_and_errors_are_emitted(
+        self, path: Path, source: Subject[RunEvent], error: Exception | None
+    ) -> None:
+        were_open: list[bool] = []
+
+        def note(*_: object) -> None:
+            were_open.append(self.is_open(path))
+
+        source.pipe(ops.record(path)).subscribe(on_completed=note, on_error=note)
         assert self.is_open(path)
-        source.on_completed()
-        assert [False] == seen
+        source.on_completed() if error is None else source.on_error(error)
+        assert [False] == were_open
 
-    def test_before_an_error_passes(self, path: Path, source: Subject[RunEvent]) -> None:
-        seen: list[bool] = []
-        source.pipe(ops.record(path)).subscribe(on_error=lambda error: seen.append(self.is_open(path)))
-        source.on_error(RuntimeError("the line is dead"))
-        assert [False] == seen
-
-    def test_by_dispose(self, path: Path, source: Subject[RunEvent]) -> None:
+    def test_by_dispose_from_outside_and_from_inside(self, path: Path, source: Subject[RunEvent]) -> None:
         source.pipe(ops.record(path)).subscribe().dispose()
         assert not self.is_open(path)
-
-    def test_by_dispose_from_inside(self, path: Path, source: Subject[RunEvent]) -> None:
         source.pipe(ops.record(path), ops.take(1)).subscribe()
         source.on_next(EVENTS[0])
         assert not self.is_open(path)
 
-    def test_when_the_subscriber_raises(self, path: Path, source: Subject[RunEvent]) -> None:
+    def test_by_an_exception_of_the_subscriber(self, path: Path, source: Subject[RunEvent]) -> None:
         def refuse(event: RunEvent) -> None:
-            raise RuntimeError("no")
+            raise FAULT
 
         source.pipe(ops.record(path)).subscribe(refuse)
         with pytest.raises(RuntimeError):
             source.on_next(EVENTS[0])
         assert not self.is_open(path)
 
-    def test_when_the_file_is_refused(self, path: Path) -> None:
-        path.write_text("dear diary")
+    def test_by_its_own_refusal(self, path: Path) -> None:
+        path.write_text("not a log")
         record_all(path)
         assert not self.is_open(path)
 
-    def test_by_the_writing_thread_when_dispose_comes_meanwhile(
+    def test_by_the_writing_thread_if_another_thread_disposes(
         self, path: Path, source: Subject[RunEvent], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         writing, disposed = threading.Event(), threading.Event()
-        write = _log_writer._write
+        write = _writer._write
 
         def write_slowly(*args: Any) -> None:
             writing.set()
             assert disposed.wait(HANG)
             write(*args)
 
-        monkeypatch.setattr(_log_writer, "_write", write_slowly)
+        monkeypatch.setattr(_writer, "_write", write_slowly)
         subscription = source.pipe(ops.record(path)).subscribe()
         thread = threading.Thread(target=source.on_next, args=(EVENTS[0],))
         thread.start()
@@ -233,7 +229,6 @@ class TestTheFileIsClosed:
 
 KILLED = """
 import itertools, sys, reactivex
-from rxruns import _log_writer
 from rxruns import operators as ops
 from tests.making import delta
 events = (delta("x" * 100, seq=seq) for seq in itertools.count(1))
@@ -242,7 +237,7 @@ reactivex.from_(events).pipe(ops.record(sys.argv[1])).subscribe(
 """
 
 
-def test_a_killed_process_loses_no_event_that_arrived_below(path: Path) -> None:
+def test_a_killed_process_loses_no_event_that_was_emitted(path: Path) -> None:
     command = [sys.executable, "-c", KILLED, str(path)]
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=env) as child:

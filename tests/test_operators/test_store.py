@@ -12,14 +12,20 @@ from reactivex import Observable, Subject
 from reactivex.testing import TestScheduler
 
 from rxruns import operators as ops
-from rxruns.cursors import CursorStore, MemoryCursors, SqliteCursors
-from rxruns.errors import StoreError
+from rxruns.cursors import MemoryCursors, SqliteCursors
+from rxruns.errors import InvalidArgumentError, StoreError
 from rxruns.events import RunEvent
 from rxruns.testing import subscription_times
 from tests.conftest import HANG
 from tests.making import OTHER_RUN, RUN, delta, node_started, run_started
 
 EVENTS = [run_started(1), node_started(seq=2), delta(seq=3)]
+
+
+def emit_all(observer: Any, scheduler: Any = None) -> Any:
+    """Emit before `subscribe` returns, when there is nothing to dispose yet."""
+    for event in EVENTS:
+        observer.on_next(event)
 
 
 def test_the_cursor_moves_after_the_event_was_handled() -> None:
@@ -38,7 +44,7 @@ def test_each_run_has_its_own_cursor() -> None:
     assert (3, 7) == (store.get(RUN), store.get(OTHER_RUN))
 
 
-def test_an_event_whose_subscriber_raised_comes_again() -> None:
+def test_an_event_whose_subscriber_raised_is_delivered_again() -> None:
     store, source = MemoryCursors(), Subject[RunEvent]()
 
     def handle(event: RunEvent) -> None:
@@ -52,13 +58,13 @@ def test_an_event_whose_subscriber_raised_comes_again() -> None:
     assert 1 == store.get(RUN)
 
 
-def test_an_event_that_was_the_last_one_wanted_was_handled() -> None:
+def test_the_last_event_of_take_counts_as_handled() -> None:
     store, seen = MemoryCursors(), []
     reactivex.from_(EVENTS).pipe(ops.checkpoint(store), ops.take(2)).subscribe(seen.append)
     assert (EVENTS[:2], 2) == (seen, store.get(RUN))
 
 
-def test_an_event_comes_again_when_another_thread_disposed_meanwhile() -> None:
+def test_an_event_is_delivered_again_if_another_thread_disposed_meanwhile() -> None:
     store, source = MemoryCursors(), Subject[RunEvent]()
 
     def dispose_elsewhere(event: RunEvent) -> None:
@@ -73,52 +79,24 @@ def test_an_event_comes_again_when_another_thread_disposed_meanwhile() -> None:
     assert 1 == store.get(RUN)
 
 
-def test_a_source_that_emits_before_subscribe_returned_is_followed_too() -> None:
+def test_a_source_that_emits_before_subscribe_returns_is_checkpointed_too() -> None:
     store, seen = MemoryCursors(), []
-
-    def subscribe(observer: Any, scheduler: Any = None) -> Any:
-        for event in EVENTS:
-            observer.on_next(event)
-
-    early: Observable[RunEvent] = Observable(subscribe)
+    early: Observable[RunEvent] = Observable(emit_all)
     early.pipe(ops.checkpoint(store)).subscribe(seen.append)
     assert (EVENTS, 3) == (seen, store.get(RUN))
 
 
-def queued_and_handled(above: CursorStore, below: CursorStore) -> tuple[TestScheduler, list[int]]:
-    """A pipe with a thread hop between two checkpoints. The other side of the hop runs in virtual time."""
-    scheduler, handled = TestScheduler(), []
+def test_only_below_a_change_of_threads_an_event_counts_after_it_was_handled() -> None:
+    above, below, scheduler, handled = MemoryCursors(), MemoryCursors(), TestScheduler(), []
     reactivex.from_(EVENTS).pipe(
         ops.checkpoint(above), ops.observe_on(scheduler), ops.checkpoint(below)
     ).subscribe(lambda event: handled.append(event.seq))
-    return scheduler, handled
-
-
-def test_above_a_thread_hop_events_count_as_handled_that_nobody_saw() -> None:
-    above, below = MemoryCursors(), MemoryCursors()
-    _, handled = queued_and_handled(above, below)
     assert ([], 3, 0) == (handled, above.get(RUN), below.get(RUN))
-
-
-def test_below_a_thread_hop_events_count_when_they_were_handled() -> None:
-    above, below = MemoryCursors(), MemoryCursors()
-    scheduler, handled = queued_and_handled(above, below)
     scheduler.start()
     assert ([1, 2, 3], 3) == (handled, below.get(RUN))
 
 
-def test_an_error_of_the_store_ends_the_stream() -> None:
-    class Full(MemoryCursors):
-        def set(self, run_id: object, seq: int) -> None:
-            raise OSError("no space")
-
-    seen: list[Any] = []
-    reactivex.from_(EVENTS).pipe(ops.checkpoint(Full())).subscribe(seen.append, seen.append)
-    assert [EVENTS[0], "no space"] == [seen[0], str(seen[1])]
-    assert 2 == len(seen)
-
-
-def test_a_store_that_breaks_ends_the_stream_with_its_error_and_keeps_what_it_stored(tmp_path: Path) -> None:
+def test_an_error_of_the_store_ends_the_stream_and_stored_cursors_stay(tmp_path: Path) -> None:
     path, seen = tmp_path / "cursors.db", list[Any]()
 
     def lock(event: RunEvent) -> None:
@@ -135,16 +113,12 @@ def test_a_store_that_breaks_ends_the_stream_with_its_error_and_keeps_what_it_st
         assert (3, 1) == (len(seen), store.get(RUN))
 
 
-def test_what_comes_after_an_error_of_the_store_was_not_handled() -> None:
+def test_events_after_an_error_of_the_store_are_not_handled() -> None:
     class OnceFull(MemoryCursors):
         def set(self, run_id: UUID | str, seq: int) -> None:
             if seq == 2:
                 raise StoreError("no space", path="cursors.db")
             super().set(run_id, seq)
-
-    def emit_all(observer: Any, scheduler: Any = None) -> Any:
-        for event in EVENTS:  # before there is anything to dispose of
-            observer.on_next(event)
 
     store, seen = OnceFull(), list[Any]()
     early: Observable[RunEvent] = Observable(emit_all)
@@ -153,7 +127,11 @@ def test_what_comes_after_an_error_of_the_store_was_not_handled() -> None:
     assert 1 == store.get(RUN)
 
 
-def test_disposing_leaves_the_source() -> None:
-    assert [(0, 2)] == subscription_times(
-        reactivex.compose(ops.checkpoint(MemoryCursors()), ops.take(2)), [EVENTS[0], EVENTS[0], EVENTS[0]]
-    )
+def test_dispose_unsubscribes_from_the_source() -> None:
+    operator = reactivex.compose(ops.checkpoint(MemoryCursors()), ops.take(2))
+    assert [(0, 2)] == subscription_times(operator, [EVENTS[0]] * 3)
+
+
+def test_a_refused_store_is_not_quoted() -> None:
+    with pytest.raises(InvalidArgumentError, match="^store must be a CursorStore.*, got <class 'str'>$"):
+        ops.checkpoint("postgresql://user:secret@host/db")  # type: ignore[arg-type]

@@ -1,20 +1,16 @@
-"""A fake service plays its story to those who ask for events, and answers the rest from what it sent."""
+"""A fake service plays its script to requests for events, and answers the rest from the events it sent."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from rxruns import ResumePolicy, block_on, ops, run_events, start_run, workflow
-from rxruns.errors import (
-    APIError,
-    InvalidArgumentError,
-    StreamInterruptedError,
-    StreamProtocolError,
-)
+from rxruns import ResumePolicy, RunsClient, block_on, ops, run_events, start_run, workflow
+from rxruns.errors import APIError, InvalidArgumentError, StreamInterruptedError, StreamProtocolError
 from rxruns.events import RunEvent
 from rxruns.models import RunsToolCall, RunsToolResultItem, RunsToolResultsRequest
 from rxruns.testing import (
@@ -44,10 +40,19 @@ SPEC = workflow.chain(workflow.llm("draft", model="gpt-5", user="Hi"))
 
 
 def seen(service: FakeRuns, log: RunLog = LOG, **options: Any) -> list[RunEvent]:
-    """What comes of a run that is followed to its end."""
+    """Follow a run to its end and return its events."""
     with service.client() as client:
         source = run_events(log.run_id, client=client, **{"resume": QUICK} | options)
         return block_on(source.pipe(ops.to_list())) or []
+
+
+@contextmanager
+def following(*story: Step, log: RunLog = LOG) -> Iterator[tuple[FakeRuns, RunsClient, Seen]]:
+    """Follow a run of a scripted service."""
+    with FakeRuns(*story) as service, service.client() as client:
+        observed = Seen()
+        with run_events(log.run_id, client=client, resume=QUICK).subscribe(observed):
+            yield service, client, observed
 
 
 @pytest.mark.parametrize(
@@ -64,62 +69,60 @@ def seen(service: FakeRuns, log: RunLog = LOG, **options: Any) -> list[RunEvent]
     ],
     ids=repr,
 )
-def test_a_client_hears_the_whole_run_whatever_the_story_does(story: list[Step], asked: list[int]) -> None:
+def test_a_client_receives_the_whole_run_whatever_the_script_does(
+    story: list[Step], asked: list[int]
+) -> None:
     with FakeRuns(*story) as service:
         assert list(LOG) == seen(service)
         assert asked == [one.after_seq for one in service.streams]
         assert () == service.unplayed
 
 
-def test_a_story_that_is_over_says_so_instead_of_hanging() -> None:
+def test_a_request_after_the_last_step_is_an_error() -> None:
     with FakeRuns(sends(LOG[:3])) as service, pytest.raises(APIError, match="the story of FakeRuns is over"):
         seen(service)
 
 
 def test_a_service_may_stay_silent_until_the_client_leaves() -> None:
-    with FakeRuns(sends(LOG[:2]), hangs()) as service, service.client() as client:
-        heard = Seen()
-        with run_events(LOG.run_id, client=client).subscribe(heard):
-            heard.wait_count(2)
-        assert service.gone.wait(HANG)
+    with following(sends(LOG[:2]), hangs()) as (service, _, observed):
+        observed.wait_count(2)
+    assert service.gone.wait(HANG)
 
 
-def test_a_story_waits_for_its_test() -> None:
-    go_on = threading.Event()
-    with FakeRuns(sends(LOG[:2]), waits_for(go_on), sends(LOG[2:])) as service, service.client() as client:
-        heard = Seen()
-        with run_events(LOG.run_id, client=client).subscribe(heard):
-            heard.wait_count(2)
-            assert [1, 2] == heard.seqs
-            go_on.set()
-            heard.wait_end()
-    assert list(LOG) == heard.events
+def test_a_script_waits_for_its_test() -> None:
+    released = threading.Event()
+    with following(sends(LOG[:2]), waits_for(released), sends(LOG[2:])) as (_, _, observed):
+        assert [1, 2] == observed.wait_count(2).seqs
+        released.set()
+        observed.wait_end()
+    assert list(LOG) == observed.events
 
 
-def test_steps_of_a_stream_that_the_client_left_are_not_told_to_the_next_one() -> None:
-    go_on = threading.Event()
-    story = sends(LOG[0], LOG[2:]), waits_for(go_on), hangs(), sends(LOG[1:])  # the client leaves at the gap
-    with FakeRuns(*story) as service, service.client() as client:
-        came = Seen()
-        with run_events(LOG.run_id, client=client, resume=QUICK).subscribe(came):
-            service.wait_requests(2)
-            go_on.set()
-            came.wait_end()
-    assert list(LOG) == came.events
+def test_steps_of_a_stream_that_the_client_left_are_not_played_to_the_next_one() -> None:
+    released = threading.Event()
+    story = (
+        sends(LOG[0], LOG[2:]),
+        waits_for(released),
+        hangs(),
+        sends(LOG[1:]),
+    )  # the client leaves at the gap
+    with following(*story) as (service, _, observed):
+        service.wait_requests(2)
+        released.set()
+        observed.wait_end()
+    assert list(LOG) == observed.events
 
 
-def test_a_second_stream_beside_one_that_goes_on_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_stream_beside_an_open_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_fake, "HANG", 0)
-    go_on = threading.Event()
-    with FakeRuns(sends(LOG[:1]), waits_for(go_on), sends(LOG[1:])) as service, service.client() as client:
-        heard = Seen()
-        with run_events(LOG.run_id, client=client).subscribe(heard):
-            heard.wait_count(1)
-            with pytest.raises(APIError, match="one FakeRuns for each run"):
-                block_on(run_events(LOG.run_id, client=client))
-            go_on.set()
-            heard.wait_end()
-    assert list(LOG) == heard.events
+    released = threading.Event()
+    with following(sends(LOG[:1]), waits_for(released), sends(LOG[1:])) as (_, client, observed):
+        observed.wait_count(1)
+        with pytest.raises(APIError, match="one FakeRuns for each run"):
+            block_on(run_events(LOG.run_id, client=client))
+        released.set()
+        observed.wait_end()
+    assert list(LOG) == observed.events
 
 
 def test_a_refusal_is_an_error_of_the_service() -> None:
@@ -129,7 +132,7 @@ def test_a_refusal_is_an_error_of_the_service() -> None:
     assert (404, "NOT_FOUND", True) == (caught.value.status, caught.value.code, caught.value.is_not_found)
 
 
-def test_a_refusal_may_say_when_to_try_again() -> None:
+def test_a_refusal_can_have_a_retry_after() -> None:
     with FakeRuns(refuses(503, retry_after=121)) as service, pytest.raises(APIError) as caught:
         seen(service)
     assert 121 == caught.value.retry_after
@@ -140,7 +143,7 @@ def test_bytes_are_sent_as_they_are() -> None:
         seen(service)
 
 
-def test_a_client_without_patience_gives_up() -> None:
+def test_a_client_gives_up_after_its_reconnects() -> None:
     story = [drops()] * 3
     with FakeRuns(*story) as service, pytest.raises(StreamInterruptedError):
         seen(service, resume=ResumePolicy(max_reconnects=2, base_backoff=0.001))
@@ -156,7 +159,7 @@ def test_a_run_is_created_followed_and_asked_about() -> None:
         assert "workflow" == service.requests[0].json["spec"]["kind"]
 
 
-def test_tools_are_called_while_the_story_waits_for_their_results() -> None:
+def test_tools_are_called_while_the_script_waits_for_their_results() -> None:
     tools = Tools()
 
     @tools.tool
@@ -169,27 +172,25 @@ def test_tools_are_called_while_the_story_waits_for_their_results() -> None:
     answered = threading.Event()
     story = [sends(log), waits_for(answered), sends(end[len(log) :])]
     with FakeRuns(*story) as service, service.client() as client:
-        heard = Seen()
+        observed = Seen()
         source = run_events(log.run_id, client=client, resume=QUICK)
-        with source.pipe(ops.execute_tools(tools, client=client)).subscribe(heard):
+        with source.pipe(ops.execute_tools(tools, client=client)).subscribe(observed):
             assert eventually(lambda: any(asked.method == "POST" for asked in service.requests))
             answered.set()
-            heard.wait_end()
+            observed.wait_end()
 
     (posted,) = (asked for asked in service.requests if asked.method == "POST")
     results = posted.json["results"]
     assert [("call_1", "3")] == [(item["tool_call"]["id"], item["output"]) for item in results]
-    assert list(end) == heard.events
+    assert list(end) == observed.events
 
 
 def test_pending_calls_are_those_that_were_sent_and_not_answered() -> None:
     log = events.run().node("sum").tool_call("add").asks("Go on?", "yes").waits()
-    with FakeRuns(sends(log), hangs()) as service, service.client() as client:
-        heard = Seen()
-        with run_events(log.run_id, client=client).subscribe(heard):
-            heard.wait_count(len(log))
-            pending = client.pending_tools(log.run_id).pending
-            status = client.get(log.run_id).status
+    with following(sends(log), hangs(), log=log) as (_, client, observed):
+        observed.wait_count(len(log))
+        pending = client.pending_tools(log.run_id).pending
+        status = client.get(log.run_id).status
 
     assert [("sum", ["add", "user_ask"])] == [
         (node.node_id, [call.tool_call.name for call in node.tool_calls]) for node in pending
@@ -197,7 +198,7 @@ def test_pending_calls_are_those_that_were_sent_and_not_answered() -> None:
     assert "waiting" == status
 
 
-def test_other_calls_are_answered_as_the_story_says_once() -> None:
+def test_other_calls_are_answered_by_their_step_once() -> None:
     gone = refuses(404, "NOT_FOUND", "gone", to="status")
     plan = replies({"plan_json": {}, "plan_hash": LOG.plan_hash}, to="compile")
     with FakeRuns(gone, plan, sends(LOG)) as service, service.client() as client:
@@ -231,14 +232,14 @@ def test_results_are_accepted_and_counted() -> None:
         assert 2 == client.submit_tool_results(LOG.run_id, request).accepted
 
 
-def test_a_story_that_nobody_hears_is_told_as_unplayed() -> None:
+def test_steps_without_a_request_are_unplayed() -> None:
     story = sends(LOG[0]), drops(), refuses(404, to="status")
     with FakeRuns(*story) as service:
         assert story == service.unplayed
         assert "FakeRuns(sends(run_compiled), drops(), refuses(404, to='status'))" == repr(service)
 
 
-def test_what_was_asked_shows_no_key() -> None:
+def test_the_repr_of_a_request_has_no_key() -> None:
     with FakeRuns(sends(LOG)) as service:
         seen(service)
         (asked,) = service.requests
@@ -248,29 +249,29 @@ def test_what_was_asked_shows_no_key() -> None:
 
 
 @pytest.mark.parametrize("tell", [lambda: sends(5), lambda: sends([5]), lambda: refuses(to="stop")])
-def test_a_step_that_can_not_be_played_is_refused(tell: Callable[[], Step]) -> None:
+def test_an_invalid_step_is_refused(tell: Callable[[], Step]) -> None:
     with pytest.raises(InvalidArgumentError):
         tell()
 
 
 def test_a_text_is_refused_whole() -> None:
-    with pytest.raises(InvalidArgumentError, match="parts has 'abc': give events, logs or bytes"):
+    with pytest.raises(InvalidArgumentError, match="parts must be events, logs or bytes, got 'abc'"):
         sends("abc")  # type: ignore[arg-type]
 
 
-def test_a_service_that_was_not_started_says_so() -> None:
+def test_a_service_must_be_started() -> None:
     with pytest.raises(InvalidArgumentError, match=r"use `with FakeRuns\(...\) as service`"):
         FakeRuns(sends(LOG)).client()
 
 
 @pytest.mark.parametrize("step", [drops, [drops()], LOG])
-def test_what_is_no_step_is_refused(step: Any) -> None:
-    with pytest.raises(InvalidArgumentError, match=r"give steps one by one, each called") as refused:
+def test_an_argument_that_is_not_a_step_is_refused(step: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"story must be steps, each called") as refused:
         FakeRuns(sends(LOG), step)
     assert "story" == refused.value.field
 
 
-def test_waiting_for_what_is_never_asked_fails_the_test() -> None:
+def test_waiting_for_a_request_that_never_arrives_fails_the_test() -> None:
     with FakeRuns() as service, uncaught() as died:
         with pytest.raises(AssertionError, match="0 requests, not 1"):
             service.wait_requests(1, timeout=0.01)

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from reactivex import Observable
 
+from rxruns import block_on
 from rxruns import operators as ops
 from rxruns.costs import CostTotals, Price, fold
 from rxruns.cursors import CursorStore, MemoryCursors, SqliteCursors
@@ -58,6 +59,12 @@ def single_ones(source: Observable[RunEvent], deltas: Observable[NodeOutputDelta
     assert_type(source.pipe(cost_totals()), Observable[CostTotals])
     late = deltas.pipe(for_node("draft"), only(lambda event: event.seq > 3), share())
     assert_type(late, Observable[NodeOutputDelta])
+
+
+def a_default_removes_none(source: Observable[RunEvent], texts: Observable[str]) -> None:
+    assert_type(block_on(source), RunEvent | None)
+    assert_type(block_on(texts, default=""), str)
+    assert_type(block_on(source, default=0), RunEvent | int)
 
 
 def a_step_of_its_own(source: Observable[RunEvent]) -> None:

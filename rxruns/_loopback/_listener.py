@@ -1,6 +1,6 @@
-"""Accepts connections and reads the heads of requests on one thread.
+"""Accept connections and read the heads of requests on one thread.
 
-What strangers send costs no thread and little memory: only a request that was admitted gets a thread.
+Strangers cost no thread and little memory: only an admitted request gets a thread.
 """
 
 from __future__ import annotations
@@ -9,66 +9,58 @@ import errno
 import logging
 import selectors
 import socket
+import ssl
 import threading
 import time
 from collections import deque
 from contextlib import suppress
-from typing import Literal, Protocol
+from itertools import count
 
-from rxruns.devserver._connections import Connection, Limits, Waiting
-from rxruns.devserver._refusal import Refusal
-from rxruns.devserver._request import MAX_BODY, MAX_HEAD, Head, head_end
+from rxruns._loopback._connections import LIMITS, Connection, Limits, Waiting
+from rxruns._loopback._handler import Handler, Then
+from rxruns._loopback._refusal import Refusal
+from rxruns._loopback._request import MAX_BODY, MAX_HEAD, Head, head_end, parse_head
+from rxruns._loopback._wire import Gone, Wire
 
-__all__ = ["Handler", "Listener", "Then"]
+__all__ = ["Listener"]
 
 BACKLOG = 512
 PIECE = 2**16
 SWEEP = 0.5
-"""Seconds between two looks for connections whose time is up."""
+"""Seconds between two checks for connections whose deadline has passed."""
 
-Then = Literal["keep", "drain", "close"]
-"""After an answer: wait for the next request; read what the client still sends, then close; close."""
+_AT_ONCE = 2**18
+"""Bytes of a response that the system takes without waiting for the client."""
 
-_logger = logging.getLogger("rxruns.devserver")
-
-
-class Handler(Protocol):
-    """Answers requests."""
-
-    def admit(self, connection: socket.socket, head: bytes) -> Head | None:
-        """The request, if it may be served; None when it was answered. Must not wait."""
-        ...
-
-    def refuse(self, connection: socket.socket, refusal: Refusal) -> None:
-        """Answer without a request. Must not wait."""
-        ...
-
-    def serve(self, connection: Connection, head: Head) -> Then:
-        """Answer an admitted request, on a thread of its own."""
-        ...
+_logger = logging.getLogger("rxruns.loopback")
 
 
 class Listener:
-    """Listens from the start; accepts after :meth:`start`.
+    """A listening socket, which accepts after :meth:`start`.
 
     Args:
         host: a name or an address, also of IPv6.
         port: 0 for a free one.
+        limits: of connections without an admitted request.
+        tls: the server's side of it; None: plain HTTP.
 
     Raises:
-        OSError: the address can't be had.
+        OSError: the address is in use or isn't this machine's.
     """
 
     _handler: Handler
 
-    def __init__(self, host: str, port: int, limits: Limits) -> None:
+    def __init__(
+        self, host: str, port: int, limits: Limits = LIMITS, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.closing = threading.Event()
-        self._limits = limits
+        self._limits, self._tls = limits, tls
+        self._numbers = count()
         self._socket = _listening(host, port)
         self.port: int = self._socket.getsockname()[1]
         self._selector = selectors.DefaultSelector()
         self._waker, self._woken = socket.socketpair()
-        self._waker.setblocking(False)  # a thread that is waited for must not wait
+        self._waker.setblocking(False)  # the listener's thread joins the threads that write here
         for sock in (self._socket, self._woken):
             sock.setblocking(False)
             self._selector.register(sock, selectors.EVENT_READ)
@@ -79,9 +71,9 @@ class Listener:
         self._thread: threading.Thread | None = None
 
     def start(self, handler: Handler) -> None:
-        """Accept connections and let `handler` answer them."""
+        """Accept connections and let `handler` answer their requests."""
         self._handler = handler
-        self._thread = threading.Thread(target=self._run, name="devserver", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="rxruns-loopback", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -111,7 +103,7 @@ class Listener:
                     self._accept()
                 elif key.fileobj is self._woken:
                     self._woken.recv(PIECE)
-                elif key.data in self._waiting:  # it may have been closed for another one a moment ago
+                elif key.data in self._waiting:  # the event before may have closed it
                     self._read(key.data)
             while self._back:
                 self._take_back(*self._back.popleft())
@@ -125,19 +117,24 @@ class Listener:
                 self._waiting.drop_oldest(1 + len(self._waiting) // 8)
                 self.closing.wait(0.01)
             return
+        self._handler.connected()
         with suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._waiting.add(Connection(sock, time.monotonic() + self._limits.head))
+        if self._tls is not None:  # the first reads complete the handshake
+            sock.setblocking(False)
+            sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        self._waiting.add(Connection(sock, next(self._numbers), time.monotonic() + self._limits.head))
 
     def _read(self, connection: Connection) -> None:
         try:
             piece = connection.sock.recv(PIECE)
-        except (BlockingIOError, InterruptedError):
+        except (BlockingIOError, InterruptedError, ssl.SSLWantReadError):
             return
-        except OSError:
+        except OSError:  # an ssl.SSLError is one
             piece = b""
         if not piece:
             self._waiting.drop(connection)
+            self._handler.left()
         elif connection.undrained is not None:
             connection.undrained -= len(piece)
             if connection.undrained < 0:
@@ -154,7 +151,7 @@ class Listener:
             self._look(connection, before)
 
     def _look(self, connection: Connection, start: int = 0) -> None:
-        """Let a request be answered whose head is whole."""
+        """Begin to answer a request whose head is complete."""
         end = head_end(connection.received, start)
         if max(end, 0 if end else len(connection.received)) > MAX_HEAD:
             message = f"the request line and the headers may have {MAX_HEAD:,} bytes"
@@ -166,18 +163,25 @@ class Listener:
             self._begin(connection, head)
 
     def _begin(self, connection: Connection, content: bytes) -> None:
+        bodiless = content.startswith(b"HEAD ")
         try:
-            head = self._handler.admit(connection.sock, content)
+            head = parse_head(content)
+            answer = self._handler.admit(head)
+        except Refusal as refusal:
+            self._answer(connection, refusal, bodiless=bodiless)
         except Exception:
             _logger.exception("a request failed")
             connection.sock.close()
-            return
-        if head is None:
-            self._drain(connection)
-            return
+        else:
+            if answer is None:
+                self._start_thread(connection, head)
+            else:
+                self._answer(connection, answer, bodiless=bodiless)
+
+    def _start_thread(self, connection: Connection, head: Head) -> None:
         connection.sock.setblocking(True)
         thread = threading.Thread(
-            target=self._serve, args=(connection, head), name="devserver-connection", daemon=True
+            target=self._serve, args=(connection, head), name="rxruns-loopback-request", daemon=True
         )
         try:
             thread.start()
@@ -188,11 +192,21 @@ class Listener:
 
     def _refuse(self, connection: Connection, refusal: Refusal) -> None:
         self._waiting.remove(connection)
-        self._handler.refuse(connection.sock, refusal)
+        self._answer(connection, refusal)
+
+    def _answer(self, connection: Connection, answer: Refusal | bytes, *, bodiless: bool = False) -> None:
+        """Send the last response of a connection, without waiting for the client."""
+        with suppress(Gone, OSError):
+            connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _AT_ONCE)
+            wire = Wire(connection.sock, self.closing, keep_open=False, bodiless=bodiless)
+            if isinstance(answer, Refusal):
+                wire.refuse(answer)
+            else:
+                wire.reply(200, answer)
         self._drain(connection)
 
     def _drain(self, connection: Connection) -> None:
-        """Read what the client still sends: a connection closed at once would be reset, its answer lost."""
+        """Read what the client still sends: an early close would be a reset, and the answer lost."""
         connection.received.clear()
         connection.undrained = MAX_BODY
         connection.deadline = time.monotonic() + self._limits.drain
@@ -221,7 +235,7 @@ class Listener:
         self._swept = now
         for connection in self._waiting.overdue(now):
             if connection.received and connection.undrained is None:
-                message = f"the head of the request was not whole after {self._limits.head:g} s"
+                message = f"the head of the request was incomplete after {self._limits.head:g} s"
                 self._refuse(connection, Refusal(408, "REQUEST_TIMEOUT", message))
             else:
                 self._waiting.drop(connection)
@@ -231,9 +245,7 @@ class Listener:
     def _serve(self, connection: Connection, head: Head) -> None:
         then: Then = "close"
         try:
-            then = self._handler.serve(connection, head)
-        except Exception:
-            _logger.exception("a request failed")
+            then = self._handler.serve(connection, head, self.closing)
         finally:
             if then == "close":
                 connection.sock.close()
@@ -253,7 +265,7 @@ def _listening(host: str, port: int) -> socket.socket:
         sock = socket.socket(family, kind, protocol)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if host == "::":  # IPv4 too, whatever the system's default is
+            if host == "::":  # IPv4 too, whatever the default of the system is
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             sock.bind(address)
             sock.listen(BACKLOG)
@@ -263,6 +275,6 @@ def _listening(host: str, port: int) -> socket.socket:
     except OSError as error:
         place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         remedy = "; port 0 takes a free one" if error.errno == errno.EADDRINUSE else ""
-        error.strerror = f"can not listen on {place}: {error.strerror}{remedy}"
+        error.strerror = f"can't listen on {place}: {error.strerror}{remedy}"
         raise
     return sock

@@ -1,4 +1,4 @@
-"""The two frequent shapes of a workflow: one node after the other, and side by side with a join."""
+"""The two frequent shapes of a workflow: nodes in sequence, and nodes in parallel with a join."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Literal
 
 from msgspec import structs
 
-from rxruns.workflow._check import refuse, typed
-from rxruns.workflow.builder import WorkflowBuilder, workflow
-from rxruns.workflow.nodes import AnyNode, Input, JoinAllNode, JoinAnyNode, JoinCollectNode
-from rxruns.workflow.spec import WorkflowSpec
+from rxruns._errors import must_be
+from rxruns.workflow._builder import WorkflowBuilder, workflow
+from rxruns.workflow._check import typed
+from rxruns.workflow._nodes import AnyNode, Input, JoinAllNode, JoinAnyNode, JoinCollectNode
+from rxruns.workflow._spec import WorkflowSpec
 
 Join = Literal["join_all", "join_any", "join_collect"]
 _JOINS: dict[str, type[JoinAllNode | JoinAnyNode | JoinCollectNode]] = {
@@ -28,13 +29,13 @@ def chain(
     inputs: Iterable[Input | str] = (),
     outputs: Mapping[str, str] | None = None,
 ) -> WorkflowSpec:
-    """One node after the other: each waits for the one before. Texts are passed on by placeholders.
+    """Run nodes in sequence: each waits for the one before. Placeholders pass texts on.
 
     Args:
-        nodes: in their order; one sequence of them is taken too.
-        name: what people call the workflow.
+        nodes: in their order; or one sequence of them.
+        name: the name of the workflow.
         model: written into each llm node that has none.
-        inputs: what a run takes; text is the name of one.
+        inputs: the inputs of a run; a str is the name of one.
         outputs: node id by output name; None makes the last node's output the result, under the node's id.
 
     Raises:
@@ -67,21 +68,21 @@ def parallel(
     outputs: Mapping[str, str] | None = None,
     max_parallelism: int | None = None,
 ) -> WorkflowSpec:
-    """All nodes side by side, joined by one; `then` may follow and read the join by its placeholder.
+    """Run nodes in parallel and join them; `then` may follow and read the join by its placeholder.
 
     Args:
-        nodes: in any order; one sequence of them is taken too.
-        join: which kind of join.
+        nodes: in any order; or one sequence of them.
+        join: the kind of join.
         join_id: its id.
         then: a node that waits for the join.
-        name: what people call the workflow.
+        name: the name of the workflow.
         model: written into each llm node that has none.
-        inputs: what a run takes; text is the name of one.
+        inputs: the inputs of a run; a str is the name of one.
         outputs: node id by output name; None makes the last node's output the result, under the node's id.
-        max_parallelism: how many nodes run at once.
+        max_parallelism: the maximum number of nodes that run at once.
 
     Raises:
-        InvalidArgumentError: as of :class:`WorkflowSpec`, or ``join`` is none of the three.
+        InvalidArgumentError: as of :class:`WorkflowSpec`, or ``join`` is not one of the three.
 
     >>> from rxruns.workflow import llm
     >>> spec = parallel(
@@ -95,7 +96,7 @@ def parallel(
     [('join', ('pro', 'contra')), ('verdict', ('join',))]
     """
     if join not in _JOINS:
-        raise refuse(f"{join!r} is none of {', '.join(_JOINS)}", "join")
+        raise must_be("join", f"one of {', '.join(_JOINS)}", join)
     builder = _begun(nodes, name, model, inputs, max_parallelism)
     builder.node(_JOINS[join](id=join_id, depends_on=builder.node_ids))
     if then is not None:

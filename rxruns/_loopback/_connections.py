@@ -1,4 +1,4 @@
-"""The connections that wait for a request, or for their end, and what they may take."""
+"""Connections that wait for a request or for their end, within limits."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["LIMITS", "Connection", "Limits", "Waiting"]
 
 @dataclass(frozen=True)
 class Limits:
-    """What connections without an admitted request may take.
+    """Limits of connections without an admitted request.
 
     Attributes:
         head: seconds for a whole head.
         idle: seconds between two requests.
         drain: seconds to read what a refused client still sends, so that it gets the answer.
-        connections: how many; beyond, the one that waited longest is closed.
-        buffered: bytes of unfinished heads, all together.
+        connections: the most; beyond, the one that has waited longest is closed.
+        buffered: bytes of all unfinished heads together.
     """
 
     head: float = 10.0
@@ -33,16 +33,25 @@ LIMITS = Limits()
 
 @dataclass(eq=False)
 class Connection:
-    """A client's connection. `received` are the bytes of the next request that are here already."""
+    """A client's connection.
+
+    Attributes:
+        sock: the server's end.
+        number: counted from 0.
+        deadline: the time on the monotonic clock at which it is given up.
+        received: bytes of the next request.
+        undrained: bytes that a refused client may still send; None without a refusal.
+    """
 
     sock: socket.socket
+    number: int
     deadline: float
     received: bytearray = field(default_factory=bytearray)
-    undrained: int | None = None  # bytes to read and forget, after a refusal
+    undrained: int | None = None
 
 
 class Waiting:
-    """Connections in a selector, the longest waiting first. For one thread alone."""
+    """Connections in a selector, the longest waiting first. Not thread-safe."""
 
     def __init__(self, selector: selectors.BaseSelector, limits: Limits) -> None:
         self._selector, self._limits = selector, limits
@@ -56,10 +65,10 @@ class Waiting:
         return connection in self._connections
 
     def add(self, connection: Connection) -> None:
-        """Wait for what comes. Too many: the one that waited longest is closed."""
+        """Wait for bytes. Beyond the limit, close the connection that has waited longest."""
         try:
             connection.sock.setblocking(False)
-        except OSError:  # somebody closed it
+        except OSError:  # it was closed
             return
         self._connections[connection] = None
         self._buffered += len(connection.received)
@@ -68,33 +77,33 @@ class Waiting:
             self.drop_oldest()
 
     def remove(self, connection: Connection) -> None:
-        """Wait no longer."""
+        """Stop waiting for a connection."""
         del self._connections[connection]
         self._buffered -= len(connection.received)
         self._selector.unregister(connection.sock)
 
     def drop(self, connection: Connection) -> None:
-        """Close it."""
+        """Close a connection."""
         self.remove(connection)
         connection.sock.close()
 
     def drop_oldest(self, count: int = 1) -> None:
-        """Close those that waited longest."""
+        """Close the connections that have waited longest."""
         for connection in list(self._connections)[:count]:
             self.drop(connection)
 
     def take(self, connection: Connection, piece: bytes) -> None:
-        """Keep what was received. Too much of all together: those that waited longest are closed."""
+        """Keep received bytes. Beyond the limit of all, close the connections that have waited longest."""
         connection.received += piece
         self._buffered += len(piece)
         while self._buffered > self._limits.buffered:
             self.drop_oldest()
 
     def overdue(self, now: float) -> list[Connection]:
-        """Those whose time is up."""
+        """Return the connections whose deadline has passed."""
         return [connection for connection in self._connections if connection.deadline <= now]
 
     def close(self) -> None:
-        """Close all."""
+        """Close all connections."""
         for connection in self._connections:
             connection.sock.close()

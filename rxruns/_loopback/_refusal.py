@@ -1,4 +1,4 @@
-"""A request that is refused: the status and the body of the answer."""
+"""A request that is refused with an error response."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Refusal"]
 
 
 class Refusal(Exception):
-    """Answer with an error: `status` is HTTP's, `fields` say per field what is wrong."""
+    """Answer with an error: an HTTP status, a code and messages, also per field."""
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class Refusal(Exception):
         self.fields, self.issues, self.headers = dict(fields or {}), list(issues), dict(headers or {})
 
     def body(self, request_id: str) -> dict[str, Any]:
-        """The error body of the contract: flat, the one form that each of the service's clients reads.
+        """Return the error body of the contract, in the one flat form that all of the service's SDKs read.
 
         >>> Refusal(404, "NOT_FOUND", "no such run").body("req_1")
         {'error': 'no such run', 'code': 'NOT_FOUND', 'message': 'no such run', 'request_id': 'req_1'}

@@ -1,4 +1,4 @@
-"""Building specs of any shape: :func:`workflow`, and :func:`llm` for a node alone."""
+"""A builder of specs of any shape, :func:`workflow`, and :func:`llm` for a single node."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any, Literal, TypeVar
 
 from msgspec import UNSET, structs
 
+from rxruns._errors import must_be
 from rxruns.workflow._check import refuse, typed
 from rxruns.workflow._edges import with_implied_edges
-from rxruns.workflow._tools import ToolDefinitions
-from rxruns.workflow.nodes import (
+from rxruns.workflow._nodes import (
     AnyNode,
     Input,
     JoinAllNode,
@@ -26,7 +26,8 @@ from rxruns.workflow.nodes import (
     ToolExecution,
     TransformJSONNode,
 )
-from rxruns.workflow.spec import WorkflowSpec
+from rxruns.workflow._spec import WorkflowSpec
+from rxruns.workflow._tools import ToolDefinitions
 
 T = TypeVar("T")
 Tool = str | Mapping[str, Any] | ToolDefinitions
@@ -37,12 +38,12 @@ Mode = Literal["server", "client", "agentic"]
 def workflow(
     name: str | None = None, *, model: str | None = None, max_parallelism: int | None = None
 ) -> WorkflowBuilder:
-    """Begin a workflow: add nodes, edges and outputs to what this returns, then ``.build()``.
+    """Start a builder: add nodes, edges and outputs to it, then call ``.build()``.
 
     Args:
-        name: what people call it.
+        name: the name of the workflow.
         model: written into each llm node that has none.
-        max_parallelism: how many nodes run at once.
+        max_parallelism: the maximum number of nodes that run at once.
 
     >>> builder = workflow(model="claude-sonnet-4-5").llm("draft", user="Hello")
     >>> spec = builder.output("text", from_="draft").build()
@@ -68,26 +69,26 @@ def llm(
     retry: LLMRetry | Mapping[str, Any] | None = None,
     depends_on: Sequence[str] = (),
 ) -> LLMNode:
-    """A node that asks a model. Texts may hold placeholders such as ``{{draft}}``: see :class:`LLMNode`.
+    """Make a node that calls a model. Texts may have placeholders like ``{{draft}}``: see :class:`LLMNode`.
 
     Args:
         id: lower-case letters, digits and underscores.
         model: None takes the spec's.
         system: the system prompt.
-        user: what the user says.
-        input: messages or other JSON, in place of or beside `user`.
-        stream: whether the text comes as deltas; None leaves it to the service.
-        tools: a :class:`rxruns.tools.Tools` registry, which describes its functions itself; or a list of
-            names of tools that the service knows, the service's tool objects, and registries.
-        tool_execution: who runs them; ``"client"`` is you, see ``ops.execute_tools``.
+        user: the user's message.
+        input: messages or other JSON, instead of `user` or in addition.
+        stream: True sends the text as deltas; None leaves it to the service.
+        tools: a :class:`rxruns.tools.Tools` registry; or a list of names of tools that the service knows,
+            the service's tool objects, and registries.
+        tool_execution: the party that runs them; ``"client"`` is your program, see ``ops.execute_tools``.
         max_output_tokens: the longest text, in tokens.
         stop: texts that end the output.
         output_format: such as ``{"type": "json_schema", "json_schema": {"name": …, "schema": …}}``.
         retry: when the service repeats the model call, such as ``{"max_attempts": 3}``.
-        depends_on: nodes to wait for, beside those that it reads.
+        depends_on: nodes to wait for, in addition to those that it reads.
 
     Raises:
-        InvalidArgumentError: a tool, `output_format` or `retry` is something else. The spec checks the rest.
+        InvalidArgumentError: a tool, `output_format` or `retry` has the wrong type. The spec checks the rest.
 
     >>> llm("weather", user="How is it in {{city}}?", tools=["get_weather"], tool_execution="client").tools
     ('get_weather',)
@@ -110,9 +111,9 @@ def llm(
 
 
 class WorkflowBuilder:
-    """What :func:`workflow` returns. Each method adds to it and returns it; :meth:`build` checks the whole.
+    """The builder that :func:`workflow` returns. Its methods return it; :meth:`build` checks the whole spec.
 
-    Nodes may be added in any order: edges are looked at when the spec is built.
+    Nodes may be added in any order, because edges are checked when the spec is built.
     """
 
     def __init__(
@@ -143,14 +144,14 @@ class WorkflowBuilder:
         description: str | None = None,
         default: Any = UNSET,
     ) -> WorkflowBuilder:
-        """Declare a value that a run takes; texts refer to it as ``{{name}}``."""
+        """Declare an input of a run; texts refer to it as ``{{name}}``."""
         self._inputs.append(
             Input(name=name, type=type, required=required, description=description, default=default)
         )
         return self
 
     def node(self, *nodes: AnyNode) -> WorkflowBuilder:
-        """Add nodes that are made already, such as those of :func:`llm`."""
+        """Add finished nodes, such as those of :func:`llm`."""
         for node in nodes:
             checked: AnyNode = typed(node, AnyNode, f"nodes[{len(self._nodes)}]")
             self._nodes.append(checked)
@@ -173,7 +174,7 @@ class WorkflowBuilder:
         retry: LLMRetry | Mapping[str, Any] | None = None,
         depends_on: Sequence[str] = (),
     ) -> WorkflowBuilder:
-        """Add a node that asks a model: :func:`llm` has the arguments."""
+        """Add a node that calls a model: :func:`llm` describes the arguments."""
         return self.node(
             llm(
                 id,
@@ -199,7 +200,7 @@ class WorkflowBuilder:
     def join_any(
         self, id: str, *, predicate: Predicate | None = None, depends_on: Sequence[str] = ()
     ) -> WorkflowBuilder:
-        """Add a node that goes on with the first of its nodes, or the first that fulfils the predicate."""
+        """Add a node that continues with the first of its nodes, or the first that fulfils the predicate."""
         return self.node(JoinAnyNode(id=id, predicate=predicate, depends_on=_many(depends_on)))
 
     def join_collect(
@@ -312,7 +313,7 @@ remove one of these edges
         """
         for place, (_, to) in enumerate(self._edges):
             if to not in self.node_ids:
-                raise refuse(f"an edge leads to {to!r}, which is no node", f"edges[{place}].to")
+                raise refuse(f"an edge leads to {to!r}, which isn't a node", f"edges[{place}].to")
         nodes = [self._with_edges(node) for node in self._nodes]
         return WorkflowSpec(
             name=self._name,
@@ -337,7 +338,7 @@ def _tools(tools: ToolsOption) -> Iterator[str | dict[str, Any]]:
     if isinstance(tools, ToolDefinitions):
         tools = [tools]
     if isinstance(tools, Mapping):
-        raise refuse(f"must be a list of tools or rxruns.tools.Tools, got {tools!r}", "tools")
+        raise must_be("tools", "a list of tools or rxruns.tools.Tools", tools)
     for place, tool in enumerate(_many(tools)):
         if isinstance(tool, ToolDefinitions):
             yield from map(dict, tool.definitions())
@@ -346,11 +347,8 @@ def _tools(tools: ToolsOption) -> Iterator[str | dict[str, Any]]:
         elif isinstance(tool, Mapping):
             yield dict(tool)
         else:
-            raise refuse(
-                f"must be a name, a tool object or rxruns.tools.Tools, got {tool!r}; a function goes into "
-                "Tools",
-                f"tools[{place}]",
-            )
+            expectation = "a name, a tool object or rxruns.tools.Tools"
+            raise must_be(f"tools[{place}]", expectation, tool, "put a function into Tools")
 
 
 def _source(value: Source | str) -> Source:

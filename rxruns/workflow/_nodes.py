@@ -1,4 +1,4 @@
-"""The parts of a workflow spec: frozen structs, named as on the wire. None means left out.
+"""The parts of a workflow spec: frozen structs, named as on the wire. None means absent.
 
 >>> LLMNode(id="draft", model="claude-sonnet-4-5", user="Write about {{topic}}.").id
 'draft'
@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 Positive = Annotated[int, Meta(ge=1)]
 Millis = Annotated[int, Meta(ge=0)]
-Filled = Annotated[str, Meta(pattern=r"\S", description="text that is not blank")]
+Filled = Annotated[str, Meta(pattern=r"\S", description="text that isn't blank")]
 Tool = str | dict[str, Any]
 
 PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z_][\w.-]*)\s*\}\}")
@@ -25,10 +25,10 @@ class Part(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
 
 
 class Input(Part, frozen=True, kw_only=True):
-    """A value that a run of the workflow takes: texts refer to it as ``{{name}}``.
+    """An input of a run: texts refer to it as ``{{name}}``.
 
     Attributes:
-        default: used where the run gives none; UNSET for no default, since null is a value.
+        default: used if the run has no value for it; UNSET for no default, because null is a value.
     """
 
     name: Filled
@@ -39,7 +39,7 @@ class Input(Part, frozen=True, kw_only=True):
 
 
 class Source(Part, frozen=True, kw_only=True):
-    """Where a value comes from: a node's output (wire ``from``), or the place in it that `pointer` names."""
+    """The source of a value: a node's output (wire ``from``), or the place in it that `pointer` names."""
 
     from_: str = field(name="from")
     pointer: str | None = None
@@ -54,11 +54,11 @@ class Output(Part, frozen=True, kw_only=True):
 
 
 class Predicate(Part, frozen=True, kw_only=True):
-    """What a node's output or status has to be for a join to take it.
+    """The condition on a node's output or status for a join to accept it.
 
     Attributes:
         path: a JSONPath, starting ``$``.
-        value: what ``equals`` compares with, or the pattern of ``matches``; UNSET for none: null is a value.
+        value: compared by ``equals``, or the pattern of ``matches``; UNSET for none, because null is a value.
     """
 
     source: Literal["node_output", "node_status"]
@@ -68,7 +68,7 @@ class Predicate(Part, frozen=True, kw_only=True):
 
 
 class ToolExecution(Part, frozen=True, kw_only=True):
-    """Who runs a node's tools: the service, you (``ops.execute_tools``), or the service's agent loop."""
+    """The party that runs a node's tools: the service, you (``ops.execute_tools``), or its agent loop."""
 
     mode: Literal["server", "client", "agentic"]
 
@@ -89,11 +89,11 @@ class OutputFormat(Part, frozen=True, kw_only=True):
 
 
 class LLMRetry(Part, frozen=True, kw_only=True):
-    """When the service repeats a node's model call (wire ``retry``).
+    """The service's retry policy for a node's model call (wire ``retry``).
 
     Attributes:
         max_attempts: calls in all, the first one included.
-        retryable_errors: the errors to repeat after; none leaves the choice to the service.
+        retryable_errors: the errors to retry; none leaves the choice to the service.
         backoff_ms: milliseconds between two attempts.
     """
 
@@ -103,11 +103,11 @@ class LLMRetry(Part, frozen=True, kw_only=True):
 
 
 class Node(Part, frozen=True, kw_only=True, tag_field="type"):
-    """What every node has.
+    """The base of all nodes.
 
     Attributes:
         id: ``^[a-z][a-z0-9_]*$``, at most 64 characters.
-        depends_on: the nodes that have to end before it.
+        depends_on: the nodes that must end before it.
     """
 
     id: str
@@ -115,9 +115,9 @@ class Node(Part, frozen=True, kw_only=True, tag_field="type"):
 
 
 class LLMNode(Node, frozen=True, kw_only=True, tag="llm"):
-    """One conversation with a model, over as many steps as its tools ask for.
+    """One conversation with a model, with a step for each round of tool calls.
 
-    The texts (``system``, ``user``, ``input``) may hold placeholders: ``{{input_name}}``, ``{{node_id}}`` for
+    The texts (``system``, ``user``, ``input``) may have placeholders: ``{{input_name}}``, ``{{node_id}}`` for
     a node's text, ``{{join_id}}`` for a join's collected outputs as JSON, ``{{item}}`` inside a fan-out.
 
     Attributes:
@@ -143,13 +143,13 @@ class JoinAllNode(Node, frozen=True, kw_only=True, tag="join.all"):
 
 
 class JoinAnyNode(Node, frozen=True, kw_only=True, tag="join.any"):
-    """Goes on with the first of those that it depends on, or the first that fulfils the predicate."""
+    """Continues with the first of its nodes, or the first that fulfils the predicate."""
 
     predicate: Predicate | None = None
 
 
 class JoinCollectNode(Node, frozen=True, kw_only=True, tag="join.collect"):
-    """Collects outputs until it has `limit` of them, or until `timeout_ms` milliseconds are over."""
+    """Collects outputs until it has `limit` of them, or until `timeout_ms` milliseconds have passed."""
 
     limit: Positive | None = None
     timeout_ms: Positive | None = None
@@ -157,7 +157,7 @@ class JoinCollectNode(Node, frozen=True, kw_only=True, tag="join.collect"):
 
 
 class TransformJSONNode(Node, frozen=True, kw_only=True, tag="transform.json"):
-    """A new JSON object: by key from sources (`object`), or several objects made one (`merge`)."""
+    """A new JSON object: by key from sources (`object`), or merged from several objects (`merge`)."""
 
     object: dict[str, Source] | None = None
     merge: tuple[Source, ...] | None = None
@@ -168,8 +168,8 @@ class MapFanoutNode(Node, frozen=True, kw_only=True, tag="map.fanout"):
 
     Attributes:
         items_pointer: JSON Pointer to the list, or to the text that holds it.
-        items_path: JSON Pointer into the JSON that the text is: ``""`` for the whole, or ``"/questions"``.
-        max_parallelism: how many items at once.
+        items_path: JSON Pointer into the text's JSON: ``""`` for the whole, or ``"/questions"``.
+        max_parallelism: the maximum number of items at once.
     """
 
     items_from: str | None = None
@@ -181,11 +181,11 @@ class MapFanoutNode(Node, frozen=True, kw_only=True, tag="map.fanout"):
 
 
 AnyNode = LLMNode | JoinAllNode | JoinAnyNode | JoinCollectNode | TransformJSONNode | MapFanoutNode
-"""Any of the six nodes: what ``type`` on the wire tells apart."""
+"""Any of the six nodes, which ``type`` on the wire distinguishes."""
 
 
 def sources(node: AnyNode) -> Iterator[tuple[str, Source]]:
-    """Each source of a node, with its field."""
+    """Find the sources of a node, with their fields."""
     if isinstance(node, TransformJSONNode):
         for key, source in (node.object or {}).items():
             yield f"object.{key}", source
@@ -194,7 +194,7 @@ def sources(node: AnyNode) -> Iterator[tuple[str, Source]]:
 
 
 def placeholders(node: AnyNode) -> Iterator[tuple[str, str]]:
-    """Each placeholder in a node's own texts, as ``(field, name)``."""
+    """Find the placeholders in a node's own texts, as ``(field, name)``."""
     if isinstance(node, LLMNode):
         for name, value in (("system", node.system), ("user", node.user), ("input", node.input)):
             for text in _texts(value):
@@ -215,7 +215,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def reads(node: AnyNode) -> Iterator[tuple[str, str]]:
-    """Each name that a node or its subnode reads, as ``(field, name)``: sources, items and placeholders."""
+    """Find the names that a node or its subnode reads, as ``(field, name)``: sources, items, placeholders."""
     for place, source in sources(node):
         yield f"{place}.from", source.from_
     yield from placeholders(node)

@@ -1,4 +1,4 @@
-"""The whole spec. One that exists is sound."""
+"""The whole spec, which is checked when it is made."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, cast
 import msgspec
 from msgspec import structs
 
-from rxruns._errors import InvalidArgumentError
+from rxruns._errors import InvalidArgumentError, must_be
 from rxruns.workflow._check import check_nodes, check_outputs, typed
-from rxruns.workflow.nodes import AnyNode, Filled, Input, LLMNode, MapFanoutNode, Output, Part, Positive
+from rxruns.workflow._nodes import AnyNode, Filled, Input, LLMNode, MapFanoutNode, Output, Part, Positive
 
 
 class WorkflowSpec(Part, frozen=True, kw_only=True, tag_field="kind", tag="workflow"):
@@ -23,13 +23,13 @@ class WorkflowSpec(Part, frozen=True, kw_only=True, tag_field="kind", tag="workf
         name: what people call it.
         model: the default model of the llm nodes. It is written into each that has none, since the service
             does not look for it here.
-        max_parallelism: how many nodes run at once.
-        inputs: values that a run takes.
+        max_parallelism: the maximum number of nodes that run at once.
+        inputs: the inputs of a run.
         nodes: at least one.
         outputs: at least one.
 
     Raises:
-        InvalidArgumentError: names the node and what is wrong with it; ``.field`` is the place, such as
+        InvalidArgumentError: names the node and the mistake; ``.field`` is the place, such as
             ``"nodes[2].depends_on"``.
 
     >>> WorkflowSpec(
@@ -37,7 +37,7 @@ class WorkflowSpec(Part, frozen=True, kw_only=True, tag_field="kind", tag="workf
     ...     outputs=[Output(name="text", from_="edit")],
     ... )
     Traceback (most recent call last):
-    rxruns.errors.InvalidArgumentError: outputs[0].from: output 'text' refers to 'edit', which is no node; \
+    rxruns.errors.InvalidArgumentError: outputs[0].from: output 'text' refers to 'edit', which isn't a node; \
 the nodes are draft
     """
 
@@ -62,7 +62,7 @@ the nodes are draft
         check_outputs(self.outputs, [node.id for node in self.nodes])
 
     def to_dict(self) -> dict[str, Any]:
-        """The spec as the JSON object that is sent; what is absent is left out.
+        """Return the spec as the JSON object that is sent, without absent fields.
 
         >>> from rxruns.workflow import LLMNode
         >>> WorkflowSpec(
@@ -75,24 +75,24 @@ the nodes are draft
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> WorkflowSpec:
-        """The spec of a plain dict, such as a file's, checked; ``from_dict(spec.to_dict()) == spec``.
+        """Make a checked spec of a plain dict, such as a file's; ``from_dict(spec.to_dict()) == spec``.
 
         Raises:
             InvalidArgumentError: a field is missing, unknown or of the wrong type, or the workflow is
-                not sound.
+                invalid.
 
         >>> WorkflowSpec.from_dict({"kind": "workflow", "nodes": [{"id": "a", "type": "lmm"}], "outputs": []})
         Traceback (most recent call last):
         rxruns.errors.InvalidArgumentError: nodes[0].type: Invalid value 'lmm'
         """
         if not isinstance(record, Mapping):
-            raise InvalidArgumentError(f"spec: expected an object, got {record!r}", field="spec")
+            raise must_be("spec", "an object", record)
         fields = dict(record)
         if (kind := fields.pop("kind", None)) != "workflow":
-            raise InvalidArgumentError(f"kind: expected 'workflow', got {kind!r}", field="kind")
+            raise must_be("kind", "'workflow'", kind)
         for name in fields.keys() - cls.__struct_fields__:
             raise InvalidArgumentError(f"{name}: a spec has no such field", field=name)
-        # A missing list is an empty one: the checks say what to add.
+        # A missing list counts as empty: the checks name what to add.
         return cls(nodes=fields.pop("nodes", ()), outputs=fields.pop("outputs", ()), **fields)
 
 
