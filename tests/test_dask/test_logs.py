@@ -156,7 +156,7 @@ def test_folds_of_whole_runs_get_whole_files(cluster: Any, logs: list[Path], fol
 
 
 def test_a_fold_of_whole_runs_refuses_a_run_in_two_files(cluster: Any, logs: list[Path]) -> None:
-    with pytest.raises(InvalidArgumentError, match="has to be in one file"):
+    with pytest.raises(InvalidArgumentError, match="keep the log of a run in one file"):
         fold_logs(logs, RunStates())
 
 
@@ -378,13 +378,13 @@ def test_windows_line_ends_and_a_byte_order_mark_are_ignored(tmp_path: Path) -> 
     ("options", "field", "message"),
     [
         ({"paths": []}, "paths", "name at least one log"),
-        ({"paths": 5}, "paths", "give a path"),
-        ({"paths": ["a", None]}, "paths[1]", "give a path"),
+        ({"paths": 5}, "paths", "must be a path"),
+        ({"paths": ["a", None]}, "paths[1]", "must be a path"),
         ({"paths": "no/such*file"}, "paths", "a file, or match one"),
         ({"paths": ["no_such_file"]}, "paths", "got no_such_file"),
         ({"paths": "nobody://knows"}, "paths", "nobody"),
         ({"fold": CostTotals}, "fold", "CostTotals()"),
-        ({"partition_size": 0}, "partition_size", "1 or more"),
+        ({"partition_size": 0}, "partition_size", "an int from 1"),
         ({"on_invalid": "skip"}, "on_invalid", "'raise' or a function"),
         ({"dask_client": "tcp://127.0.0.1:8786"}, "dask_client", "must be a distributed.Client, got str"),
     ],
