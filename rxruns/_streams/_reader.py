@@ -128,9 +128,13 @@ class EventReader:
         while not finished:
             try:
                 finished = self._read_connection()
-            except SequenceGapError as gap:
-                finished = self._obey(self._recovery.after_gap(gap))
-            except Fault as fault:
+                continue
+            except (SequenceGapError, Fault) as error:
+                fault = error
+            # Outside the handler, so that errors of the next requests don't keep this one as their context.
+            if isinstance(fault, SequenceGapError):
+                finished = self._obey(self._recovery.after_gap(fault))
+            else:
                 finished = self._obey(self._decide(fault))
 
     # ---- one connection ----
