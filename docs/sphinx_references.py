@@ -53,6 +53,7 @@ def documented(env: BuildEnvironment, target: str, role: str) -> tuple[str, str]
         for name, entry in env.domains.python_domain.objects.items()
         if f".{name}".endswith(f".{target.removeprefix('rxruns.')}")
         and (entry.objtype == "module") == (role == "mod")
+        and (role != "func" or entry.objtype == "function")
     }
     return places.pop() if len(places) == 1 else None
 

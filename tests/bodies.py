@@ -1,4 +1,4 @@
-"""Faults that put a test's own bytes on the wire: what no well-meant service sends."""
+"""Faults that send the bytes of a test, which no real service would send."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NDJSON = "application/x-ndjson"
 
 @dataclass(frozen=True)
 class Body(Fault):
-    """This body, in these pieces, instead of what the service would have answered."""
+    """Send this body, in these pieces, instead of the response of the service."""
 
     pieces_of: Callable[[], Iterable[bytes]]
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class Body(Fault):
 
 @dataclass(frozen=True)
 class Instead(Fault):
-    """These lines, each without its newline, instead of the run's own. The pieces are sent as they are."""
+    """Send these lines, each without its newline, instead of those of the run."""
 
     lines_of: Callable[[], Iterable[bytes]]
 
@@ -43,7 +43,7 @@ class Instead(Fault):
 
 @dataclass(frozen=True)
 class InPieces(Fault):
-    """The body, as one string of bytes, cut where `cut` says."""
+    """Send the body in the pieces that `cut` makes of it."""
 
     cut: Callable[[bytes], Iterable[bytes]]
 
@@ -52,7 +52,7 @@ class InPieces(Fault):
 
 
 def packed(pieces: Iterable[bytes], times: int = 1) -> bytes:
-    """The pieces, packed by gzip that many times."""
+    """Compress the pieces with gzip, `times` times."""
     body = b"".join(pieces)
     for _ in range(times):
         body = gzip.compress(body, 9)

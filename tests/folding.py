@@ -19,7 +19,7 @@ from rxruns.events import NodeLLMCall, RunEvent
 
 @dataclass(frozen=True)
 class Seen:
-    """Each event that came, by run and ``seq``, in order: whatever is lost, doubled or moved shows."""
+    """Each event, by run and ``seq``, in order, to notice one that is lost, repeated or moved."""
 
     events: tuple[tuple[UUID, int, str], ...] = ()
 

@@ -1,4 +1,4 @@
-"""Events for tests, made in a word or two."""
+"""Events for tests, made by short calls."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def tokens(read: int | None = None, written: int | None = None, total: int | Non
 
 
 def in_turn(*events: RunEvent) -> list[RunEvent]:
-    """The events one after the other, a second apart, whatever their own numbers and times."""
+    """Renumber events, a second apart."""
     return [
         replace(event, seq=place + 1, ts=NOON + timedelta(seconds=place))
         for place, event in enumerate(events)

@@ -22,7 +22,7 @@ from tests.conftest import CONTRACT
 Record = dict[str, Any]
 
 EXAMPLES = float(os.environ.get("RXRUNS_EXAMPLES", "1"))
-"""How many times more examples than usual a property is tried on."""
+"""The factor for the examples of a property."""
 
 RUN_ID = "7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11"
 REQUEST_ID = "0b7e8f5c-6d1a-4c3b-9a2e-5f4d3c2b1a09"

@@ -35,7 +35,7 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 @given(st.lists(st.integers()), st.integers(1, 5))
-def test_the_values_come_in_order_whatever_the_capacity(values: list[int], capacity: int) -> None:
+def test_values_keep_their_order_with_any_capacity(values: list[int], capacity: int) -> None:
     async def read() -> list[int]:
         return [value async for value in aio.iterate(reactivex.from_iterable(values), capacity=capacity)]
 
@@ -43,7 +43,7 @@ def test_the_values_come_in_order_whatever_the_capacity(values: list[int], capac
 
 
 class TestIterate:
-    def test_values_of_another_thread_come_in_order(self) -> None:
+    def test_values_of_another_thread_keep_their_order(self) -> None:
         async def read() -> list[int]:
             source = reactivex.from_iterable(range(2_000), NewThreadScheduler())
             return [value async for value in aio.iterate(source, capacity=3)]
@@ -53,10 +53,10 @@ class TestIterate:
     def test_an_error_is_raised_after_the_values_before_it_and_nothing_follows(self) -> None:
         async def read() -> list[int]:
             values = aio.iterate(reactivex.concat(reactivex.of(1, 2), reactivex.throw(FAULT)))
-            came = [await anext(values), await anext(values)]
+            received = [await anext(values), await anext(values)]
             with pytest.raises(RuntimeError, match="dead"):
                 await anext(values)
-            return came + [value async for value in values]
+            return received + [value async for value in values]
 
         assert [1, 2] == run(read())
 
@@ -157,11 +157,11 @@ class TestIterate:
         taken = threading.Semaphore(1)
 
         async def read() -> list[int]:
-            came = []
+            received = []
             async for number in aio.iterate(source):
-                came.append(number)
+                received.append(number)
                 taken.release()
-            return came
+            return received
 
         emitting = threading.Thread(target=emit)
         emitting.start()
@@ -190,37 +190,37 @@ class TestIterate:
         assert 20 == others
 
     def test_a_source_that_blocks_in_subscribe_does_not_block_the_loop(self) -> None:
-        go_on = threading.Event()
+        released = threading.Event()
 
         def subscribe(observer: Any, scheduler: Any = None) -> Disposable:
-            assert go_on.wait(HANG)
+            assert released.wait(HANG)
             observer.on_completed()
             return Disposable()
 
         async def read() -> list[int]:
             reading = asyncio.ensure_future(aio.last(Observable[int](subscribe)))
             await asyncio.sleep(0)
-            go_on.set()
+            released.set()
             return [value async for value in aio.iterate(Observable[int](subscribe))] + [await reading]
 
         assert [None] == run(read())
 
-    def test_the_loops_own_thread_can_not_wait_for_room(self) -> None:
+    def test_a_full_buffer_is_an_error_on_the_loops_own_thread(self) -> None:
         source: Subject[int] = Subject()
 
         async def read() -> list[int]:
-            values, came = aio.iterate(source, capacity=2), []
+            values, received = aio.iterate(source, capacity=2), []
             reading = asyncio.ensure_future(anext(values))
             while not source.observers:
                 await asyncio.sleep(0)
             for number in range(4):
                 source.on_next(number)
-            came.append(await reading)
+            received.append(await reading)
             with pytest.raises(StreamBackpressureError) as full:
                 async for value in values:
-                    came.append(value)
+                    received.append(value)
             assert 1 == full.value.dropped
-            return came
+            return received
 
         assert [0, 1] == run(read())
 
@@ -232,7 +232,7 @@ class TestIterate:
 
         assert [0, 1, 2] == run(read())
 
-    def test_what_comes_after_the_loop_was_closed_is_dropped(self) -> None:
+    def test_calls_after_the_loop_was_closed_are_dropped(self) -> None:
         loop = asyncio.new_event_loop()
         loop.close()
         aio._call_soon(loop, lambda: 1 // 0)
@@ -263,7 +263,7 @@ class TestEvents:
         assert refused.value.is_not_found
 
     @pytest.mark.parametrize("leave", ["break", "cancel"])
-    def test_who_leaves_closes_the_connection(self, leave: str) -> None:
+    def test_leaving_closes_the_connection(self, leave: str) -> None:
         async def read(run_id: Any, client: Any) -> None:
             async for _ in aio.events(run_id, client=client):
                 if leave == "break":
@@ -292,7 +292,7 @@ class TestLast:
         with pytest.raises(RuntimeError, match="dead"):
             run(aio.last(reactivex.throw(FAULT)))
 
-    def test_what_is_no_observable_is_refused(self) -> None:
+    def test_a_source_that_is_not_an_observable_is_refused(self) -> None:
         with pytest.raises(InvalidArgumentError, match="source must be an Observable, got 5"):
             run(aio.last(5))  # type: ignore[arg-type]
 
@@ -313,7 +313,7 @@ class TestLast:
 
         run(wait())
 
-    def test_an_end_that_comes_with_the_cancelling_is_no_matter(self) -> None:
+    def test_an_end_during_cancelling_is_ignored(self) -> None:
         source: Subject[int] = Subject()
 
         async def wait() -> None:

@@ -61,11 +61,11 @@ decode = decode_event
 msgspec_decode: Callable[[bytes], RunEvent] = msgspec.json.Decoder(Union[KNOWN_EVENTS]).decode  # noqa: UP007
 
 OUT_OF_RANGE = "out of range"
-"""What msgspec says of a number that is no float and no integer of Python."""
+"""msgspec's message about a number that is neither a float nor an integer of Python."""
 
 
 def depth(value: Any) -> int:
-    """How deep a JSON value is nested, without recursion."""
+    """Return the depth of a JSON value, without recursion."""
     levels, level = 0, [value]
     while level := [item for item in level if isinstance(item, dict | list)]:
         levels += 1
@@ -89,7 +89,7 @@ def read(line: bytes) -> Any:
 
 
 def by_the_schemas(line: bytes) -> tuple[str, Any]:
-    """What the law says of a line."""
+    """Apply the law to a line."""
     if not line.strip(b" \t\r\n"):
         return "skip", None
     try:
@@ -113,7 +113,7 @@ def by_the_schemas(line: bytes) -> tuple[str, Any]:
 
 
 def by_the_stream(line: bytes) -> tuple[str, Any]:
-    """What the stream makes of a line. Whatever else is raised fails the test."""
+    """Decode a line as the stream does. Any other exception fails the test."""
     try:
         event = decode(line)
     except RecordError as error:
@@ -132,7 +132,7 @@ def by_msgspec(line: bytes) -> RunEvent | None:
 
 
 def has_unseen_number(line: bytes) -> bool:
-    """Whether a line is under the one exception: a number without a value, where nobody looks."""
+    """Return whether a line is the one exception: a number without a value in an undeclared field."""
     try:
         msgspec.json.decode(line)
     except msgspec.ValidationError as error:
@@ -201,7 +201,7 @@ def test_torn_bytes_are_judged_alike(line: bytes) -> None:
 @example(b"\xef\xbb\xbf{}")
 @example(b"[]")
 @example(b'{"type":["node_started"]}')
-def test_bytes_that_are_no_record_are_judged_alike(line: bytes) -> None:
+def test_bytes_that_are_not_a_record_are_judged_alike(line: bytes) -> None:
     check_the_law(line)
 
 
@@ -313,7 +313,7 @@ hard_lines = st.one_of(
 
 @examples(120)
 @given(st.lists(hard_lines, max_size=12))
-def test_lines_that_came_together_mean_what_each_means_alone(together: list[bytes]) -> None:
+def test_lines_decoded_together_mean_what_each_means_alone(together: list[bytes]) -> None:
     expected: list[str] = []
     for number, line in enumerate(together, 1):
         try:
@@ -336,7 +336,7 @@ UNSEEN = [b"1e400", b"-1e400", b"9" * 5000]
 
 
 @pytest.mark.parametrize("number", UNSEEN, ids=["huge", "negative", "5000 digits"])
-def test_a_number_without_a_value_is_not_noticed_in_a_field_that_nobody_declares(number: bytes) -> None:
+def test_a_number_without_a_value_is_not_noticed_in_an_undeclared_field(number: bytes) -> None:
     line = line_of(sample("node_started"))[:-1] + b',"extra":{"n":[' + number + b"]}}"
     assert decode(line_of(sample("node_started"))) == decode(line)
     assert "exception" == check_the_law(line)
@@ -556,7 +556,7 @@ def test_at_no_stack_depth_a_recursion_error_gets_out(line: bytes) -> None:
     def at(frames: int) -> None:
         if frames:
             return at(frames - 1)
-        make_an_error()  # where not even this can be called, nothing can be said
+        make_an_error()  # where not even this can be called, there is no result
         try:
             verdicts.add(type(decode(line)).__name__)
         except RecordError:
@@ -599,7 +599,7 @@ def test_at_no_stack_depth_a_recursion_error_gets_out(line: bytes) -> None:
         ),
     ],
 )
-def test_an_error_tells_what_is_wrong_and_where(line: bytes, message: str) -> None:
+def test_an_error_names_the_fault_and_its_place(line: bytes, message: str) -> None:
     with pytest.raises(RecordError) as caught:
         decode(line)
     assert message.partition(": envelope")[0] in str(caught.value)
@@ -643,11 +643,11 @@ def test_a_record_error_pickles() -> None:
 
 
 @pytest.mark.parametrize("line", ["", "é" * 500, "\x00", "🎈" * 500])
-def test_an_excerpt_is_the_start_of_a_line_as_text(line: str) -> None:
+def test_an_error_quotes_the_start_of_its_line(line: str) -> None:
     assert line[:EXCERPT] == protocol_error(RecordError(), line.encode()).raw_data
 
 
-def test_an_excerpt_of_bytes_that_are_no_text_shows_where() -> None:
+def test_an_excerpt_marks_bytes_that_are_not_text() -> None:
     assert "a\ufffdb" == protocol_error(RecordError(), b"a\xffb\n").raw_data
 
 
@@ -666,7 +666,7 @@ def test_a_keep_alive_with_a_whole_envelope_is_skipped_too() -> None:
 
 
 @pytest.mark.parametrize("space", ["\x0b", "\x0c", "\u2028", "\x85", "\xa0"])
-def test_other_space_is_no_blank_line(space: str) -> None:
+def test_a_line_of_other_space_is_not_blank(space: str) -> None:
     with pytest.raises(RecordError, match="not JSON"):
         decode(space.encode())
 
@@ -686,7 +686,7 @@ def test_unknown_fields_are_dropped_at_every_level() -> None:
 
 @pytest.mark.parametrize("wire_type, field", [("run_completed", "outputs"), ("node_output", "output")])
 @pytest.mark.parametrize("null", [{}, {"envelope_version": None}], ids=["msgspec", "schemas"])
-def test_an_output_that_nobody_asked_for_is_refused(wire_type: str, field: str, null: Record) -> None:
+def test_an_output_that_was_not_requested_is_refused(wire_type: str, field: str, null: Record) -> None:
     record = sample(wire_type, **null)
     record[field] |= {"info": {"bytes": 2, "sha256": HASH, "included": True}, "content": None}
     event = decode(line_of(record))

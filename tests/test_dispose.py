@@ -56,7 +56,7 @@ def server() -> Iterator[DevServer]:
 
 @pytest.fixture
 def patience(request: pytest.FixtureRequest) -> float:
-    """How much longer than its mark something may take: not at all when the marks are measured."""
+    """The factor by which a mark may be exceeded: 1 when the marks are measured."""
     return 1.0 if request.node.get_closest_marker("soak") else 20.0
 
 
@@ -79,7 +79,7 @@ class Closing:
 
 
 def gone(row: str, what: str, thread: threading.Thread | None, closing: Closing, within: float) -> bool:
-    """Whether the socket and then the thread are gone within that many seconds. For right after dispose."""
+    """Return whether the socket and then the thread end within some seconds, right after dispose."""
     started = time.monotonic()
     if not closing.closed.wait(within) or thread is None:
         return False
@@ -166,13 +166,13 @@ def test_R02_dispose_in_a_phase_frees_thread_and_socket(
         for _ in range(count):
             run_id = server.add_run(events=run_of(3)).run_id
             arrange(server)
-            before, asked = reader_threads(), len(server.requests)
+            before, earlier = reader_threads(), len(server.requests)
             seen, closing = Seen(), Closing()
             subscription = run_events(run_id, client=client, resume=QUICK, on_lifecycle=closing).subscribe(
                 seen
             )
             thread = the_reader(before)
-            due = asked + requests
+            due = earlier + requests
             assert server.wait_for(lambda server, due=due: len(server.requests) >= due)  # type: ignore[misc]
             subscription.dispose()
             assert gone("R2", f"dispose, {phase}", thread, closing, MARK * patience)
@@ -300,7 +300,7 @@ def test_R03_no_request_starts_after_dispose_and_at_most_one_on_next_begins(
             assert len(late) <= 1
     assert server.wait_for(lambda server: server.streams == 0)
     arrived = Counter(int(request.headers["x-trial"]) for request in server.requests)
-    assert {} == {trial: came for trial, came in arrived.items() if came > begun[trial]}
+    assert {} == {trial: time for trial, time in arrived.items() if time > begun[trial]}
     assert sum(arrived.values()) > trials / 2
 
 
@@ -462,11 +462,11 @@ def test_R20_concat_retry_share_and_switch_latest(server: DevServer) -> None:
         assert block_on(single.pipe(ops.retry(2), seq, ops.to_list())) == [1, 2, 3, *range(1, 7)]
 
         server.use_faults(None)
-        asked = len(server.requests)
+        earlier = len(server.requests)
         shared = a.pipe(ops.share())
         both = rxruns.ops.zip(shared.pipe(seq))(shared.pipe(seq))
         assert block_on(both.pipe(ops.to_list())) == [(n, n) for n in range(1, 7)]
-        assert len(server.requests) == asked + 1
+        assert len(server.requests) == earlier + 1
 
         import reactivex
 
@@ -558,11 +558,11 @@ def test_a_process_that_ends_lets_what_was_begun_be_finished(server: DevServer, 
 FORKING = """
     import os, sys, threading
     from rxruns._threading._threads import start_thread
-    go_on = threading.Event()
+    released = threading.Event()
     def stop():
         os.write(1, b"stopped by " + (b"child" if child == 0 else b"parent"))
-        go_on.set()
-    start_thread("forking", go_on.wait, stop)
+        released.set()
+    start_thread("forking", released.wait, stop)
     child = os.fork()
     if child == 0:
         sys.exit()
@@ -578,7 +578,7 @@ def test_a_forked_process_that_ends_leaves_its_parents_streams_alone() -> None:
     assert (0, "stopped by parent", "") == (ended.returncode, ended.stdout, ended.stderr)
 
 
-def test_start_run_refuses_at_once_what_can_not_be_sent() -> None:
+def test_start_run_refuses_a_bad_argument_at_once() -> None:
     with pytest.raises(rxruns.errors.InvalidArgumentError) as caught:
         rxruns.start_run(SPEC, session_id="0" * 32)
     assert caught.value.field == "session_id"
@@ -593,7 +593,7 @@ def test_start_run_refuses_at_once_what_can_not_be_sent() -> None:
         ({"max_concurrent": 0}, "max_concurrent"),
     ],
 )
-def test_an_argument_that_can_not_be_sent_is_refused_at_once(options: dict[str, Any], field: str) -> None:
+def test_a_bad_argument_is_refused_at_once(options: dict[str, Any], field: str) -> None:
     source = rxruns.merge_runs if field == "max_concurrent" else run_events
     run_ids: Any = ["7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11"]
     with pytest.raises(rxruns.errors.InvalidArgumentError) as caught:

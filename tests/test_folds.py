@@ -1,4 +1,4 @@
-"""Folds combine: parts that were folded apart come to what the whole comes to."""
+"""Folds combine: separately folded parts add up to the fold of the whole."""
 
 from __future__ import annotations
 
@@ -127,18 +127,15 @@ def test_each_run_has_the_state_that_run_state_ends_with(events: Any) -> None:
         assert reactivex.from_iterable(run_of(run_id)).pipe(ops.run_state()).run() == state
 
 
-def test_runs_begin_with_the_prices_that_were_given() -> None:
-    states = stepped(RunStates(RunState(costs=CostTotals(PRICES))), run_of(RUN))
-    assert "0.00005375" == f"{states[RUN].costs.usd:f}"
-
-
-def test_thousands_of_states_are_kept_apart() -> None:
+def test_states_of_many_runs_are_kept_apart_and_start_with_the_given_prices() -> None:
     runs = [UUID(int=number) for number in range(1, 500)]
     states = stepped(RunStates(), [run_started(run_id=run_id) for run_id in runs])
     states = stepped(states, [run_completed(run_id=run_id) for run_id in runs])
 
     assert runs == list(states)
     assert {"succeeded"} == {state.status for state in states.values()}
+    states = stepped(RunStates(RunState(costs=CostTotals(PRICES))), run_of(RUN))
+    assert "0.00005375" == f"{states[RUN].costs.usd:f}"
 
 
 @pytest.mark.parametrize("cut", range(12))
@@ -206,7 +203,7 @@ def test_a_fold_that_declares_nothing_needs_all_events_and_may_be_cut() -> None:
 
 
 @pytest.mark.parametrize("types", [(), ("node_failed",), (int,), (NodeFailed, None)], ids=repr)
-def test_what_is_no_event_type_is_refused(types: Any) -> None:
+def test_other_values_than_event_classes_are_refused(types: Any) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         checked_fold(declaring(types))
     assert "fold.event_types" == caught.value.field
@@ -229,7 +226,7 @@ class Halfway:
     ],
     ids=["a class", "half a fold", "none", "filled totals", "filled"],
 )
-def test_what_is_no_empty_fold_is_refused_with_a_remedy(fold: Any, words: str) -> None:
+def test_other_values_than_empty_folds_are_refused_with_a_remedy(fold: Any, words: str) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         checked_fold(fold)
     assert words in str(caught.value)

@@ -115,7 +115,7 @@ def test_R06_hard_text_is_the_same_wherever_the_bytes_are_cut(name: str) -> None
 @pytest.mark.parametrize("name", BODIES)
 @pytest.mark.parametrize("delimited", ["chunked", "close-delimited"])
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1021])
-def test_R06_hard_text_comes_whole_through_a_socket(
+def test_R06_hard_text_stays_whole_through_a_socket(
     server: DevServer, name: str, delimited: str, size: int
 ) -> None:
     run = server.add_run(RUN, run_of(0))
@@ -223,7 +223,7 @@ BAD_LINES: dict[str, bytes] = {
     "NaN": line_of(record(2, type="node_started", node_id="N")).replace(b'"N"', b"NaN"),
     "Infinity": line_of(record(2, type="node_started", more=0)).replace(b'"more":0', b'"more":Infinity'),
     "not UTF-8": line_of(record(2, type="node_started", node_id="!")).replace(b"!", b"\xff\xfe"),
-    "not UTF-8 in a field that nobody declares": line_of(record(2, type="node_started", more="!")).replace(
+    "not UTF-8 in an undeclared field": line_of(record(2, type="node_started", more="!")).replace(
         b"!", b"\xc3\x28"
     ),
     "a UTF-8 surrogate": line_of(record(2, type="node_started", more="!")).replace(b"!", b"\xed\xa0\x80"),
@@ -236,7 +236,7 @@ BAD_LINES: dict[str, bytes] = {
     "deep arrays, closed": b"[" * DEEP + b"]" * DEEP,
     "deep objects": b'{"a":' * DEEP,
     "deep in an unknown type": b'{"type":"news","more":' + b"[" * DEEP + b"]" * DEEP + b"}",
-    "deep in a field that nobody declares": line_of(record(2, type="node_started", more=0)).replace(
+    "deep in an undeclared field": line_of(record(2, type="node_started", more=0)).replace(
         b'"more":0', b'"more":' + b"[" * DEEP + b"]" * DEEP
     ),
 }
@@ -246,7 +246,7 @@ EVIL = "a\n\x1b[31m\u202e\x85\u2028"
 
 
 def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where something may stand in a record, as keys and indexes."""
+    """Iterate the places in a record, as keys and indexes."""
     yield place
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, part in inner:
@@ -296,7 +296,7 @@ def test_R16_a_bad_line_is_a_typed_error_with_its_number_and_its_start(server: D
     assert 1 == len(server.requests)
 
 
-def test_R16_with_a_function_all_bad_lines_are_told_and_the_events_between_them_arrive(
+def test_R16_a_function_gets_all_bad_lines_and_the_events_between_them_are_emitted(
     server: DevServer,
 ) -> None:
     run = server.script(RUN)
@@ -321,7 +321,7 @@ def test_R17_unknown_fields_and_types_arrive_and_keep_alives_and_blank_lines_do_
     run = server.script(RUN)
     known = samples()
     for wire_type in ("run_completed", "run_failed", "run_canceled", "node_output"):
-        del known[wire_type]  # terminal, or with an output that nobody asked for
+        del known[wire_type]  # terminal, or with an output that was not requested
     sent: list[str] = []
     for record in known.values():
         del record["seq"], record["run_id"]
@@ -430,7 +430,7 @@ def test_R29_mutated_records_in_a_stream_cost_no_good_one(server: DevServer) -> 
 
 
 def _is_event(line: bytes) -> bool:
-    """Whether a line is an event of the run, or carries a ``seq`` of its own, which would move the cursor."""
+    """Return whether a line is an event of the run, or has a ``seq``, which would move the cursor."""
     try:
         return decode_event(line) is not None
     except RecordError as error:

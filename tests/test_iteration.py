@@ -51,11 +51,11 @@ class Emitting:
 
 
 @given(st.lists(st.integers()), st.integers(1, 5))
-def test_the_values_come_in_order_whatever_the_capacity(values: list[int], capacity: int) -> None:
+def test_values_keep_their_order_with_any_capacity(values: list[int], capacity: int) -> None:
     assert values == list(iterate(reactivex.from_iterable(values), capacity=capacity))
 
 
-def test_values_of_another_thread_come_in_order() -> None:
+def test_values_of_another_thread_keep_their_order() -> None:
     source = reactivex.from_iterable(range(2_000), NewThreadScheduler())
     assert list(range(2_000)) == list(iterate(source, capacity=3))
 
@@ -67,7 +67,7 @@ def test_a_run_is_followed_to_its_end() -> None:
     assert list(range(1, len(seqs) + 1)) == seqs
 
 
-def test_nothing_is_subscribed_to_before_the_first_value_is_asked_for() -> None:
+def test_the_first_value_subscribes() -> None:
     source: Subject[int] = Subject()
     with iterate(source):
         assert not source.observers
@@ -81,7 +81,7 @@ def test_an_error_is_raised_after_the_values_before_it_and_nothing_follows() -> 
     assert [] == list(values)
 
 
-def test_a_source_that_can_not_be_subscribed_to_ends_the_loop_with_its_error() -> None:
+def test_an_error_of_subscribing_ends_the_loop() -> None:
     class Broken(Observable[int]):
         def subscribe(self, *arguments: Any, **options: Any) -> Any:
             raise LookupError("no source")
@@ -126,7 +126,7 @@ def test_break_closes_the_connection_of_a_run() -> None:
     assert eventually(lambda: not reader_threads())
 
 
-def test_a_source_that_emits_inside_subscribe_is_told_of_the_end() -> None:
+def test_disposing_reaches_a_source_that_emits_inside_subscribe() -> None:
     given_out: list[int] = []
 
     def count(number: int) -> int:
@@ -138,16 +138,16 @@ def test_a_source_that_emits_inside_subscribe_is_told_of_the_end() -> None:
     assert len(given_out) < 10
 
 
-def test_what_the_loops_own_thread_emits_can_not_wait_for_room() -> None:
+def test_a_full_buffer_is_an_error_on_the_loops_own_thread() -> None:
     source: ReplaySubject[int] = ReplaySubject()
     source.on_next(0)
-    came = []
+    received = []
     with pytest.raises(StreamBackpressureError, match="own thread"):
         for number in iterate(source, capacity=2):
-            came.append(number)
+            received.append(number)
             for more in range(3 if number == 0 else 0):
                 source.on_next(number + more + 1)
-    assert [0, 1, 2] == came
+    assert [0, 1, 2] == received
 
 
 def test_a_source_that_ends_with_stop_iteration_does_not_end_the_loop_in_silence() -> None:
@@ -156,7 +156,7 @@ def test_a_source_that_ends_with_stop_iteration_does_not_end_the_loop_in_silence
         list(iterate(reactivex.of(1).pipe(reactivex.operators.map(lambda _: next(empty)))))
 
 
-def test_an_iterator_that_nobody_holds_disposes() -> None:
+def test_an_iterator_without_a_reference_disposes() -> None:
     emitting = Emitting()
     values = iterate(emitting.source)
     assert 0 == next(values)
@@ -258,7 +258,7 @@ def unpacked(source: Any) -> Any:
     ],
     ids=["list", "iter", "set", "sorted", "unpack", "in", "for"],
 )
-def test_a_source_that_is_iterated_over_says_what_to_use_instead(name: str, use: Any) -> None:
+def test_the_error_of_a_loop_over_a_source_names_the_alternatives(name: str, use: Any) -> None:
     with pytest.raises(TypeError, match=r"rxruns\.iterate\(source\).*rxruns\.block_on\(source\)"):
         use(SOURCES[name])
 

@@ -79,7 +79,7 @@ def test_zstd_may_begin_with_a_frame_to_skip(log: Path) -> None:
     assert A_RUN == read(log).events
 
 
-def test_a_log_in_zstd_says_what_to_install_where_that_is_missing(
+def test_the_error_of_a_zstd_log_names_the_missing_package(
     log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("compression.zstd", "backports.zstd", "zstandard"):
@@ -96,7 +96,7 @@ def test_a_log_in_zstd_says_what_to_install_where_that_is_missing(
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("parts", [1, 3])
-def test_a_log_that_is_cut_at_any_byte_gives_each_event_that_is_whole(
+def test_of_a_log_that_is_cut_at_any_byte_each_whole_event_is_read(
     log: Path, format: str, parts: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     lines = lines_of(A_RUN)
@@ -154,7 +154,7 @@ def test_damage_is_an_error_after_the_events_before_it(log: Path, format: str) -
 
 @pytest.mark.parametrize("zeros", [1, 5_000])
 @pytest.mark.parametrize("lines", [0, 3, 6])
-def test_zeros_that_a_power_loss_left_are_dropped_by_who_reads_and_who_records(
+def test_zeros_that_a_power_loss_left_are_dropped_by_readers_and_writers(
     log: Path, lines: int, zeros: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     start = b"".join(lines_of(A_RUN[:lines]))
@@ -232,7 +232,7 @@ def test_a_file_that_is_not_a_log_is_an_error_that_names_what_it_seems_to_be(
         assert name in str(seen.error)
 
 
-def test_a_last_line_that_is_no_part_of_a_record_is_a_bad_line(log: Path) -> None:
+def test_a_last_line_that_is_not_part_of_a_record_is_a_bad_line(log: Path) -> None:
     log.write_bytes(LOG + b"# the end")
     seen = read(log)
     assert isinstance(seen.error, StreamProtocolError)
@@ -252,7 +252,7 @@ def test_an_event_behind_a_prefix_is_refused_with_the_way_to_strip_it(log: Path,
 
 @pytest.mark.parametrize("make", [lambda path: None, Path.mkdir, lambda path: path.symlink_to(path)])
 @pytest.mark.parametrize("speed", [None, 1.0])
-def test_a_path_that_can_not_be_read_is_a_typed_error_with_the_reason(
+def test_an_unreadable_path_is_a_typed_error_with_the_reason(
     log: Path, make: Callable[[Path], object], speed: float | None
 ) -> None:
     make(log)
@@ -311,7 +311,7 @@ def shuffled_logs(draw: st.DrawFn) -> tuple[bytes, dict[UUID, list[RunEvent]]]:
 @pytest.mark.parametrize("format", ["plain", "gzip"])
 @given(shuffled_logs())
 @examples(80)
-def test_in_whatever_order_a_file_has_them_each_run_gives_its_events_once_by_seq(
+def test_each_runs_events_are_read_once_by_seq_in_any_order_of_the_file(
     format: str, log_and_runs: tuple[bytes, dict[UUID, list[RunEvent]]]
 ) -> None:
     content, runs = log_and_runs
@@ -337,7 +337,7 @@ def test_bad_lines_of_a_log_out_of_order_are_refused_once_with_their_numbers(log
     assert all(error.raw_data == f"bad {error.line_number}" for error in refused)
 
 
-def test_a_cut_last_line_of_a_log_out_of_order_is_told_and_stays_the_last(
+def test_a_cut_last_line_of_a_log_out_of_order_causes_a_warning_and_stays_the_last(
     log: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     lines = lines_of(run_of(9))
@@ -396,7 +396,7 @@ def test_the_index_of_a_log_out_of_order_is_small(log: Path) -> None:
     assert peak < 10 * MIB < os.path.getsize(log) / 3
 
 
-def test_a_bad_record_in_a_log_out_of_order_comes_after_the_events_before_it(log: Path) -> None:
+def test_a_bad_record_in_a_log_out_of_order_follows_the_events_before_it(log: Path) -> None:
     bad = line_of({"type": "node_started", "seq": 3, "run_id": str(RUN)}) + b"\n"
     one, two, four, five = (lines_of([delta("x", seq=seq)])[0] for seq in (1, 2, 4, 5))
     log.write_bytes(b"".join([four, five, one, two, bad]))

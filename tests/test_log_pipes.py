@@ -36,7 +36,7 @@ def follow(path: Path, seen: Seen, speed: float | None = None) -> abc.Disposable
 
 @contextmanager
 def writing(path: Path) -> Iterator[Callable[[bytes], object]]:
-    """What writes to the FIFO, unbuffered."""
+    """An unbuffered writer of the FIFO."""
     with path.open("wb", buffering=0) as file:
         yield file.write
 
@@ -117,7 +117,7 @@ def test_dispose_inside_on_next_ends_a_pipe_that_is_still_open(fifo: Path) -> No
     assert not seen.ended
 
 
-def test_a_pipe_drops_what_comes_late_and_warns_once_with_the_number(
+def test_a_pipe_drops_late_events_and_warns_once_with_their_number(
     fifo: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     events = [delta("x", seq=seq) for seq in range(1, 201)]

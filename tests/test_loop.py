@@ -28,7 +28,7 @@ def server() -> Iterator[DevServer]:
 
 
 def gone(server: DevServer) -> bool:
-    """Whether streams and readers end."""
+    """Return whether streams and readers end."""
     return server.wait_for(lambda server: server.streams == 0) and eventually(lambda: not reader_threads())
 
 
@@ -84,16 +84,16 @@ def test_R21_an_event_wakes_an_idle_loop(server: DevServer, soaking: bool) -> No
 def test_R21_the_loop_is_never_blocked(server: DevServer, soaking: bool) -> None:
     count = 50_000 if soaking else 5_000
     run = server.add_run(events=run_of(count))
-    came = 0
+    received = 0
 
     async def follow(client: RunsClient) -> None:
-        nonlocal came
+        nonlocal received
         async for _ in aio.events(run.run_id, client=client):
-            came += 1
+            received += 1
 
     with server.client() as client:
         longest = asyncio.run(blocked_for(lambda: follow(client)))
-    assert count + 4 == came
+    assert count + 4 == received
     assert measured("R21", f"the loop blocked, over {count:,} events", longest, MARK) < MARK * patience(
         soaking
     )
@@ -164,7 +164,7 @@ async def by_aclose(client: RunsClient, run_id: Any) -> None:
 
 
 @pytest.mark.parametrize("leave", [by_break, by_exception, by_cancel, by_timeout, by_aclose])
-def test_R21_who_leaves_the_loop_disposes(
+def test_R21_leaving_the_loop_disposes(
     server: DevServer, leave: Callable[[RunsClient, Any], Awaitable[None]]
 ) -> None:
     run = server.add_run(events=run_of(5)[:-1], finish=False)

@@ -55,7 +55,7 @@ def streams_asked(server: DevServer) -> int:
 
 
 class Taking:
-    """Ids without an end that tell how many were taken."""
+    """Endless ids that count those that were taken."""
 
     def __init__(self, ids: Iterable[Any]) -> None:
         self._ids = iter(ids)
@@ -74,7 +74,7 @@ class Taking:
             assert self._changed.wait_for(lambda: self.taken >= taken, HANG)
 
 
-def test_an_iterable_is_asked_when_there_is_a_place_and_not_before(server: DevServer) -> None:
+def test_the_next_id_is_taken_when_there_is_a_place_and_not_before(server: DevServer) -> None:
     runs = open_runs(server, 20)
     ids, seen = Taking(run.run_id for run in runs), Seen()
     with server.client() as client:
@@ -118,7 +118,7 @@ def test_a_queue_is_an_iterable_of_ids(server: DevServer) -> None:
     assert 6 == len(seen.events)
 
 
-def test_dispose_does_not_wait_for_an_iterable_and_follows_nothing_that_it_gives_later(
+def test_dispose_does_not_wait_for_an_iterable_and_follows_none_of_its_later_ids(
     server: DevServer,
 ) -> None:
     run, queue, asking = open_runs(server, 1)[0], SimpleQueue[Any](), threading.Event()
@@ -153,7 +153,7 @@ def test_an_iterable_that_raises_ends_all_with_its_own_error(server: DevServer) 
         assert server.wait_for(lambda server: server.streams == 0)
 
 
-def test_an_iterable_that_can_not_even_begin_ends_with_its_own_error() -> None:
+def test_an_iterable_that_fails_to_begin_ends_with_its_own_error() -> None:
     class Gone:
         def __iter__(self) -> Iterator[UUID]:
             raise OSError("the queue is gone")
@@ -174,13 +174,13 @@ def test_what_has_a_length_is_looked_at_at_once_and_kept(server: DevServer) -> N
 @pytest.mark.parametrize(
     "wrong", ["7f9c2ba4", "", UUID(int=0), None, 7, b"7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11"]
 )
-def test_an_id_that_is_none_is_refused_at_once_where_it_can_be(wrong: Any, on_run_error: Any) -> None:
+def test_a_bad_id_is_refused_at_once_in_a_collection(wrong: Any, on_run_error: Any) -> None:
     with pytest.raises(InvalidArgumentError, match=r"run_ids\[1\] must be") as caught:
         merge_runs([uuid4(), wrong], on_run_error=on_run_error)
     assert "run_ids[1]" == caught.value.field
 
 
-def test_an_id_that_is_none_and_comes_late_is_named(server: DevServer) -> None:
+def test_a_bad_id_that_is_emitted_late_is_named(server: DevServer) -> None:
     good = server.add_run(events=run_of(1)).run_id
     with server.client() as client:
         with pytest.raises(InvalidArgumentError, match=r"run_ids\[1\] must be .*, got 'no id'"):
@@ -208,7 +208,7 @@ def test_an_id_that_is_none_and_comes_late_is_named(server: DevServer) -> None:
         ({"limit": 0}, "limit"),
     ],
 )
-def test_an_argument_that_can_not_be_meant_is_refused_at_once(arguments: dict[str, Any], field: str) -> None:
+def test_a_bad_argument_is_refused_at_once(arguments: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         merge_runs(**{"run_ids": []} | arguments)
     assert field == caught.value.field
@@ -248,7 +248,7 @@ def test_an_observable_that_emits_inside_subscribe_without_an_end_can_be_dispose
         )
 
 
-def test_a_run_can_be_asked_for_inside_on_next(server: DevServer) -> None:
+def test_a_run_can_be_added_inside_on_next(server: DevServer) -> None:
     first, second = (server.add_run(events=run_of(1)).run_id for _ in range(2))
     ids = Subject[UUID]()
 
@@ -269,7 +269,7 @@ def test_a_run_can_be_asked_for_inside_on_next(server: DevServer) -> None:
 # ---- one bad run ----
 
 
-def test_runs_that_can_not_be_followed_are_values_and_the_others_go_on(server: DevServer) -> None:
+def test_runs_that_fail_are_values_and_the_others_continue(server: DevServer) -> None:
     good = [server.add_run(events=run_of(20)).run_id for _ in range(6)]
     bad = [uuid4() for _ in range(6)]
     ids = [run_id for pair in zip(good, bad, strict=True) for run_id in pair]
@@ -288,7 +288,7 @@ def test_runs_that_can_not_be_followed_are_values_and_the_others_go_on(server: D
     assert {run_id: list(range(1, 25)) for run_id in good} == by_run
 
 
-def test_a_run_that_breaks_says_where_to_go_on(server: DevServer) -> None:
+def test_a_run_that_breaks_names_the_seq_to_resume_from(server: DevServer) -> None:
     run_id = server.add_run(events=run_of(6)).run_id
     server.use_faults(Faults([CloseAfter(4)]))
     with server.client() as client:
@@ -304,7 +304,7 @@ def test_a_run_that_breaks_says_where_to_go_on(server: DevServer) -> None:
     assert list(range(5, 11)) == rest
 
 
-def test_a_run_that_can_not_be_followed_ends_all_unless_it_is_emitted(server: DevServer) -> None:
+def test_a_run_that_fails_ends_all_unless_it_is_emitted(server: DevServer) -> None:
     runs, seen = open_runs(server, 5), Seen()
     ids = [*(run.run_id for run in runs), uuid4()]
     with server.client() as client:
@@ -351,7 +351,7 @@ def test_a_failure_pickles() -> None:
 # ---- where each run begins ----
 
 
-def test_each_run_begins_where_a_store_of_cursors_says(server: DevServer) -> None:
+def test_each_run_begins_at_its_cursor_in_a_store(server: DevServer) -> None:
     ids = [server.add_run(events=run_of(2)).run_id for _ in range(3)]
     store = MemoryCursors()
     with server.client() as client:
@@ -361,8 +361,8 @@ def test_each_run_begins_where_a_store_of_cursors_says(server: DevServer) -> Non
             named = followed.pipe(ops.take(events), ops.checkpoint(store))  # stored before it completes
             return block_on(named.pipe(ops.map(lambda event: (event.run_id, event.seq)), ops.to_list())) or []
 
-        told = life(8) + life(8) + life(8)
-    assert [(run_id, seq) for run_id in ids for seq in range(1, 7)] == told
+        printed = life(8) + life(8) + life(8)
+    assert [(run_id, seq) for run_id in ids for seq in range(1, 7)] == printed
 
 
 def test_a_store_that_raises_is_the_failure_of_its_run(server: DevServer) -> None:
@@ -432,7 +432,7 @@ def test_a_subscription_inside_on_next_is_one_of_its_own(server: DevServer) -> N
 
 
 class Flood:
-    """An act that sends 80 MB, much more than sockets hold, and says when nobody takes it any more."""
+    """An act that sends 80 MB, much more than sockets hold, and shows when the sockets are full."""
 
     CONTENT = b"".join(line + b"\n" for line in lines(1_000, 100_000))
 
@@ -539,11 +539,11 @@ def test_what_on_next_raises_is_shown_once_and_ends_all(server: DevServer) -> No
         raise LookupError("of the subscriber")
 
     seen = Seen(fail)
-    with uncaught() as shown, server.client() as client:
+    with uncaught() as died, server.client() as client:
         merge_runs(ids, client=client).subscribe(seen)
-        assert eventually(lambda: [] == reader_threads() and bool(shown))
+        assert eventually(lambda: [] == reader_threads() and bool(died))
         assert server.wait_for(lambda server: server.streams == 0)
-    assert ["of the subscriber"] == [str(one.exc_value) for one in shown]
+    assert ["of the subscriber"] == [str(one.exc_value) for one in died]
     assert 1 == len(seen.events)
     assert not seen.ended
 
@@ -556,11 +556,11 @@ def test_what_on_lifecycle_raises_is_shown_and_ends_all(server: DevServer) -> No
         if not isinstance(value, Closed):
             raise LookupError(f"of the subscriber: {value.run_id}")
 
-    with uncaught() as shown, server.client() as client:
+    with uncaught() as died, server.client() as client:
         merge_runs(ids, client=client, on_lifecycle=on_lifecycle).subscribe(seen)
-        assert eventually(lambda: [] == reader_threads() and bool(shown))
+        assert eventually(lambda: [] == reader_threads() and bool(died))
         assert server.wait_for(lambda server: server.streams == 0)
-    assert {LookupError} == {one.exc_type for one in shown}
+    assert {LookupError} == {one.exc_type for one in died}
     assert not seen.ended
 
 

@@ -32,7 +32,7 @@ EVENTS: dict[str, Any] = {
 
 
 class Stage:
-    """A scheduler, ids and runs on it as marbles, and what came of them."""
+    """A scheduler, ids and runs on it as marbles, and the result."""
 
     def __init__(self, ids: str, error: Exception | None = None, **runs: str) -> None:
         self.scheduler = TestScheduler()
@@ -43,7 +43,7 @@ class Stage:
         }
 
     def play(self, *, until: float = 1000, **options: Any) -> str:
-        """What was emitted, as marbles; a failure is ``!``."""
+        """Draw the emitted values as marbles; a failure is ``!``."""
         seen: list[Any] = self.scheduler.start(
             lambda: merging(self.ids, self.runs, **options), disposed=until
         ).messages
@@ -55,7 +55,7 @@ class Stage:
         return "".join(marbles.values())
 
     def followed(self, name: str) -> list[tuple[float, float]]:
-        """When a run was subscribed to, and left."""
+        """Return when a run was subscribed to, and left."""
         return _times(self.runs[IDS[name]])
 
 
@@ -109,7 +109,7 @@ def merging(
 # ---- the way of ids and events ----
 
 
-def test_events_come_as_their_runs_emit_them() -> None:
+def test_events_are_emitted_in_the_order_of_their_arrival() -> None:
     stage = Stage("-a-b-|", a="-p---q|", b="-s-----t-|")
     assert "--p-s-q---t-|" == stage.play()
 
@@ -139,7 +139,7 @@ def test_it_completes_when_the_ids_and_the_runs_have() -> None:
     assert "--p" == Stage("-a------", a="-p|").play()
 
 
-def test_an_id_that_comes_twice_is_followed_twice() -> None:
+def test_a_repeated_id_is_followed_twice() -> None:
     stage = Stage("-a-a|", a="-p--q|")
     assert "--p-pq-q|" == stage.play()
     assert [(1, 6), (3, 8)] == stage.followed("a")
@@ -164,7 +164,7 @@ def test_a_failure_that_is_emitted_ends_nothing_and_makes_room() -> None:
     assert [(5, 7)] == stage.followed("c")
 
 
-def test_what_is_no_id_is_named() -> None:
+def test_a_bad_id_is_named() -> None:
     stage = Stage("-ax-", a="----p")
     assert "--#" == stage.play()
     assert isinstance(stage.end.exception, InvalidArgumentError)
@@ -174,7 +174,7 @@ def test_what_is_no_id_is_named() -> None:
     assert "run_ids[1]" == stage.end.exception.field
 
 
-def test_what_is_no_id_is_emitted_and_takes_no_place() -> None:
+def test_a_bad_id_is_emitted_and_takes_no_place() -> None:
     stage = Stage("-axb-|", a="---p|", b="-s|")
     assert "--!-p-s|" == stage.play(most=1, emits=True)
     assert None is stage.values[0].run_id
@@ -189,7 +189,7 @@ def test_what_ends_the_ids_ends_all_in_both_modes() -> None:
         assert [(1, 5)] == stage.followed("a")
 
 
-def test_a_run_that_can_not_even_begin_gives_its_place_back() -> None:
+def test_a_run_that_fails_to_begin_frees_its_place() -> None:
     def follow(run_id: UUID, keep_line: object) -> Any:
         raise BROKEN
 
@@ -199,7 +199,7 @@ def test_a_run_that_can_not_even_begin_gives_its_place_back() -> None:
     assert "-#" == Stage("-abc|").play(most=1, follow=follow)
 
 
-def test_ever_so_many_that_can_not_begin_do_not_pile_up_on_the_stack() -> None:
+def test_thousands_that_fail_to_begin_do_not_pile_up_on_the_stack() -> None:
     def follow(run_id: UUID, keep_line: object) -> tuple[Observable[Any], int]:
         if run_id == A:
             return release, 0
@@ -267,7 +267,7 @@ def _nested(on_event: Callable[[Subject[Any], Any], object], *, emits: bool) -> 
     return observer.story
 
 
-def test_an_id_that_is_none_inside_on_next_is_told_after_it() -> None:
+def test_a_bad_id_inside_on_next_is_reported_after_it() -> None:
     def once(ids: Subject[Any], value: Any) -> None:
         if value == EVENTS["p"]:
             ids.on_next("no id")
@@ -276,7 +276,7 @@ def test_an_id_that_is_none_inside_on_next_is_told_after_it() -> None:
     assert ["begins", "ends", "InvalidArgumentError"] == _nested(once, emits=False)
 
 
-def test_what_ends_the_ids_inside_on_next_is_told_after_it() -> None:
+def test_an_end_of_the_ids_inside_on_next_is_reported_after_it() -> None:
     assert ["begins", "ends", "OSError"] == _nested(lambda ids, value: ids.on_error(OSError()), emits=True)
 
 
@@ -302,7 +302,7 @@ LENGTHS = st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=12)
 
 
 @given(runs=LENGTHS, most=st.integers(1, 4), order=st.randoms(use_true_random=False))
-def test_each_event_comes_once_and_in_order_and_no_more_runs_are_followed_than_may_be(
+def test_each_event_is_emitted_once_in_order_and_the_number_of_runs_is_bounded(
     runs: list[tuple[int, bool]], most: int, order: Any
 ) -> None:
     """Whatever ends when: `order` decides which run speaks next."""
@@ -312,7 +312,7 @@ def test_each_event_comes_once_and_in_order_and_no_more_runs_are_followed_than_m
     expected: dict[UUID, list[int]] = {}
     failed: list[UUID] = []
     seen: dict[UUID, list[int]] = {}
-    told: list[UUID | None] = []
+    not_followed: list[UUID | None] = []
     ends: list[str] = []
 
     def follow(run_id: UUID, keep_line: object) -> tuple[Observable[Any], int]:
@@ -325,7 +325,7 @@ def test_each_event_comes_once_and_in_order_and_no_more_runs_are_followed_than_m
 
     def on_next(value: Any) -> None:
         if isinstance(value, RunNotFollowed):
-            told.append(value.run_id)
+            not_followed.append(value.run_id)
             assert (seen.get(value.run_id or A) or [0])[-1] == value.last_seq
         else:
             seen.setdefault(value.run_id, []).append(value.seq)
@@ -355,4 +355,4 @@ def test_each_event_comes_once_and_in_order_and_no_more_runs_are_followed_than_m
     assert ["completed"] == ends
     assert [UUID(int=number + 1) for number in range(len(runs))] == [run_id for run_id, _ in opened]
     assert {run_id: seqs for run_id, seqs in expected.items() if seqs} == seen
-    assert failed == told
+    assert failed == not_followed

@@ -98,7 +98,7 @@ def test_the_columns_of_usage_come_to_what_the_fold_says(timed: list[tuple[float
 
 
 def said(opened: Any) -> str:
-    return " ".join(opened.texts("#usage-says"))
+    return " ".join(opened.texts("#usage-summary"))
 
 
 def test_the_sums_at_a_moment_are_read_by_the_keyboard(open_page: Open) -> None:
@@ -123,24 +123,22 @@ def test_the_sums_at_a_moment_are_read_by_the_keyboard(open_page: Open) -> None:
     assert not opened.page.locator("#tip").is_visible()
 
 
-def test_the_sums_at_a_moment_are_read_by_pointing_at_it(open_page: Open) -> None:
+def test_the_sums_at_a_time_are_shown_where_the_mouse_points(open_page: Open) -> None:
     opened = open_page(page_of(CALLS), viewport=DESKTOP)
     opened.page.locator("#tokens").scroll_into_view_if_needed()
     box = opened.page.locator("#tokens").bounding_box()
     opened.page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 60)
 
-    assert opened.texts("#tip")[0].startswith("at 5.")
-    assert "cost $0.008500" == opened.texts("#tip")[0].split("\n")[-1]
+    tip = opened.texts("#tip")[0]
+    assert tip.startswith("at 5.") and tip.endswith("\ncost $0.008500")
     opened.page.mouse.move(5, 5)
     assert not opened.page.locator("#tip").is_visible()
 
 
-def test_the_curves_are_told_in_words_and_numbers(open_page: Open) -> None:
+def test_the_curves_are_described_in_words_and_numbers(open_page: Open) -> None:
     opened = open_page(page_of(CALLS))
 
-    expected = (
-        "2,000 tokens in 4 calls, half of them by 2.0 s. 1 call came without usage, and counts nothing here."
-    )
+    expected = "2,000 tokens in 4 calls, half of them by 2.0 s. 1 call without usage is not counted."
     assert f"{expected} Cost $0.009100." == said(opened)
     assert ["1openai / gpt-5: 1,500 tokens", "2anthropic / opus: 500 tokens"] == opened.texts("#series li")
     opened.page.click("#usage summary")
@@ -152,20 +150,22 @@ def test_the_curves_are_told_in_words_and_numbers(open_page: Open) -> None:
     assert ["10.00 s", "1,500", "500", "2,000", "$0.009100"] == rows[10]
 
 
-def test_a_cost_that_is_not_known_is_not_drawn(open_page: Open) -> None:
+def test_unknown_costs_and_runs_without_calls_have_no_curve(open_page: Open) -> None:
     opened = open_page(page_of(CALLS, prices=None))
-
     assert "The cost is unknown: no price for openai / gpt-5, anthropic / opus." in said(opened)
-    assert not opened.page.locator("#cost").is_visible()
-    assert opened.page.locator("#tokens").is_visible()
+    assert [False, True] == [opened.page.locator(id).is_visible() for id in ("#cost", "#tokens")]
     opened.press("#curves", "End")
     assert "cost unknown" == opened.texts("#tip")[0].split("\n")[-1]
+
+    opened = open_page(page_of(log((0, run_started()), (1, run_completed()))))
+    assert not opened.page.locator("#usage").is_visible()
+    assert [] == opened.logged
 
 
 def test_from_the_first_call_without_a_price_the_known_part_is_dashed(open_page: Open) -> None:
     opened = open_page(page_of(CALLS, prices={GPT: PRICES[GPT]}))
 
-    assert "The cost is unknown from 4.0 s on (no price for anthropic / opus)" in said(opened)
+    assert "The cost is unknown from 4.0 s (no price for anthropic / opus)" in said(opened)
     lines = opened.page.locator("#cost .curve-line")
     assert ["curve-line", "curve-line at-least"] == lines.evaluate_all(
         "all => all.map(one => one.getAttribute('class'))"
@@ -175,13 +175,6 @@ def test_from_the_first_call_without_a_price_the_known_part_is_dashed(open_page:
     assert 0.4 * width <= start <= 0.4 * width + 1
     opened.press("#curves", "End")
     assert "cost unknown, at least $0.004600" == opened.texts("#tip")[0].split("\n")[-1]
-
-
-def test_a_run_that_called_no_model_has_no_curves(open_page: Open) -> None:
-    opened = open_page(page_of(log((0, run_started()), (1, run_completed()))))
-
-    assert not opened.page.locator("#usage").is_visible()
-    assert [] == opened.logged
 
 
 # For each pixel of the plot what the tokens of all calls until its moment are, and what the upper edge says.
@@ -310,14 +303,16 @@ NODES = log(
 )
 
 
-def test_two_fingers_that_spread_zoom_into_what_is_between_them(open_page: Open) -> None:
+def test_spreading_two_fingers_zooms_and_a_tap_still_opens_a_node(open_page: Open) -> None:
     opened = open_page(page_of(NODES), **PHONE)
     Fingers(opened).slide((0.4, 0.6), (0.35, 0.65), (0.3, 0.7), (0.2, 0.8))
 
-    # Both hold what they held: 4 s and 6 s, now at a fifth and four fifths of the width.
+    # The times under the fingers, 4 s and 6 s, are now at a fifth and four fifths of the width.
     assert [3333, 6667] == pytest.approx(look(opened), abs=60)
     assert not opened.page.locator("#detail").is_visible()
     assert 1 == opened.page.evaluate("visualViewport.scale")
+    opened.page.locator("#bars .row").first.tap()
+    assert ["✓ succeeded draft"] == opened.texts("#detail-title")
 
 
 def test_one_finger_moves_the_stretch_and_never_beyond_the_run(open_page: Open) -> None:
@@ -331,14 +326,6 @@ def test_one_finger_moves_the_stretch_and_never_beyond_the_run(open_page: Open) 
     fingers.slide((0.1,), (0.5,), (0.9,))
     fingers.slide((0.1,), (0.5,), (0.9,))
     assert 0 == look(opened)[0]
-
-
-def test_a_tap_opens_the_node_also_after_a_pinch(open_page: Open) -> None:
-    opened = open_page(page_of(NODES), **PHONE)
-    Fingers(opened).slide((0.4, 0.6), (0.3, 0.7))
-    opened.page.locator("#bars .row").first.tap()
-
-    assert ["✓ succeeded draft"] == opened.texts("#detail-title")
 
 
 def test_a_finger_reads_the_curves_and_two_zoom_them(open_page: Open) -> None:
@@ -386,14 +373,14 @@ def test_children_of_a_fan_out_are_one_row_with_the_worst_of_them_and_their_span
     assert ["✗ 1 ✓ 2 · 7.0 s"] == opened.texts("#bars .row:nth-child(2) .length")
     opened.page.locator("#bars .row").nth(1).hover()
     expected = [
-        "each.one: 3 nodes side by side",
+        "each.one: 3 nodes in parallel",
         "✗ 1 failed, ✓ 2 succeeded",
         "from 1.000 s to 8.000 s: 7.0 s",
     ]
     assert expected == opened.texts("#tip")[0].split("\n")
 
 
-def test_a_group_that_goes_on_has_no_end_yet(open_page: Open) -> None:
+def test_the_bar_of_an_open_group_has_no_end(open_page: Open) -> None:
     opened = open_page(page_of(FAN_OUT[:7], now=NOON + timedelta(seconds=20)), viewport=DESKTOP)
 
     assert 1 == opened.page.locator("#bars .span.group.open").count()
@@ -419,39 +406,30 @@ def test_a_group_is_unfolded_and_folded_by_the_keyboard(open_page: Open, key: st
     assert [FOLDED[1]] == opened.texts("#bars .row.active .name")
 
 
-def test_a_click_unfolds_a_group_and_a_button_all_of_them(open_page: Open) -> None:
+def test_a_click_unfolds_a_group_and_a_button_all_of_them_and_a_filter_needs_neither(open_page: Open) -> None:
     opened = open_page(page_of(FAN_OUT))
     opened.page.locator("#bars .row").nth(1).click()
-    assert UNFOLDED == names(opened)
+    assert (UNFOLDED, ["Fold all"]) == (names(opened), opened.texts("#fold"))
     assert not opened.page.locator("#detail").is_visible()
-    assert ["Fold all"] == opened.texts("#fold")
-
     opened.page.click("#fold")
     assert (FOLDED, ["Unfold all"]) == (names(opened), opened.texts("#fold"))
     opened.page.click("#fold")
     assert UNFOLDED == names(opened)
+    opened.page.click("#fold")
 
-
-def test_what_is_searched_for_is_not_folded_away(open_page: Open) -> None:
-    opened = open_page(page_of(FAN_OUT))
     opened.page.select_option("#node-status", label="failed")
     assert ["each.one[1]"] == names(opened)
     assert not opened.page.locator("#fold").is_visible()
-
     opened.page.select_option("#node-status", label="all statuses")
     assert FOLDED == names(opened)
 
 
-def test_numbered_nodes_are_folded_beside_the_fan_out_that_they_belong_to(open_page: Open) -> None:
+def test_only_children_of_a_fan_out_are_folded_and_only_several(open_page: Open) -> None:
     nodes = ["each", "each_one_0", "each_one_1", "draft_0", "draft_1", "last"]
     opened = open_page(page_of(log(*enumerate([run_started(), *map(node_started, nodes)]))))
-
     assert ["each", "▸each_one\u00a0×2", "draft_0", "draft_1", "last"] == names(opened)
 
-
-def test_a_child_alone_and_a_run_without_a_fan_out_have_nothing_to_fold(open_page: Open) -> None:
     opened = open_page(page_of([*FAN_OUT[:3], run_completed(4)]))
-
     assert ["each", "each.one[0]"] == names(opened)
     assert not opened.page.locator("#fold").is_visible()
 
@@ -477,9 +455,11 @@ def test_what_was_unfolded_and_chosen_outlives_a_reload(open_page: Open, tmp_pat
     assert ["last"] == opened.texts("#bars .row.active .name")
 
 
-def test_the_page_s_money_is_written_as_everywhere(open_page: Open) -> None:
+def test_the_page_formats_money_and_invisible_characters_as_the_library_does(open_page: Open) -> None:
     amounts = ["0", "0.0000001", "0.000001", "0.0123456", "0.999999", "1", "1.125", "1.135", "1234.5"]
     opened = open_page(page_of([run_started(1, UUID(int=5))]))
     assert [money(Decimal(usd)) for usd in amounts] == opened.page.evaluate(
         "amounts => amounts.map(usd => money(Number(usd)))", amounts
     )
+    assert "a␛[31mb�c\nd" == opened.page.evaluate("visibleLines('a\\x1b[31mb\\u202ec\\r\\nd')")
+    assert [str(UUID(int=5))] == opened.texts("#run")

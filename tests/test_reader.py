@@ -1,4 +1,4 @@
-"""What the reader says of what it met: fields, words, levels, and what counts as what."""
+"""The reader's errors, log lines and counts: their fields, messages and levels."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ BAD = b"no json\n"
 
 
 class Followed(Seen):
-    """What a run brought, what was told on the way, what was asked."""
+    """The events, lifecycle values, bad lines and requests of a run."""
 
-    told: list[LifecycleEvent]
+    lifecycle: list[LifecycleEvent]
     refused: list[StreamProtocolError]
-    asked: list[tuple[int, str | None]]
+    requests: list[tuple[int, str | None]]
 
     @property
     def reconnects(self) -> list[Reconnecting]:
-        return [value for value in self.told if isinstance(value, Reconnecting)]
+        return [value for value in self.lifecycle if isinstance(value, Reconnecting)]
 
 
 def follow(
@@ -50,16 +50,16 @@ def follow(
 ) -> Followed:
     """Follow a run to the end of its stream; bad lines are collected if wanted."""
     seen = Followed()
-    seen.told, seen.refused = [], []
+    seen.lifecycle, seen.refused = [], []
     if collect:
         options["on_invalid"] = seen.refused.append
     with FakeRuns(*story) as service, service.client(max_line_bytes=max_line_bytes) as client:
         source = run_events(
-            log.run_id, client=client, on_lifecycle=seen.told.append, **{"resume": QUICK} | options
+            log.run_id, client=client, on_lifecycle=seen.lifecycle.append, **{"resume": QUICK} | options
         )
         with source.subscribe(seen):
             seen.wait_end()
-        seen.asked = [(one.after_seq, one.query.get("limit")) for one in service.streams]
+        seen.requests = [(one.after_seq, one.query.get("limit")) for one in service.streams]
     return seen
 
 
@@ -80,7 +80,7 @@ def failed(kind: type[RunsError], seen: Followed) -> Any:
         (b"x" * 401, "a line is longer than 400 bytes (max_line_bytes)"),
     ],
 )
-def test_a_refused_line_is_told_with_its_reason_its_place_and_the_run(part: Any, reason: str) -> None:
+def test_the_error_of_a_line_has_its_reason_its_place_and_the_run(part: Any, reason: str) -> None:
     error = failed(StreamProtocolError, follow(sends(LOG[0], part), ends(), max_line_bytes=400))
 
     assert reason in str(error)
@@ -103,16 +103,16 @@ def test_a_whole_record_without_a_newline_is_judged_like_any_other() -> None:
     assert [1, *range(3, len(LOG) + 1)] == seen.seqs
 
 
-@pytest.mark.parametrize(("include_output", "came"), [(True, len(LOG)), (False, len(LOG) - 1)])
-def test_outputs_come_along_where_they_were_asked_for(include_output: bool, came: int) -> None:
+@pytest.mark.parametrize(("include_output", "count"), [(True, len(LOG)), (False, len(LOG) - 1)])
+def test_outputs_are_accepted_if_they_were_requested(include_output: bool, count: int) -> None:
     log = events.run().node("draft").text("one", "two").succeeds({"text": "hi"}, included=True)
     seen = follow(sends(log), include_output=include_output)
 
-    assert came == len(seen.events)
+    assert count == len(seen.events)
     assert include_output is (seen.error is None)
 
 
-def test_an_output_that_nobody_asked_for_is_left_out_where_bad_lines_are_collected() -> None:
+def test_an_output_that_was_not_requested_is_left_out_where_bad_lines_are_collected() -> None:
     whole = events.run().node("draft").text("one").output("hi", included=True).succeeds()
     (place,) = [place for place, event in enumerate(whole) if event.type == "node_output"]
     log = [*whole[:2], BAD, *whole[3:]]  # as many as may come together, the refused one in their midst
@@ -123,14 +123,14 @@ def test_an_output_that_nobody_asked_for_is_left_out_where_bad_lines_are_collect
         (error.line_number, "not JSON" in str(error)) for error in seen.refused
     ]
     assert '"type":"node_output"' in (seen.refused[1].raw_data or "")
-    assert [(0, None)] == seen.asked, "no event was missed"
+    assert [(0, None)] == seen.requests, "no event was missed"
 
 
 # ---- what counts ----
 
 
 @pytest.mark.parametrize(
-    ("parts", "faults", "asked"),
+    ("parts", "faults", "requests"),
     [
         ([*LOG[:3]], 0, [(0, "3")]),
         ([LOG[0], BAD, LOG[2]], 0, [(0, "3"), (3, "1")]),
@@ -139,13 +139,13 @@ def test_an_output_that_nobody_asked_for_is_left_out_where_bad_lines_are_collect
         ([*LOG[:2]], 1, [(0, "3"), (2, "1")]),
     ],
 )
-def test_a_page_is_whole_when_so_many_lines_came_good_or_bad(
-    parts: list[Any], faults: int, asked: list[Any]
+def test_a_page_is_whole_when_its_number_of_lines_was_received_good_or_bad(
+    parts: list[Any], faults: int, requests: list[Any]
 ) -> None:
     seen = follow(sends(*parts), ends(), sends(LOG), collect=True, limit=3)
 
     assert 3 == len(seen.events)
-    assert (faults, asked) == (len(seen.reconnects), seen.asked)
+    assert (faults, requests) == (len(seen.reconnects), seen.requests)
 
 
 @pytest.mark.parametrize(
@@ -157,11 +157,11 @@ def test_a_page_is_whole_when_so_many_lines_came_good_or_bad(
         ([LOG[0], BAD, BAD, LOG[4:]], 2),
     ],
 )
-def test_after_bad_lines_the_next_event_may_jump_by_as_many(parts: list[Any], looks: int) -> None:
+def test_after_bad_lines_the_next_event_may_jump_by_their_number(parts: list[Any], looks: int) -> None:
     again = [hangs(), sends(LOG)] if looks > 1 else []
     seen = follow(sends(*parts), *again, collect=True)
 
-    assert looks == len(seen.asked)
+    assert looks == len(seen.requests)
     assert seen.completed
 
 
@@ -183,39 +183,39 @@ def test_silence_of_a_run_that_is_alive_spares_the_budget() -> None:
 
 
 @pytest.mark.parametrize(
-    ("story", "words"),
+    ("story", "message"),
     [
         ([sends(LOG[:2]), ends()], "the stream ended before the run did"),
         ([sends(LOG[:2], b'{"type":'), ends()], "the stream ended in the middle of a line"),
         ([sends(LOG[:2]), drops()], "the stream broke: "),
     ],
 )
-def test_an_early_end_is_told_where_nothing_resumes(story: list[Step], words: str) -> None:
+def test_an_early_end_is_an_error_where_nothing_resumes(story: list[Step], message: str) -> None:
     seen = follow(*story, resume=None)
     error = failed(StreamInterruptedError, seen)
 
-    assert words in str(error)
-    assert 1 == len(seen.asked)
+    assert message in str(error)
+    assert 1 == len(seen.requests)
     assert (0, 2, LOG.run_id) == (error.reconnects, error.last_seq, error.run_id)
-    assert ("broke" in words) == isinstance(error.__cause__, TransportError)
+    assert ("broke" in message) == isinstance(error.__cause__, TransportError)
 
 
-def test_giving_up_tells_how_often_it_was_tried_and_why(caplog: pytest.LogCaptureFixture) -> None:
+def test_giving_up_reports_the_reconnects_and_the_reason(caplog: pytest.LogCaptureFixture) -> None:
     policy = ResumePolicy(max_reconnects=2, base_backoff=0.001, max_backoff=0.002)
     with caplog.at_level(logging.WARNING, "rxruns"):
         seen = follow(sends(LOG[:2]), ends(), *[refuses(503, message="out of ideas")] * 3, resume=policy)
 
     error = failed(StreamInterruptedError, seen)
-    words = "gave up after 2 reconnects without an event: "
-    assert str(error).startswith(words)
+    message = "gave up after 2 reconnects without an event: "
+    assert str(error).startswith(message)
     assert "out of ideas" in str(error)
     assert (2, 2, LOG.run_id) == (error.reconnects, error.last_seq, error.run_id)
     assert "out of ideas" in str(error.__cause__)
-    assert Closed(run_id=LOG.run_id, last_seq=2, error=error) == seen.told[-1]
+    assert Closed(run_id=LOG.run_id, last_seq=2, error=error) == seen.lifecycle[-1]
     first, last = (record.getMessage() for record in caplog.records)
     assert first.startswith(f"run {LOG.run_id}: reconnecting in ")
     assert first.endswith("after seq 2: the stream ended before the run did")
-    assert last.startswith(f"run {LOG.run_id}: {words}")
+    assert last.startswith(f"run {LOG.run_id}: {message}")
 
 
 def test_a_gap_is_looked_at_once_more_at_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -231,7 +231,7 @@ def test_a_gap_is_looked_at_once_more_at_once(caplog: pytest.LogCaptureFixture) 
     assert [logging.WARNING] == [record.levelno for record in caplog.records]
 
 
-def test_a_run_that_is_alive_is_no_reason_to_warn(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_that_is_alive_causes_no_warning(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, "rxruns"):
         seen = follow(ends(), ends(), sends(LOG))
 
@@ -239,14 +239,14 @@ def test_a_run_that_is_alive_is_no_reason_to_warn(caplog: pytest.LogCaptureFixtu
     assert set() == {record.levelno for record in caplog.records} - {logging.DEBUG}
 
 
-def test_a_status_that_is_unknown_is_told_to_who_debugs(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unknown_status_is_logged_for_debugging(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, "rxruns"):
         seen = follow(ends(), refuses(404, message="who knows", to="status"), sends(LOG))
 
     assert list(LOG) == seen.events
-    told = [record.getMessage() for record in caplog.records if "unknown" in record.getMessage()]
-    assert [True] == [text.startswith(f"run {LOG.run_id}: its status is unknown: ") for text in told]
-    assert "who knows" in told[0]
+    (message,) = (message for message in caplog.messages if "unknown" in message)
+    assert message.startswith(f"run {LOG.run_id}: its status is unknown: ")
+    assert "who knows" in message
 
 
 def test_a_delay_is_counted_from_the_opening_of_the_last_connection() -> None:
@@ -259,17 +259,17 @@ def test_a_delay_is_counted_from_the_opening_of_the_last_connection() -> None:
 @pytest.mark.parametrize(("retry_after", "passes"), [(120, True), (121, False)])
 def test_a_service_may_ask_for_two_minutes(retry_after: int, passes: bool) -> None:
     delays: list[float] = []
-    told = threading.Event()
+    reconnecting = threading.Event()
 
-    def tell(value: LifecycleEvent) -> None:
+    def note(value: LifecycleEvent) -> None:
         if isinstance(value, Reconnecting):
             delays.append(value.delay)
-            told.set()
+            reconnecting.set()
 
     seen = Followed()
     with FakeRuns(refuses(503, retry_after=retry_after)) as service, service.client() as client:
-        with run_events(LOG.run_id, client=client, on_lifecycle=tell).subscribe(seen):
-            assert told.wait(30) if passes else seen.wait_end()
+        with run_events(LOG.run_id, client=client, on_lifecycle=note).subscribe(seen):
+            assert reconnecting.wait(30) if passes else seen.wait_end()
         assert 1 == len(service.streams)
     assert ([120.0] if passes else []) == delays
     assert passes or isinstance(seen.error, APIError) and seen.error.retry_after == 121.0
@@ -303,54 +303,52 @@ def test_what_the_subscribers_code_raises_leaves_the_thread_as_it_is(where: str)
 
 
 @pytest.mark.parametrize(
-    ("options", "field", "words"),
+    ("options", "field", "message"),
     [
         ({"on_invalid": "skip"}, "on_invalid", "on_invalid must be 'raise' or a function, got 'skip'"),
         ({"limit": 0}, "limit", "limit must be"),
         ({"after_seq": -1}, "after_seq", "after_seq must be"),
     ],
 )
-def test_an_option_that_can_not_be_meant_is_refused_at_once(
-    options: dict[str, Any], field: str, words: str
-) -> None:
-    with pytest.raises(InvalidArgumentError, match=words) as caught:
+def test_a_bad_option_is_refused_at_once(options: dict[str, Any], field: str, message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message) as caught:
         run_events(LOG.run_id, **options)
     assert field == caught.value.field
 
 
-def test_events_come_on_a_daemon_thread_of_the_readers_name() -> None:
+def test_events_are_emitted_on_a_daemon_thread_of_the_readers_name() -> None:
     thread = follow(sends(LOG)).thread
 
     assert thread is not None
     assert ("rxruns-reader", True) == (thread.name, thread.daemon)
 
 
-def test_who_disposes_is_told_of_the_end_by_the_lifecycle_alone() -> None:
-    told: list[LifecycleEvent] = []
+def test_after_dispose_only_the_lifecycle_reports_the_end() -> None:
+    lifecycle: list[LifecycleEvent] = []
     closed = threading.Event()
 
-    def tell(value: LifecycleEvent) -> None:
-        told.append(value)
+    def note(value: LifecycleEvent) -> None:
+        lifecycle.append(value)
         if isinstance(value, Closed):
             closed.set()
 
     seen = Seen()
     with FakeRuns(sends(LOG[:2]), hangs()) as service, service.client() as client:
-        with run_events(LOG.run_id, client=client, on_lifecycle=tell).subscribe(seen):
+        with run_events(LOG.run_id, client=client, on_lifecycle=note).subscribe(seen):
             seen.wait_count(2)
         assert closed.wait(30)
     assert not seen.ended
-    assert Closed(run_id=LOG.run_id, last_seq=2, error=None) == told[-1]
+    assert Closed(run_id=LOG.run_id, last_seq=2, error=None) == lifecycle[-1]
 
 
 def test_the_end_of_a_stream_whose_run_was_never_created_names_no_run() -> None:
-    told: list[LifecycleEvent] = []
+    lifecycle: list[LifecycleEvent] = []
     with FakeRuns(refuses(401, to="create")) as service, service.client() as client:
         seen = Seen()
-        start_run("0" * 64, client=client, on_lifecycle=told.append).subscribe(seen)
+        start_run("0" * 64, client=client, on_lifecycle=lifecycle.append).subscribe(seen)
         seen.wait_end()
 
-    assert [Closed(run_id=None, last_seq=0, error=seen.error)] == told
+    assert [Closed(run_id=None, last_seq=0, error=seen.error)] == lifecycle
 
 
 def test_a_run_may_be_named_by_its_text() -> None:

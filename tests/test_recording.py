@@ -34,7 +34,7 @@ KEEPALIVE = b'{"type":"keepalive"}\n'
 
 
 def as_sent(event: RunEvent, number: int) -> bytes:
-    """A line as no encoder of ours writes it: fields that nobody declares, blanks, CRLF now and then."""
+    """A line as no encoder of ours writes it: undeclared fields, blanks, CRLF now and then."""
     newline = b"\r\n" if number % 3 == 0 else b"\n"
     return b'{ "news": {"cached_tokens": 7.50},\t' + encode_event(event)[1:-1] + b' , "more":null}' + newline
 
@@ -205,7 +205,7 @@ def test_what_waits_for_its_turn_when_all_is_disposed_is_not_recorded(server: De
     assert taken == [decode_event(line) for line in path.read_bytes().splitlines()]
 
 
-def test_a_run_that_comes_twice_is_recorded_twice(server: DevServer, path: Path) -> None:
+def test_a_repeated_run_is_recorded_twice(server: DevServer, path: Path) -> None:
     run_id = server.add_run(events=run_of(5)).run_id
     lines = raw_lines(server, run_id)
     with server.client() as client:
@@ -296,14 +296,14 @@ def test_a_full_disk_ends_all_merged_runs(server: DevServer, on_run_error: Any) 
 
 
 def test_an_error_of_a_log_closes_the_stream_as_any_other(server: DevServer) -> None:
-    told: list[LifecycleEvent] = []
+    lifecycle: list[LifecycleEvent] = []
     run_id = server.add_run(events=run_of(5)).run_id
     with server.client() as client:
         seen = Seen()
-        options: dict[str, Any] = {"record": "/dev/full", "on_lifecycle": told.append}
+        options: dict[str, Any] = {"record": "/dev/full", "on_lifecycle": lifecycle.append}
         with run_events(run_id, client=client, **options).subscribe(seen):
             seen.wait_end()
-    assert Closed(run_id=run_id, last_seq=0, error=seen.error) == told[-1]
+    assert Closed(run_id=run_id, last_seq=0, error=seen.error) == lifecycle[-1]
     assert 1 == len(server.requests)
 
 
@@ -393,7 +393,7 @@ def test_a_subscriber_that_raises_closes_the_log(path: Path, merged: bool) -> No
     assert LINES[0] == path.read_bytes()
 
 
-def test_an_event_that_came_with_dispose_is_neither_recorded_nor_emitted(
+def test_an_event_received_during_dispose_is_neither_recorded_nor_emitted(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed = threading.Event()
@@ -455,17 +455,17 @@ def test_R40_the_command_line_records_what_the_service_sent(
 
 
 @pytest.mark.parametrize(
-    ("name", "code", "words"),
+    ("name", "code", "message"),
     [
         ("pipe", 3, "can't be appended to: it is not a regular file"),
         ("missing/run.ndjson", 3, "can't be opened: No such file or directory"),
         ("run.ndjson.gz", 2, "record must not end in .gz"),
     ],
 )
-def test_a_log_that_the_command_line_cannot_record_is_said_in_one_line(
+def test_a_log_that_the_command_line_cannot_record_is_an_error_of_one_line(
     name: str,
     code: int,
-    words: str,
+    message: str,
     runs_environment: DevServer,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -475,5 +475,5 @@ def test_a_log_that_the_command_line_cannot_record_is_said_in_one_line(
     assert code == run(["events", str(run_id), "--record", str(tmp_path / name)])
     out, err = capsys.readouterr()
     assert ("", 1) == (out, err.count("\n"))
-    assert words in err
+    assert message in err
     assert str(tmp_path / name) in err

@@ -27,7 +27,10 @@ LOUD, SILENT = Fault(BROKEN), Fault(BROKEN, silent=True)
 
 @pytest.fixture(autouse=True)
 def delays_without_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("random.uniform", lambda low, high: 1.0)
+    def middle(low: float, high: float) -> float:
+        return (low + high) / 2
+
+    monkeypatch.setattr("random.uniform", middle)
 
 
 def recovery(policy: ResumePolicy | None = POLICY, *, wait: bool = True) -> Recovery:
@@ -158,9 +161,10 @@ def test_another_gap_and_the_same_after_an_event_are_looked_at_anew() -> None:
 def test_a_gap_costs_no_budget_and_is_no_second_warning() -> None:
     one = recovery()
     one.after_fault(LOUD, "", 0.0)
+    first, second = gap(5), gap(6)
+    assert Reconnect(first, 1, 0.0, is_outage=True) == one.after_gap(first)
     one.after_fault(LOUD, "", 0.0)
-    found = gap()
-    assert Reconnect(found, 2, 0.0, is_outage=False) == one.after_gap(found)
+    assert Reconnect(second, 2, 0.0, is_outage=False) == one.after_gap(second)
     gave_up(one.after_fault(LOUD, "", 0.0))
 
 
@@ -197,8 +201,9 @@ def test_an_idle_timeout_becomes_a_stream_error_with_its_seconds() -> None:
 @pytest.mark.parametrize("kind", ["connect", "request"])
 def test_other_faults_of_the_transport_stay_what_they_are(kind: Any) -> None:
     error = TransportError("no", kind=kind)
-    fault = recovery().fault_of(error)
-    assert (error, False, "no") == (fault.cause, fault.silent, str(fault))
+    fault = recovery().fault_of(error, silent=True)
+    assert (error, True, "no") == (fault.cause, fault.silent, str(fault))
+    assert not recovery().fault_of(error).silent
 
 
 def test_a_timeout_without_an_idle_timeout_stays_what_it_is() -> None:

@@ -75,7 +75,7 @@ def streams(server: DevServer) -> list[dict[str, str]]:
 
 
 def statuses(server: DevServer) -> int:
-    """How often the run's status was asked for."""
+    """Count the requests for the run's status."""
     return sum(request.method == "GET" and not request.is_stream for request in server.requests)
 
 
@@ -113,7 +113,7 @@ def test_R04_cuts_at_random_bytes_lose_and_repeat_nothing(server: DevServer, soa
 # ---- R5: a clean end without a terminal event ----
 
 
-def test_R05_a_clean_end_of_a_run_that_goes_on_is_followed_by_a_reconnect(server: DevServer) -> None:
+def test_R05_a_clean_end_of_a_running_run_is_followed_by_a_reconnect(server: DevServer) -> None:
     run = server.add_run(events=run_of(4))
     server.use_faults(Faults([CloseAfter(2), CloseAfter(3)]))
     seen = follow(server, run.run_id)
@@ -132,7 +132,7 @@ def test_R05_a_run_without_a_terminal_event_completes_on_the_word_of_the_service
     assert statuses(server) == 1
 
 
-def test_R05_following_from_the_end_of_an_ended_run_is_no_outage_to_warn_of(
+def test_R05_following_from_the_end_of_an_ended_run_causes_no_warning(
     server: DevServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = server.add_run(events=run_of(2))
@@ -142,7 +142,7 @@ def test_R05_following_from_the_end_of_an_ended_run_is_no_outage_to_warn_of(
     assert [] == caplog.messages
 
 
-def test_R05_what_comes_at_the_last_look_is_delivered(server: DevServer) -> None:
+def test_R05_events_at_the_last_look_are_delivered(server: DevServer) -> None:
     run = server.add_run(events=run_of(2), status="succeeded")
     server.use_faults(Faults([CloseAfter(5), CloseAfter(0), None]))
     seen = follow(server, run.run_id)
@@ -209,15 +209,15 @@ def _lines(server: DevServer, run_id: Any) -> list[bytes]:
 def test_R09_silence_trips_the_idle_timeout_and_the_stream_resumes(server: DevServer) -> None:
     run = server.add_run(events=run_of(3))
     server.use_faults(Faults([Silence(after_events=2), NoAnswer(), Silence(after_events=1)]))
-    told: list[LifecycleEvent] = []
-    seen = follow(server, run.run_id, resume=IDLE, on_lifecycle=told.append)
+    lifecycle: list[LifecycleEvent] = []
+    seen = follow(server, run.run_id, resume=IDLE, on_lifecycle=lifecycle.append)
     assert (seen.seqs, seen.completed) == (list(range(1, 8)), True)
-    causes = [value.cause for value in told if isinstance(value, Reconnecting)]
+    causes = [value.cause for value in lifecycle if isinstance(value, Reconnecting)]
     assert [type(cause) for cause in causes] == [StreamTimeoutError] * 3
     assert [cause.timeout for cause in causes if isinstance(cause, StreamTimeoutError)] == [0.2] * 3
 
 
-def test_R09_the_time_inside_on_next_is_no_silence(server: DevServer) -> None:
+def test_R09_the_time_inside_on_next_is_not_silence(server: DevServer) -> None:
     run = server.script()
     for event in run_of(0)[:2]:
         run.append(event)
@@ -295,7 +295,7 @@ def test_R11_a_waiting_run_that_closes_twenty_times_is_followed_to_its_end(serve
     assert statuses(server) == 20
 
 
-# ---- R12: what is asked again ----
+# ---- R12: the request of a reconnect ----
 
 
 def test_R12_a_reconnect_repeats_parameters_and_headers_and_moves_only_cursor_and_limit(
@@ -311,29 +311,29 @@ def test_R12_a_reconnect_repeats_parameters_and_headers_and_moves_only_cursor_an
         with source.subscribe(seen):
             seen.wait_end()
     assert (seen.seqs, seen.completed) == (list(range(3, 13)), True)
-    asked = [request for request in server.requests if request.is_stream]
-    queries = [dict(request.query) for request in asked]
+    requests = [request for request in server.requests if request.is_stream]
+    queries = [dict(request.query) for request in requests]
     assert queries[:2] == [
         {"after_seq": "2", "limit": "10", "include_output": "true"},
         {"after_seq": "5", "limit": "7", "include_output": "true"},
     ]
     for query in queries:
         assert int(query["after_seq"]) + int(query["limit"]) == 12
-    assert len({tuple(sorted(request.headers.items())) for request in asked}) == 1
-    assert asked[0].headers["x-mine"] == "yes"
+    assert len({tuple(sorted(request.headers.items())) for request in requests}) == 1
+    assert requests[0].headers["x-mine"] == "yes"
 
 
 def test_a_limit_above_ten_thousand_is_read_in_pages_over_one_connection(server: DevServer) -> None:
     run = server.add_run(events=run_of(20_500))
-    told: list[LifecycleEvent] = []
-    seen = follow(server, run.run_id, limit=20_100, on_lifecycle=told.append)
+    lifecycle: list[LifecycleEvent] = []
+    seen = follow(server, run.run_id, limit=20_100, on_lifecycle=lifecycle.append)
     assert (len(seen.events), seen.seqs[-1], seen.completed) == (20_100, 20_100, True)
     assert streams(server) == [
         {"limit": "10000"},
         {"limit": "10000", "after_seq": "10000"},
         {"limit": "100", "after_seq": "20000"},
     ]
-    assert [type(value) for value in told] == [Connected, Closed]
+    assert [type(value) for value in lifecycle] == [Connected, Closed]
 
 
 # ---- R13: what is fatal ----
@@ -376,11 +376,11 @@ def test_a_wrong_content_type_is_fatal(server: DevServer) -> None:
 def test_a_gap_is_looked_at_once_more_at_once(server: DevServer) -> None:
     run = server.add_run(events=run_of(3))
     server.use_faults(Faults([Gap(4)]))
-    told: list[LifecycleEvent] = []
-    seen = follow(server, run.run_id, on_lifecycle=told.append, resume=ResumePolicy(max_reconnects=0))
+    lifecycle: list[LifecycleEvent] = []
+    seen = follow(server, run.run_id, on_lifecycle=lifecycle.append, resume=ResumePolicy(max_reconnects=0))
     assert (seen.seqs, seen.completed) == (list(range(1, 8)), True)
     assert streams(server) == [{}, {"after_seq": "3"}]
-    assert [type(value) for value in told] == [Connected, Reconnecting, Resumed, Closed]
+    assert [type(value) for value in lifecycle] == [Connected, Reconnecting, Resumed, Closed]
 
 
 def test_a_look_at_a_gap_that_was_cut_does_not_count(server: DevServer) -> None:
@@ -457,16 +457,16 @@ def test_an_overlong_line_is_refused_and_skipped_to_its_newline(server: DevServe
 # ---- R28: lifecycle and log ----
 
 
-def test_R28_lifecycle_values_tell_the_story_of_the_faults(
+def test_R28_lifecycle_values_describe_the_faults(
     server: DevServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = server.add_run(events=run_of(6))
     server.use_faults(Faults([CloseAfter(2), Refuse(), Status(503), CloseAfter(2), CutAt(0), None]))
-    told: list[LifecycleEvent] = []
+    lifecycle: list[LifecycleEvent] = []
     with caplog.at_level(logging.DEBUG, "rxruns"):
-        seen = follow(server, run.run_id, on_lifecycle=told.append)
+        seen = follow(server, run.run_id, on_lifecycle=lifecycle.append)
     assert seen.completed
-    assert [type(value) for value in told] == [
+    assert [type(value) for value in lifecycle] == [
         Connected,
         Reconnecting,
         Reconnecting,
@@ -478,10 +478,10 @@ def test_R28_lifecycle_values_tell_the_story_of_the_faults(
         Resumed,
         Closed,
     ]
-    assert [value.attempt for value in told if isinstance(value, Reconnecting)] == [1, 2, 3, 1, 2]
-    assert [value.after_seq for value in told if isinstance(value, Resumed)] == [2, 4, 4]
-    assert told[-1] == Closed(run_id=run.run_id, last_seq=10, error=None)
-    assert all(value.run_id == run.run_id for value in told)
-    assert all(value.request_id for value in told if isinstance(value, Connected | Resumed))
+    assert [value.attempt for value in lifecycle if isinstance(value, Reconnecting)] == [1, 2, 3, 1, 2]
+    assert [value.after_seq for value in lifecycle if isinstance(value, Resumed)] == [2, 4, 4]
+    assert lifecycle[-1] == Closed(run_id=run.run_id, last_seq=10, error=None)
+    assert all(value.run_id == run.run_id for value in lifecycle)
+    assert all(value.request_id for value in lifecycle if isinstance(value, Connected | Resumed))
     warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warnings) == 2  # two outages

@@ -30,7 +30,7 @@ FEW = ResumePolicy(max_reconnects=2, base_backoff=0.001, max_backoff=0.002, idle
 
 
 class Followed(Seen):
-    told: list[LifecycleEvent]
+    lifecycle: list[LifecycleEvent]
     streams: int
     statuses: int
 
@@ -38,9 +38,9 @@ class Followed(Seen):
 def follow(*story: Step, **options: Any) -> Followed:
     """Follow a run to the end of its stream."""
     seen = Followed()
-    seen.told = []
+    seen.lifecycle = []
     with FakeRuns(*story) as service, service.client() as client:
-        options = {"resume": FEW, "on_lifecycle": seen.told.append} | options
+        options = {"resume": FEW, "on_lifecycle": seen.lifecycle.append} | options
         with run_events(LOG.run_id, client=client, **options).subscribe(seen):
             seen.wait_end()
         seen.streams = len(service.streams)
@@ -166,19 +166,19 @@ def test_with_wait_false_a_cut_after_keepalives_counts() -> None:
     assert (3, 0) == (seen.streams, seen.statuses)
 
 
-# ---- what is told ----
+# ---- lifecycle and log ----
 
 
-def test_silent_rounds_are_told_as_any_reconnect_and_logged_below_warnings(
+def test_silent_rounds_are_reconnects_and_are_logged_below_warnings(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.WARNING, "rxruns"):
         seen = follow(*[sends(KEEPALIVE), drops()] * 2, sends(LOG))
 
     assert [Connected, Reconnecting, Resumed, Reconnecting, Resumed, Closed] == [
-        type(one) for one in seen.told
+        type(one) for one in seen.lifecycle
     ]
-    assert [1, 2] == [value.attempt for value in seen.told if isinstance(value, Reconnecting)]
+    assert [1, 2] == [value.attempt for value in seen.lifecycle if isinstance(value, Reconnecting)]
     assert [] == caplog.messages
 
 
@@ -267,20 +267,20 @@ def test_a_fault_that_no_attempt_can_mend_ends_the_stream_at_the_first_attempt(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("requests.adapters.SOCKSProxyManager", no_socks)
-    told: list[LifecycleEvent] = []
+    lifecycle: list[LifecycleEvent] = []
     seen = Seen()
     with FakeRuns() as service:  # whose connections are counted, though it doesn't speak TLS
         mine = session_with(**session(tmp_path))
         url = service.url.replace("http://", "https://")
         client = RunsClient(api_key=service.api_key, base_url=url, session=mine)
-        options: dict[str, Any] = {"resume": resume, "on_lifecycle": told.append}
+        options: dict[str, Any] = {"resume": resume, "on_lifecycle": lifecycle.append}
         with mine, client, run_events(LOG.run_id, client=client, **options).subscribe(seen):
             seen.wait_end()
         assert service.connections <= 1
     assert isinstance(seen.error, TransportError)
     assert ("other", 0) == (seen.error.kind, seen.error.retries)
     assert words in str(seen.error)
-    assert [Closed(run_id=LOG.run_id, last_seq=0, error=seen.error)] == told
+    assert [Closed(run_id=LOG.run_id, last_seq=0, error=seen.error)] == lifecycle
 
 
 @pytest.mark.parametrize("resume", [None, ResumePolicy(max_reconnects=0)], ids=["none", "no reconnects"])

@@ -1,4 +1,4 @@
-"""At a run's end its folded state is what the service says: every shape of workflow, and a log by hand."""
+"""The folded state of an ended run equals the state of the service, for every shape of workflow."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rxruns.devserver import DevServer
 from rxruns.events import NodeError, NodeWaiting, RunEvent
 from rxruns.models import RunsGetResponse
 from rxruns.state import RunState
+from rxruns.testing import events
 from rxruns.workflow import WorkflowBuilder, WorkflowSpec, llm
 
 PRICES = {("openai", "gpt-4o"): Price("2.50", 10), ("anthropic", "claude-haiku-4-5"): Price(1, 5)}
@@ -24,7 +25,7 @@ ITEMS = {"items": ["x", "y", "z"]}
 
 
 def begun() -> WorkflowBuilder:
-    """Two models side by side: what each join joins."""
+    """Two models side by side, for each kind of join."""
     return workflow.workflow(model=GPT).llm("a", user="A").llm("b", user="B", model=CLAUDE)
 
 
@@ -60,7 +61,7 @@ SHAPES = {
 def followed(
     server: DevServer, spec: WorkflowSpec, *steps: Callable[..., Any]
 ) -> tuple[RunState, RunsGetResponse]:
-    """The last state of a run whose tools are answered, and what the service says of it then."""
+    """Return the last state of a run, and the state of the service after it."""
     with server.client() as client:
         given = ITEMS if spec.inputs else None
         run_id = client.create(spec, input=given).run_id
@@ -70,10 +71,10 @@ def followed(
         return block_on(states), client.get(run_id, include=["steps"])
 
 
-def check(state: RunState, said: RunsGetResponse) -> None:
-    """That both say the same of each node that an event has named."""
-    assert (said.run_id, said.status, said.plan_hash) == (state.run_id, state.status, state.plan_hash)
-    listed = [node for node in said.nodes if node.id in state.nodes]
+def check(state: RunState, served: RunsGetResponse) -> None:
+    """Assert that both states are equal for each node with an event."""
+    assert (served.run_id, served.status, served.plan_hash) == (state.run_id, state.status, state.plan_hash)
+    listed = [node for node in served.nodes if node.id in state.nodes]
     assert {node.id for node in listed} == set(state.nodes)
     for node in listed:
         ours = state.nodes[node.id]
@@ -84,8 +85,8 @@ def check(state: RunState, said: RunsGetResponse) -> None:
             ours.ended_at,
             error(ours.error),
         )
-    assert said.cost_summary is not None
-    assert ((), ()) == (state.costs.differences(said.cost_summary), state.costs.unpriced)
+    assert served.cost_summary is not None
+    assert ((), ()) == (state.costs.differences(served.cost_summary), state.costs.unpriced)
     assert ((), ()) == (state.pending_tools, state.questions)
 
 
@@ -94,16 +95,16 @@ def error(found: Any) -> tuple[str, str | None] | None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_state_at_the_end_is_what_the_service_says(shape: str) -> None:
+def test_the_state_at_the_end_is_that_of_the_service(shape: str) -> None:
     tools = {"clock": lambda **_: "noon", "sky": lambda **_: "blue"}
     with DevServer() as server, server.client() as client:
         answers = ops.execute_tools(tools, client=client, answer=lambda asked: "left")
-        state, said = followed(server, SHAPES[shape], answers)
-    check(state, said)
+        state, served = followed(server, SHAPES[shape], answers)
+    check(state, served)
     assert ("failed" if "fail" in shape else "succeeded") == state.status
 
 
-def test_the_state_of_a_canceled_run_is_what_the_service_says() -> None:
+def test_the_state_of_a_canceled_run_is_that_of_the_service() -> None:
     spec = workflow.parallel(llm("a"), llm("b", tools=["x"], tool_execution="client"), model=GPT)
     with DevServer() as server:
 
@@ -111,54 +112,34 @@ def test_the_state_of_a_canceled_run_is_what_the_service_says() -> None:
             if isinstance(event, NodeWaiting):
                 assert server.cancel(event.run_id)
 
-        state, said = followed(server, spec, ops.tap(cancel))
-    check(state, said)
+        state, served = followed(server, spec, ops.tap(cancel))
+    check(state, served)
     assert ("canceled", "canceled") == (state.status, state.nodes["b"].status)
-
-
-RECORDED = """\
-{"type":"run_started","seq":1,"ts":"2026-01-31T12:00:00Z","plan_hash":"PLAN"}
-{"type":"node_started","seq":2,"ts":"2026-01-31T12:00:01Z","node_id":"draft"}
-{"type":"node_output_delta","seq":3,"ts":"2026-01-31T12:00:02Z","node_id":"draft",\
-"delta":{"kind":"message_delta","text_delta":"Hel"}}
-{"type":"node_output_delta","seq":4,"ts":"2026-01-31T12:00:02Z","node_id":"draft",\
-"delta":{"kind":"message_delta","text_delta":"lo"}}
-{"type":"node_llm_call","seq":5,"ts":"2026-01-31T12:00:03Z","node_id":"draft","llm_call":{"step":0,\
-"request_id":"00000000-0000-0000-0000-000000000002","provider":"openai","model":"gpt-4o",\
-"usage":{"input_tokens":1000,"output_tokens":200,"total_tokens":1200}}}
-{"type":"node_succeeded","seq":6,"ts":"2026-01-31T12:00:04Z","node_id":"draft"}
-{"type":"node_started","seq":7,"ts":"2026-01-31T12:00:05Z","node_id":"edit"}
-{"type":"node_started","seq":8,"ts":"2026-01-31T12:00:05Z","node_id":"check"}
-{"type":"node_failed","seq":9,"ts":"2026-01-31T12:00:06Z","node_id":"edit",\
-"error":{"message":"no luck","code":"PROVIDER_ERROR"}}
-{"type":"run_failed","seq":10,"ts":"2026-01-31T12:00:07Z","plan_hash":"PLAN",\
-"error":{"message":"edit failed"}}
-"""
 
 
 def at(second: int) -> datetime:
     return datetime(2026, 1, 31, 12, 0, second, tzinfo=UTC)
 
 
-def test_a_recorded_log_gives_the_state_that_a_reader_of_it_expects(tmp_path: Path) -> None:
-    log = tmp_path / "run.ndjson"
-    run = '{"run_id":"00000000-0000-0000-0000-000000000001","envelope_version":"v2",'
-    log.write_text(RECORDED.replace('{"type"', run + '"type"').replace("PLAN", "0" * 64))
+def test_a_recorded_log_gives_the_state_that_its_reader_expects(tmp_path: Path) -> None:
+    log = events.run(start=at(0), every=1.0).node("draft").text("Hel", "lo")
+    log = log.llm_call(GPT, input_tokens=1000, output_tokens=200).node_succeeds().node("check").node("edit")
+    log = log.node_fails("no luck", code="PROVIDER_ERROR").fails("edit failed")
+    path = tmp_path / "run.ndjson"
+    path.write_bytes(log.ndjson())
 
-    state = block_on(recorded_events(log).pipe(ops.run_state(RunState(costs=CostTotals(PRICES))), ops.last()))
-
-    found = {node.id: (node.status, node.started_at, node.ended_at) for node in state.nodes.values()}
-    assert {
-        "draft": ("succeeded", at(1), at(4)),
-        "edit": ("failed", at(5), at(6)),
-        "check": ("canceled", at(5), at(7)),
-    } == found
-    assert ("failed", at(0), at(7), 10) == (state.status, state.started_at, state.ended_at, state.last_seq)
-    assert NodeError(message="edit failed") == state.error
-    assert NodeError(message="no luck", code="PROVIDER_ERROR") == state.nodes["edit"].error
-    assert ("Hello", 0, 1) == (
-        state.nodes["draft"].text,
-        state.nodes["draft"].step,
-        state.nodes["draft"].attempt,
+    state = block_on(
+        recorded_events(path).pipe(ops.run_state(RunState(costs=CostTotals(PRICES))), ops.last())
     )
+
+    nodes = state.nodes
+    assert {
+        "draft": ("succeeded", at(2), at(6)),
+        "check": ("canceled", at(7), at(10)),
+        "edit": ("failed", at(8), at(9)),
+    } == {node.id: (node.status, node.started_at, node.ended_at) for node in nodes.values()}
+    assert ("failed", at(1), at(10), 11) == (state.status, state.started_at, state.ended_at, state.last_seq)
+    assert NodeError(message="edit failed") == state.error
+    assert NodeError(message="no luck", code="PROVIDER_ERROR") == nodes["edit"].error
+    assert ("Hello", 0, 1) == (nodes["draft"].text, nodes["draft"].step, nodes["draft"].attempt)
     assert (1, 1200, Decimal("0.0045")) == (state.costs.requests, state.costs.total_tokens, state.costs.usd)

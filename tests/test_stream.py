@@ -115,7 +115,7 @@ def test_a_bad_line_is_an_error_after_the_events_in_front_of_it(
     assert error.__cause__ is not None
 
 
-def test_an_included_output_is_an_error_unless_it_was_asked_for(client_of: Callable[..., RunsClient]) -> None:
+def test_an_included_output_is_an_error_unless_it_was_requested(client_of: Callable[..., RunsClient]) -> None:
     info = {"bytes": 4, "sha256": "0" * 64, "included": True}
     output = {"artifact_key": "node_output.v0", "info": info, "content": None}
     body = line(1, type="node_output", output=output)
@@ -136,22 +136,16 @@ def test_an_over_long_line_is_an_error(client_of: Callable[..., RunsClient]) -> 
     assert ([1], 2, 200) == (seen, caught.value.line_number, len(caught.value.raw_data or ""))
 
 
-def test_a_body_that_breaks_is_a_transport_error(client_of: Callable[..., RunsClient]) -> None:
+@pytest.mark.parametrize(("then", "kind"), [(cuts, "request"), (hangs, "timeout")])
+def test_a_body_that_breaks_or_pauses_for_the_clients_timeout_is_a_transport_error(
+    then: Any, kind: str, client_of: Callable[..., RunsClient]
+) -> None:
     seen: list[int] = []
-    with FakeRuns(sends(line(1) + line(2)[:-5], then=cuts)) as service:
+    with FakeRuns(sends(line(1) + line(2)[:-5], then=then)) as service:
         with pytest.raises(TransportError) as caught:
-            drain(client_of(service).stream_events(RUN), seen)
+            drain(client_of(service, timeout=0.1 if then is hangs else HANG).stream_events(RUN), seen)
 
-    assert ([1], "request") == (seen, caught.value.kind)
-
-
-def test_the_clients_timeout_holds_between_bytes(client_of: Callable[..., RunsClient]) -> None:
-    seen: list[int] = []
-    with FakeRuns(sends(line(1), then=hangs)) as service:
-        with pytest.raises(TransportError) as caught:
-            drain(client_of(service, timeout=0.1).stream_events(RUN), seen)
-
-    assert ([1], "timeout") == (seen, caught.value.kind)
+    assert ([1], kind) == (seen, caught.value.kind)
 
 
 @pytest.mark.parametrize("received", ["application/x-ndjson", "Application/NDJSON; charset=utf-8"])
@@ -184,20 +178,20 @@ def test_another_thread_ends_an_iteration_that_waits(
 ) -> None:
     authority = FakeAuthority(tmp_path)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", authority.bundle)
-    came = threading.Event()
+    first_received = threading.Event()
     seen: list[int] = []
 
     def read() -> None:
         for event in stream:
             seen.append(event.seq)
-            came.set()
+            first_received.set()
         seen.append(-1)
 
     with FakeRuns(sends(line(1), then=hangs), tls=authority if tls else None) as service:
         stream = client_of(service).stream_events(RUN)
         reading = threading.Thread(target=read)
         reading.start()
-        assert came.wait(HANG)
+        assert first_received.wait(HANG)
         stop(stream)
         reading.join(HANG)
 
@@ -215,7 +209,7 @@ def test_a_cancelled_stream_ends_though_more_was_read_already(client_of: Callabl
             assert [1] == [first.seq, *(event.seq for event in stream)]
 
 
-def test_a_stream_that_nobody_read_is_closed(client_of: Callable[..., RunsClient]) -> None:
+def test_a_stream_that_was_not_read_is_closed(client_of: Callable[..., RunsClient]) -> None:
     with FakeRuns(sends(line(1), then=hangs)) as service:
         with client_of(service).stream_events(RUN) as stream:
             pass

@@ -1,4 +1,4 @@
-"""Where msgspec and marshmallow differ by themselves, and that ours do not: the table in docs/schemas.md.
+"""msgspec and marshmallow differ by themselves, ours do not: the table in docs/schemas.md.
 
 Each test shows what plain msgspec or a plain marshmallow field make of it, then what both of ours do.
 """
@@ -64,25 +64,25 @@ def only_marshmallow_takes(kind: Any, field: fields.Field[Any], text: str) -> bo
 
 
 @pytest.mark.parametrize("text", ['"yes"', '"off"', '"1"', "1", "0", "1.0"])
-def test_words_and_numbers_are_no_booleans(text: str) -> None:
+def test_words_and_numbers_are_not_booleans(text: str) -> None:
     assert only_marshmallow_takes(bool, fields.Boolean(), text)
 
 
 @pytest.mark.parametrize("text", ['"5"', "1.0", "1.9", "1e2"])
-def test_text_and_fractions_are_no_whole_numbers(text: str) -> None:
+def test_text_and_fractions_are_not_whole_numbers(text: str) -> None:
     assert only_marshmallow_takes(int, fields.Integer(), text)
 
 
-def test_text_is_no_number() -> None:
+def test_text_is_not_a_number() -> None:
     assert only_marshmallow_takes(float, fields.Float(), '"1.5"')
 
 
-def test_bytes_are_no_text() -> None:
+def test_bytes_are_not_text() -> None:
     assert "raw" == fields.String().deserialize(b"raw")
     assert not ours_takes(str, b"raw")
 
 
-def test_sixteen_bytes_are_no_uuid() -> None:
+def test_sixteen_bytes_are_not_a_uuid() -> None:
     assert UUID(bytes=b"0123456789abcdef") == fields.UUID().deserialize(b"0123456789abcdef")
     assert not ours_takes(UUID, b"0123456789abcdef")
 
@@ -191,7 +191,7 @@ def test_a_trailing_newline_is_not_overlooked_at_the_end_of_a_pattern() -> None:
         decode(line_of(record))
 
 
-def test_a_rule_between_fields_is_told_at_its_field_by_both() -> None:
+def test_a_rule_between_fields_is_an_error_of_its_field_for_both() -> None:
     record = sample("node_llm_call")
     record["llm_call"]["request_id"] = NIL
     assert {"llm_call": {"request_id": [NIL_REFUSED]}} == RunEventSchema().validate(record)
@@ -199,32 +199,32 @@ def test_a_rule_between_fields_is_told_at_its_field_by_both() -> None:
         decode(line_of(record))
 
 
-def test_all_that_is_wrong_is_told_and_not_the_first_alone() -> None:
+def test_all_faults_are_reported_and_not_only_the_first() -> None:
     record = sample("node_started", seq=0, node_id="")
     with pytest.raises(msgspec.ValidationError) as first:
         msgspec.json.decode(line_of(record), type=NodeStarted)
     assert ("seq" in str(first.value)) != ("node_id" in str(first.value))
-    with pytest.raises(RecordError) as told:
+    with pytest.raises(RecordError) as caught:
         decode(line_of(record))
-    assert "seq: Must be" in str(told.value) and "node_id: " in str(told.value)
+    assert "seq: Must be" in str(caught.value) and "node_id: " in str(caught.value)
 
 
 # ---- text of JSON ----
 
 
 def _with_extra(text: bytes) -> bytes:
-    """A record with a field that nobody declares."""
+    """A record with an undeclared field."""
     return line_of(sample("node_started"))[:-1] + b',"extra":' + text + b"}"
 
 
-def test_bytes_that_are_no_utf_8_are_an_error_also_where_nobody_looks() -> None:
+def test_bytes_that_are_not_utf_8_are_an_error_in_undeclared_fields_too() -> None:
     line = _with_extra(b'"\xff"')
     assert isinstance(msgspec.json.decode(line, type=NodeStarted), NodeStarted)
     with pytest.raises(RecordError, match="not UTF-8"):
         decode(line)
 
 
-def test_utf_16_is_no_json_here() -> None:
+def test_utf_16_is_not_json_here() -> None:
     line = line_of(sample("node_started")).decode().encode("utf-16")
     assert sample("node_started") == json.loads(line)
     with pytest.raises(RecordError, match="not UTF-8"):
@@ -240,7 +240,7 @@ def test_a_lone_surrogate_is_an_error_wherever_it_is(text: bytes) -> None:
 
 
 @pytest.mark.parametrize("text", [b"NaN", b"Infinity", b"-Infinity"])
-def test_nan_and_infinity_are_no_json(text: bytes) -> None:
+def test_nan_and_infinity_are_not_json(text: bytes) -> None:
     json.loads(_with_extra(text))  # Python takes them
     with pytest.raises(RecordError, match="not JSON"):
         decode(_with_extra(text))

@@ -17,7 +17,7 @@ import msgspec
 import trustme
 
 from rxruns import testing
-from rxruns._loopback import NDJSON, Cut, Wire
+from rxruns._loopback import NDJSON, Cut, Wire, chunk
 from rxruns._loopback import head_of as head
 from rxruns.testing import Asked
 from tests.conftest import HANG
@@ -96,7 +96,7 @@ def sends(
     def act(wire: Wire) -> bool:
         wire.send(head(200, fields))
         for piece in pieces:
-            wire.send(b"%x\r\n%b\r\n" % (len(piece), piece) if framing == "chunked" else piece)
+            wire.send(chunk(piece) if framing == "chunked" else piece)
         if framing == "chunked" and then is ends:
             wire.send(b"0\r\n\r\n")
         return then(wire) and framing != "close"
@@ -128,11 +128,11 @@ class FakeRuns(testing.FakeRuns):
 
     def __init__(self, *script: Act, tls: FakeAuthority | None = None) -> None:
         super().__init__(tls=tls.server if tls else None)
-        self._script = list(script)
+        self._script = iter(script)
 
     def answer(self, asked: Asked, wire: Wire) -> bool:
         with self._changed:
-            act = self._script.pop(0) if self._script else drops
+            act = next(self._script, drops)
         return act(wire)
 
 

@@ -1,6 +1,6 @@
 """The run that the screenshots show: a fan-out with a retry, a failure, and a node that waits for a person.
 
-The same events each time, from a seeded generator; nothing of it was ever said by a model.
+The same events each time, from a seeded generator; no model wrote its texts.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the command line shows, as SVG: ``python docs/screenshots/terminal.py`` writes the files again.
+"""Screenshots of the command line as SVG: ``python docs/screenshots/terminal.py`` writes the files again.
 
 The same files each time: a made-up run in virtual time, drawn by the view itself.
 """
@@ -41,7 +41,7 @@ def pictures() -> dict[str, str]:
 
 
 def drawn(show: Callable[[Console], None], width: int = 120) -> str:
-    """What a function prints, as a terminal shows it."""
+    """Return the output of a function as SVG of a terminal."""
     console = Console(
         record=True, width=width, file=io.StringIO(), force_terminal=True, color_system="truecolor"
     )
@@ -50,7 +50,7 @@ def drawn(show: Callable[[Console], None], width: int = 120) -> str:
 
 
 def watch(console: Console) -> None:
-    """Two runs that go on: one waits for a person, one has just lost its connection."""
+    """Two open runs: one waits for a person, one has just lost its connection."""
     ids = f"{str(sample.RUN)[:8]}… {str(OTHER)[:8]}…"
     console.print(Text.assemble(("$ ", "dim"), f"rxruns watch {ids} --prices prices.json"))
     first, second = Panel(sample.RUN, sample.PRICES), Panel(OTHER, sample.PRICES)
@@ -77,7 +77,7 @@ def watch(console: Console) -> None:
 
 
 def cost(console: Console) -> None:
-    """What two runs cost."""
+    """The cost of two runs."""
     console.print(Text.assemble(("$ ", "dim"), "rxruns cost run.ndjson other.ndjson --prices prices.json"))
     events = sample.events(4)
     costs: dict[UUID, CostTotals] = {

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and files that only their owner reads."""
+"""Files written atomically, and files that only their owner can read."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from rxruns._errors import StoreError
 _PLAIN = 0o666
 _OWNER = 0o600
 _PREFIX = ".rxruns-"
-"""Of a file that is renamed once it is whole. The target's name may already be as long as names can be."""
+"""Prefix of a temporary file. The target's name may already have the maximal length."""
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Put ``content`` into the file at once: written beside it, synced, renamed.
+    """Write a file atomically: into a temporary file beside it, which is synced and renamed.
 
     Raises:
-        StoreError: it could not be written; what was there before is untouched.
+        StoreError: it could not be written; an existing file is unchanged.
     """
     try:
-        target = path.resolve()  # through a link, which stays one
+        target = path.resolve()  # a link is kept
         mode = _mode_of(target)
         if mode is None:
             raise StoreError(f"{path} could not be written: it is not a regular file", path=str(path))
         _replace(target, mode, content)
-    except (OSError, RuntimeError) as error:  # `resolve` raises the second one for links in a circle
+    except (OSError, RuntimeError) as error:  # RuntimeError: `resolve`, for circular links
         reason = error.strerror if isinstance(error, OSError) else None
         raise StoreError(f"{path} could not be written: {reason or error}", path=str(path)) from error
 
 
 def owner_only(path: str, flags: int) -> int:
-    """An ``opener`` of :func:`open`: a file that it creates has mode 0600, one that exists keeps its own."""
+    """Open a file, as an ``opener`` of :func:`open`: a new file gets mode 0600."""
     return os.open(path, flags, _OWNER)
 
 
@@ -54,7 +54,7 @@ def _replace(path: Path, mode: int, content: bytes) -> None:
 
 
 def _mode_of(path: Path) -> int | None:
-    """The permissions of the file that is replaced, or those of a new file; None for what is not a file."""
+    """Return the mode of the file to replace, or of a new file; None for anything but a regular file."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:

@@ -10,7 +10,7 @@ from rxruns._loopback._handler import Handler
 from rxruns._loopback._listener import Listener
 from rxruns._loopback._refusal import Refusal
 from rxruns._loopback._request import Head
-from rxruns._loopback._wire import NDJSON, Answered, Cut, Ending, Gone, Wire, head_of
+from rxruns._loopback._wire import NDJSON, Answered, Cut, Ending, Gone, Wire, chunk, head_of
 
 __all__ = [
     "NDJSON",
@@ -23,5 +23,6 @@ __all__ = [
     "Listener",
     "Refusal",
     "Wire",
+    "chunk",
     "head_of",
 ]

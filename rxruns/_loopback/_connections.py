@@ -6,6 +6,8 @@ import selectors
 import socket
 from dataclasses import dataclass, field
 
+from rxruns._loopback._wire import Wire
+
 __all__ = ["LIMITS", "Connection", "Limits", "Waiting"]
 
 
@@ -41,6 +43,7 @@ class Connection:
         deadline: the time on the monotonic clock at which it is given up.
         received: bytes of the next request.
         undrained: bytes that a refused client may still send; None without a refusal.
+        wire: of the last request that was answered on a thread.
     """
 
     sock: socket.socket
@@ -48,6 +51,7 @@ class Connection:
     deadline: float
     received: bytearray = field(default_factory=bytearray)
     undrained: int | None = None
+    wire: Wire | None = None
 
 
 class Waiting:

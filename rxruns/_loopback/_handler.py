@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import Literal
@@ -53,17 +52,13 @@ class Handler(ABC):
     def left(self) -> None:  # noqa: B027
         """A client hung up."""
 
-    def serve(self, connection: Connection, head: Head, closing: threading.Event) -> Then:
+    def serve(self, connection: Connection, head: Head, wire: Wire) -> Then:
         """Read the body of an admitted request and answer it."""
-        sock = connection.sock
-        wire = Wire(
-            sock, closing, chunked=head.chunks, keep_open=head.keep_open, bodiless=head.method == "HEAD"
-        )
         try:
             if head.expects_continue and len(connection.received) < head.length:
                 wire.send(_CONTINUE)
             try:
-                body = read_body(sock, connection.received, head.length, BODY_SECONDS)
+                body = read_body(connection.sock, connection.received, head.length, BODY_SECONDS)
             except Refusal as refusal:
                 wire.keep_open = False
                 wire.refuse(refusal)

@@ -13,7 +13,9 @@ import ssl
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from itertools import count
 
 from rxruns._loopback._connections import LIMITS, Connection, Limits, Waiting
@@ -66,7 +68,7 @@ class Listener:
             self._selector.register(sock, selectors.EVENT_READ)
         self._waiting = Waiting(self._selector, limits)
         self._swept = 0.0
-        self._back: deque[tuple[Connection, Then]] = deque()
+        self._orders: deque[Callable[[], None]] = deque()  # from the threads of requests
         self._serving: dict[Connection, threading.Thread] = {}
         self._thread: threading.Thread | None = None
 
@@ -83,13 +85,14 @@ class Listener:
         if self._thread is not None:
             self._thread.join()
         for connection in self._serving:
+            if connection.wire is not None:
+                connection.wire.leave()
             with suppress(OSError):
                 connection.sock.shutdown(socket.SHUT_RDWR)
-        for thread in self._serving.values():
+        for connection, thread in self._serving.items():
             thread.join()
-        self._waiting.close()
-        for connection, _ in self._back:
             connection.sock.close()
+        self._waiting.close()
         self._selector.close()
         for sock in (self._socket, self._waker, self._woken):
             sock.close()
@@ -103,10 +106,12 @@ class Listener:
                     self._accept()
                 elif key.fileobj is self._woken:
                     self._woken.recv(PIECE)
-                elif key.data in self._waiting:  # the event before may have closed it
+                elif key.data in self._waiting:
                     self._read(key.data)
-            while self._back:
-                self._take_back(*self._back.popleft())
+                elif key.data in self._serving:
+                    self._check(key.data)
+            while self._orders:
+                self._orders.popleft()()
             self._sweep()
 
     def _accept(self) -> None:
@@ -217,11 +222,25 @@ class Listener:
         else:
             self._waiting.add(connection)
 
+    def _watch(self, connection: Connection) -> None:
+        """Look for the hang-up of a client whose request is being answered."""
+        if connection.sock.fileno() not in self._selector.get_map():
+            self._selector.register(connection.sock, selectors.EVENT_READ, connection)
+
+    def _check(self, connection: Connection) -> None:
+        self._selector.unregister(connection.sock)
+        if connection.wire is not None and _hung_up(connection.sock):  # else it sent its next request early
+            connection.wire.leave()
+
     def _take_back(self, connection: Connection, then: Then) -> None:
         self._serving.pop(connection).join()
-        if then == "drain":
+        if connection.sock.fileno() in self._selector.get_map():
+            self._selector.unregister(connection.sock)
+        if then == "close":
+            connection.sock.close()
+        elif then == "drain":
             self._drain(connection)
-        elif then == "keep":
+        else:
             seconds = self._limits.head if connection.received else self._limits.idle
             connection.deadline = time.monotonic() + seconds
             self._waiting.add(connection)
@@ -244,17 +263,35 @@ class Listener:
 
     def _serve(self, connection: Connection, head: Head) -> None:
         then: Then = "close"
+        connection.wire = Wire(
+            connection.sock,
+            self.closing,
+            chunked=head.chunks,
+            keep_open=head.keep_open,
+            bodiless=head.method == "HEAD",
+            watch=partial(self._order, partial(self._watch, connection)),
+        )
         try:
-            then = self._handler.serve(connection, head, self.closing)
+            then = self._handler.serve(connection, head, connection.wire)
         finally:
-            if then == "close":
-                connection.sock.close()
-            self._back.append((connection, then))
-            self._wake()
+            self._order(partial(self._take_back, connection, then))
+
+    def _order(self, order: Callable[[], None]) -> None:
+        self._orders.append(order)
+        self._wake()
 
     def _wake(self) -> None:
         with suppress(OSError):
             self._waker.send(b".")
+
+
+def _hung_up(sock: socket.socket) -> bool:
+    try:
+        return not sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def _listening(host: str, port: int) -> socket.socket:

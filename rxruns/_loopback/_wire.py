@@ -15,7 +15,7 @@ import msgspec
 
 from rxruns._loopback._refusal import Refusal
 
-__all__ = ["NDJSON", "Answered", "Cut", "Ending", "Gone", "Wire", "head_of"]
+__all__ = ["NDJSON", "Answered", "Cut", "Ending", "Gone", "Wire", "chunk", "head_of"]
 
 NDJSON = "application/x-ndjson"
 
@@ -50,6 +50,7 @@ class Wire:
         chunked: False for a client that doesn't understand chunks, as of HTTP/1.0.
         keep_open: False to close the connection after the response.
         bodiless: True for the answer to a HEAD request.
+        watch: starts to look for the hang-up of the client, and calls `leave` then.
 
     Attributes:
         request_id: of this request, for the header of that name.
@@ -66,6 +67,7 @@ class Wire:
         chunked: bool = True,
         keep_open: bool = True,
         bodiless: bool = False,
+        watch: Callable[[], None] = lambda: None,
     ) -> None:
         self.connection: socket.socket = connection
         self.request_id: str = f"req_{uuid4().hex[:16]}"
@@ -75,7 +77,8 @@ class Wire:
         self.keep_open: bool = keep_open
         self.status: int | None = None
         self._bodiless = bodiless
-        self._closing = closing
+        self._closing, self._watch = closing, watch
+        self._on_leave: Callable[[], None] = lambda: None
         self._gone = threading.Event()
 
     @property
@@ -83,13 +86,19 @@ class Wire:
         """True when the response can't be finished."""
         return self._gone.is_set() or self._closing.is_set()
 
+    def watch(self, on_leave: Callable[[], None] = lambda: None) -> None:
+        """Notice from now on when the client hangs up, also while nothing is sent; call `on_leave` then."""
+        self._on_leave = on_leave
+        self._watch()
+
     def leave(self) -> None:
         """Note that the client hung up: a wait in `pause` raises Gone at once."""
         self._gone.set()
+        self._on_leave()
 
     def pause(self, seconds: float | None) -> None:
-        """Wait; None: until the client hangs up. Raises Gone when it does."""
-        if self._gone.wait(seconds) or self._closing.is_set():
+        """Wait; None: until the client hangs up. Raises Gone when it does, once it is watched."""
+        if self.gone or self._gone.wait(seconds) or self._closing.is_set():
             raise Gone
 
     def wait_gone(self) -> None:
@@ -115,7 +124,7 @@ class Wire:
     def write(self, pieces: Iterable[bytes]) -> None:
         """Send pieces of the body, each as a chunk of its own, in one go."""
         if self.chunked:
-            self.send(b"".join([b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces if piece]))
+            self.send(b"".join([chunk(piece) for piece in pieces if piece]))
         else:
             self.send(b"".join(pieces))
 
@@ -178,6 +187,15 @@ class Wire:
         if not self.keep_open:
             fields["Connection"] = "close"
         return head_of(status, fields)
+
+
+def chunk(content: bytes) -> bytes:
+    """Encode a chunk of a body.
+
+    >>> chunk(b"hi")
+    b'2\\r\\nhi\\r\\n'
+    """
+    return b"%x\r\n%b\r\n" % (len(content), content)
 
 
 def head_of(status: int, headers: Mapping[str, str]) -> bytes:

@@ -9,13 +9,14 @@ from rxruns._display._palette import LIGHT
 from rxruns._display._text import MARKS, status_label
 
 try:
-    import altair as alt
+    import altair
     import vl_convert
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"rxruns.charts needs {error.name}: pip install 'rxruns[charts]'", name=error.name
     ) from error
 
+alt = altair
 WIDTH = 720
 """Width of the plot in pixels."""
 
@@ -59,6 +60,12 @@ class Stacked(_ShowsItself, alt.VConcatChart):
 def over(rows: Sequence[Mapping[str, Any]]) -> alt.Chart:
     """Return a chart of rows, as a plain dict: others are limited to 5,000 rows, and checked, 1 ms each."""
     return alt.Chart({"values": rows})
+
+
+def empty(title: str, reason: str) -> Layered:
+    """Return a chart without data, with the reason in its place."""
+    text = over([{}]).mark_text(color=MUTED, fontSize=13).encode(text=alt.value(reason))
+    return Layered(layer=[text], title=alt.TitleParams(title, subtitle=reason), width=WIDTH, height=40)
 
 
 def svg(chart: Any) -> str:

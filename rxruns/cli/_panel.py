@@ -101,13 +101,13 @@ class Panel:
     def update(self, event: RunEvent) -> None:
         """Take in an event."""
         self.last = event
-        if type(event) is NodeOutputDelta:
+        if isinstance(event, NodeOutputDelta):
             try:
                 self._texts[event.node_id].append(event.delta.text_delta)
                 return
             except KeyError:  # the first event of its node
                 self._texts[event.node_id] = deque([event.delta.text_delta], maxlen=self._pieces)
-        elif type(event) is NodeStarted:
+        elif isinstance(event, NodeStarted):
             self._texts[event.node_id] = deque(maxlen=self._pieces)
         self._unfolded.append(event)
         if len(self._unfolded) >= _AT_ONCE:
@@ -143,7 +143,7 @@ class Panel:
                 self._state = self._state.step(event)
                 if isinstance(event, NodeEvent):
                     self._note_wait(event)
-                if type(event) is NodeLLMCall:
+                if isinstance(event, NodeLLMCall):
                     costs = self._costs.get(event.node_id, self._empty)
                     self._costs[event.node_id] = costs.step(event)
 

@@ -92,7 +92,8 @@ class RunsClient:
 
     Attributes:
         base_url: the address, without a trailing slash.
-        timeout, max_line_bytes: the arguments.
+        timeout: the argument.
+        max_line_bytes: the argument.
 
     Raises:
         InvalidArgumentError: an argument can't be used; its message quotes no secret.

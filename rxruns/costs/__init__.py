@@ -137,7 +137,7 @@ class CostTotals:
         A call without provider or model counts under ``""`` and has no price. A call without usage, or with
         an empty one, is unmetered. Its cost is unknown if its usage has a total and lacks a part of it.
         """
-        if type(event) is not NodeLLMCall:
+        if not isinstance(event, NodeLLMCall):
             return self
         call = event.llm_call
         key = (call.provider or "", call.model or "")

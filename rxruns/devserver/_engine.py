@@ -133,10 +133,7 @@ class Execution(ActiveRun):
             work()
         except Stopped:
             return False
-        except ModelFault as fault:
-            self._fail(names, {"message": str(fault), "code": "PROVIDER_ERROR"})
-            return False
-        except NodeFault as fault:
+        except (ModelFault, NodeFault) as fault:
             self._fail(names, {"message": str(fault), "code": fault.code})
             return False
         except Exception as error:  # a bug in here must end the run too, or its readers wait for ever

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any
 from urllib.parse import unquote
 from uuid import UUID
@@ -56,15 +55,16 @@ class Api(Handler):
         service, request = self._service, request_of(head, body)
         faults, dice = service.note(request, len(head.raw) + len(body))
         try:
-            with service.watched(wire) if faults else nullcontext():
-                for fault in faults:
-                    fault.before(wire)
-                result = self._result(request, wire, faults, dice)
-                if result is None:
-                    return
-                for fault in faults:
-                    fault.after(wire)
-                wire.reply(*result, change=lambda pieces: through(faults, pieces, dice, wire))
+            if faults:
+                wire.watch()
+            for fault in faults:
+                fault.before(wire)
+            result = self._result(request, wire, faults, dice)
+            if result is None:
+                return
+            for fault in faults:
+                fault.after(wire)
+            wire.reply(*result, change=lambda pieces: through(faults, pieces, dice, wire))
         except (Answered, Cut, Gone, OSError):
             raise
         except Exception:
@@ -107,7 +107,7 @@ class Api(Handler):
         service = self._service
         run, query = service.runs.get(_run_id(path[1])), parse_query(request.query)
         with service.streaming():
-            stream(run.log, query, wire, faults, dice, service.watch, service.keepalive)
+            stream(run.log, query, wire, faults, dice, service.keepalive)
 
     def _route(self, request: Request, path: Sequence[str]) -> dict[str, Any]:
         runs = self._service.runs

@@ -60,6 +60,8 @@ _MOST = 1_000_000
 class ModelFault(Exception):
     """An error of the simulated provider, which fails the node."""
 
+    code = "PROVIDER_ERROR"
+
 
 @dataclass(frozen=True)
 class Reply:

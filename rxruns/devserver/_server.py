@@ -124,7 +124,6 @@ class DevServer:
         service.runs.stop()
         listener.close()
         service.runs.close()
-        service.watch.close()
         self._closed.set()
 
     def wait_closed(self, timeout: float | None = None) -> bool:

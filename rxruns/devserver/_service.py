@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from itertools import count
 from operator import itemgetter
 
-from rxruns._loopback import Wire
 from rxruns.devserver._request import Request
 from rxruns.devserver._runs import Runs
-from rxruns.devserver._watch import Watch
 from rxruns.devserver.faults import Fault, Faults
 
 __all__ = ["ADMITTED", "STRANGERS", "Bound", "Service"]
@@ -62,7 +60,6 @@ class Service:
         self.runs, self.keepalive = runs, keepalive
         self.api_key = api_key or f"mr_sk_{secrets.token_hex(16)}"
         self.access_token = secrets.token_hex(16)
-        self.watch = Watch()
         self.changed = threading.Condition()
         self._admitted, self._strangers = _Newest(ADMITTED), _Newest(STRANGERS)
         self._numbers = count()
@@ -108,15 +105,6 @@ class Service:
             yield
         finally:
             self._count(-1)
-
-    @contextmanager
-    def watched(self, wire: Wire) -> Generator[None]:
-        """Notice when the client hangs up while a fault makes it wait."""
-        self.watch.add(wire.connection, wire.leave)
-        try:
-            yield
-        finally:
-            self.watch.remove(wire.connection)
 
     def wait_for(self, ready: Callable[[], bool], timeout: float) -> bool:
         """Wait until `ready()` is true after a change; False after `timeout` seconds."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from rxruns._loopback import Refusal, Wire
 from rxruns.devserver._log import KEEPALIVE, EventLog
-from rxruns.devserver._watch import Watch
 from rxruns.devserver.faults._script import Fault, through
 
 __all__ = ["StreamQuery", "parse_query", "stream"]
@@ -52,13 +51,7 @@ def parse_query(query: Mapping[str, str]) -> StreamQuery:
 
 
 def stream(
-    log: EventLog,
-    query: StreamQuery,
-    wire: Wire,
-    faults: Sequence[Fault],
-    dice: random.Random,
-    watch: Watch,
-    idle: float,
+    log: EventLog, query: StreamQuery, wire: Wire, faults: Sequence[Fault], dice: random.Random, idle: float
 ) -> None:
     """Send the requested events, also those that are still to come.
 
@@ -67,26 +60,22 @@ def stream(
         Cut: a fault ends the response.
     """
 
-    def leave() -> None:
-        wire.leave()
+    def wake() -> None:
         with log.changed:
             log.changed.notify_all()
 
-    watch.add(wire.connection, leave)
-    try:
-        for fault in faults:
-            fault.after(wire)
-        wire.start_body()
-        batches = _batches(log, query, wire, idle)
-        if faults:
-            for piece in _faulty(batches, wire, faults, dice):
-                wire.write([piece])
-        else:
-            for batch in batches:
-                wire.write(batch)
-        wire.finish()
-    finally:
-        watch.remove(wire.connection)
+    wire.watch(wake)
+    for fault in faults:
+        fault.after(wire)
+    wire.start_body()
+    batches = _batches(log, query, wire, idle)
+    if faults:
+        for piece in _faulty(batches, wire, faults, dice):
+            wire.write([piece])
+    else:
+        for batch in batches:
+            wire.write(batch)
+    wire.finish()
 
 
 def _batches(log: EventLog, query: StreamQuery, wire: Wire, idle: float) -> Iterator[list[bytes]]:

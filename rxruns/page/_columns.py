@@ -1,4 +1,4 @@
-"""A run's events as columns: what a browser parses fastest, and a third of the log's size."""
+"""A run's events as columns, which a browser parses fastest, in a third of the log's size."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from rxruns.events import NodeOutputDelta, RunEvent, UnknownEvent
 
 _ENVELOPE = ("type", "run_id", "seq", "ts", "node_id", "envelope_version")
 _SAFE = 2**53
-"""Beyond it a whole number is another one in JavaScript."""
+"""The largest magnitude of an exact integer in JavaScript."""
 
 
 class Columns:
-    """Events, one list for each of their parts. Names of types and nodes are written once.
+    """Events as one list per field, with the names of types and nodes by number.
 
-    A text delta is its text, with what else it says (kind, model) by number; any other event its payload.
+    The body of a text delta is its text, with its other fields (kind, model) by number. The body of any other
+    event is its payload.
     """
 
     def __init__(self) -> None:
@@ -32,7 +33,7 @@ class Columns:
         self.shapes: dict[tuple[str, str | None, str | None], int] = {}
 
     def append(self, event: RunEvent, began: datetime) -> None:
-        """Add an event; its time is counted in milliseconds from ``began``."""
+        """Add an event, with its time in milliseconds since ``began``."""
         node_id: str | None = getattr(event, "node_id", None)
         self.seq.append(event.seq)
         self.at.append(milliseconds(event.ts, began))
@@ -48,14 +49,14 @@ class Columns:
             self.body.append(_payload(event))
 
     def content(self) -> dict[str, Any]:
-        """What is written into the page."""
+        """Return the columns as plain values."""
         names = {"types": list(self.types), "shapes": list(self.shapes)}
         columns = ("seq", "at", "type", "node", "shape", "body")
         return names | {name: getattr(self, name) for name in columns}
 
 
 def milliseconds(at: datetime, began: datetime) -> float:
-    """From ``began`` to ``at``, with microseconds as the fraction; whole where there are none."""
+    """Return the milliseconds from ``began`` to ``at``: an int, or a float with microseconds."""
     passed = round((at - began).total_seconds() * 1000, 3)
     return int(passed) if passed.is_integer() else passed
 
@@ -66,7 +67,7 @@ def _payload(event: RunEvent) -> Any:
 
 
 def _exact(value: object) -> Any:
-    """The same in JSON, with numbers as text that JavaScript could not hold."""
+    """Return the value with integers as text where JavaScript would round them."""
     if isinstance(value, dict):
         return {key: _exact(item) for key, item in cast("dict[str, object]", value).items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""What calls of models used, one after the other: the page draws its curves from it."""
+"""The tokens and the cost of each model call, for the page's curves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rxruns.page._columns import milliseconds
 
 
 class Usage:
-    """A run's calls, each with its tokens and what it cost.
+    """The calls of a run, with their tokens and costs.
 
     Args:
         prices: by (provider, model).
@@ -24,15 +24,15 @@ class Usage:
         self._calls: list[tuple[datetime, CostLineItem]] = []
 
     def append(self, event: NodeLLMCall) -> None:
-        """Take a call in, metered and priced as in :class:`~rxruns.costs.CostTotals`."""
+        """Add a call, metered and priced as in :class:`~rxruns.costs.CostTotals`."""
         (item,) = self._nothing.step(event).line_items
         self._calls.append((event.ts, item))
 
     def content(self, began: datetime) -> dict[str, Any]:
-        """What is written into the page: the calls in the order of their times, as columns.
+        """Return the calls as columns, sorted by time.
 
-        ``tokens`` is None for a call without usage. ``usd`` is the sum so far of all that has a price, added
-        exactly, so that a browser need not add; a model says with its name whether it has one.
+        ``tokens`` is None for a call without usage. ``usd`` is the exact sum so far of the priced calls. A
+        model is its provider, its name, and True if it has a price.
         """
         models: dict[tuple[str, str, bool], int] = {}
         columns: dict[str, list[Any]] = {"at": [], "model": [], "tokens": [], "usd": []}

@@ -1,4 +1,4 @@
-// All events: filtered by type and node, searched, and joined where a node's text came in pieces.
+// All events: filtered by type and node, searched, with consecutive text deltas joined.
 
 class Events {
   constructor(columns, nodes) {
@@ -22,7 +22,7 @@ class Events {
     return node < 0 ? null : this.nodes[node].id;
   }
 
-  /** The event as the service sent it, but for its run and the offset of its time. */
+  /** The event as the service sent it, without its run id, and with its time in UTC. */
   record(index, began) {
     const { seq, at, body, shape, shapes } = this.columns;
     const [kind, model, response_id] = shapes[shape[index]] ?? [];
@@ -37,7 +37,7 @@ class Events {
     };
   }
 
-  /** What happened, in a line. */
+  /** A one-line summary. */
   summary(index) {
     const body = this.columns.body[index];
     if (this.isDelta(index)) return body ?? "";
@@ -55,7 +55,7 @@ class Events {
     return Object.keys(rest).length ? JSON.stringify(rest) : `plan ${String(plan).slice(0, 12)}`;
   }
 
-  /** All that a node has said since it last started. */
+  /** The text of a node since its last start. */
   text(node) {
     const pieces = [];
     for (let index = 0; index < this.count; index++) {
@@ -66,7 +66,7 @@ class Events {
     return pieces.join("");
   }
 
-  /** The last words of each node, found in one pass from the end. */
+  /** The end of each node's text, found in one pass from the end. */
   lastWords() {
     const words = this.nodes.map(() => "");
     const started = new Set();
@@ -79,7 +79,7 @@ class Events {
     return words;
   }
 
-  /** The places of the events that fit, in order. */
+  /** The indexes of the matching events, in order. */
   fitting({ search, type, node }) {
     const found = search ? this.matching(search.toLowerCase()) : null;
     const { type: types, node: nodes } = this.columns;
@@ -92,7 +92,7 @@ class Events {
     return fits;
   }
 
-  /** Which events hold the words; a node's text is searched as a whole, over its pieces. */
+  /** Flag the events that contain the words; a node's text is searched across its deltas. */
   matching(wanted) {
     const found = new Uint8Array(this.count);
     this.index();
@@ -107,7 +107,7 @@ class Events {
     return found;
   }
 
-  /** Made once, at the first search. */
+  /** Build the search index, at the first search. */
   index() {
     if (this.texts) return;
     this.others = new Map();
@@ -123,14 +123,14 @@ class Events {
         of.length += piece.length;
       } else {
         const name = node[index] < 0 ? "" : this.nodes[node[index]].id;
-        const told = body[index] ? `${this.summary(index)} ${JSON.stringify(body[index])}` : "";
-        this.others.set(index, `${seq[index]} ${this.columns.types[type[index]]} ${name} ${told}`.toLowerCase());
+        const text = body[index] ? `${this.summary(index)} ${JSON.stringify(body[index])}` : "";
+        this.others.set(index, `${seq[index]} ${this.columns.types[type[index]]} ${name} ${text}`.toLowerCase());
       }
     }
     this.texts = pieces.map(({ pieces, starts, events }) => ({ text: pieces.join(""), starts, events }));
   }
 
-  /** Rows of the list as [from, to) in `fits`: pieces of one node's text that follow each other are one. */
+  /** Rows of the list as ranges [from, to) of `fits`: consecutive deltas of one node are one row. */
   joined(fits, join) {
     const rows = [];
     for (let from = 0; from < fits.length; ) {
@@ -145,7 +145,7 @@ class Events {
   }
 }
 
-/** The last piece that starts at or before the place and is not empty. */
+/** The last delta that starts at or before a position and is not empty. */
 function pieceAt(starts, at) {
   let low = 0;
   let high = starts.length - 1;
@@ -164,7 +164,7 @@ function usageText(usage) {
 
 const BAD = new Set(["run_failed", "run_canceled", "node_failed"]);
 
-/** The list and the fields above it. */
+/** The list of events with its filters. */
 class EventList {
   constructor(events, run) {
     this.events = events;
@@ -187,13 +187,13 @@ class EventList {
     });
   }
 
-  /** The row with that event, -1 for none. */
+  /** The row of an event, -1 for none. */
   find(seq) {
     const place = this.fits.findIndex((index) => this.events.columns.seq[index] === seq);
     return place < 0 ? -1 : this.joins.findIndex(([, to]) => place < to);
   }
 
-  /** Show what was chosen; an event that is active stays so, and in sight. */
+  /** Apply the filters; the active event stays active and visible. */
   filter(place = { active: this.rows.place.active }) {
     const wanted = { search: byId("search").value.trim(), type: Number(byId("type").value), node: Number(byId("node").value) };
     this.fits = this.events.fitting(wanted);

@@ -1,4 +1,4 @@
-// Children of a fan-out, such as each_one_0 and each_one_1, are one row until somebody wants them apart.
+// Children of a fan-out, such as each_one_0 and each_one_1, are one row until it is unfolded.
 
 const CHILD = /^(.+)\[[^[\]]*\]$/s;
 const NUMBERED = /^(.+)_\d+$/s;
@@ -16,7 +16,7 @@ class Folding {
     this.unfolded = new Set(unfolded);
   }
 
-  /** The group that a node belongs to: each.one of each.one[3]; each_one of each_one_3 beside a node each. */
+  /** The group of a node: each.one of each.one[3]; each_one of each_one_3 if there is a node each. */
   nameOf({ id }) {
     const bracketed = CHILD.exec(id);
     if (bracketed) return bracketed[1];
@@ -39,7 +39,7 @@ class Folding {
     this.unfolded = new Set(this.isFolded ? this.names : []);
   }
 
-  /** The rows of the nodes, each with its place in the tree. A group stands where its first child would. */
+  /** The rows of the nodes with their position in the tree. A group takes the position of its first child. */
   rows(nodes) {
     const top = [];
     const groups = new Map();
@@ -64,7 +64,7 @@ class Folding {
   }
 }
 
-/** Rows without groups: what a filter chose is seen itself. */
+/** Rows without groups, for filtered nodes. */
 const flatRows = (nodes) => nodes.map((node, place) => ({ node, level: 1, place, size: nodes.length }));
 
 /** The children as one node: from the first start to the last end, with the worst of their statuses. */
@@ -80,12 +80,12 @@ function groupOf(name, children) {
   return { id: name, status: counts[0][0], counts, children, attempts: attempts.length ? [span] : [] };
 }
 
-/** How many of a group are how, the worst first. */
+/** The numbers of a group's nodes by status, the worst first. */
 const countsText = (counts) => counts.map(([status, number]) => `${MARKS[status] ?? "?"} ${count(number)}`).join(" ");
 
-/** What a group says when it is pointed at. */
+/** The tooltip of a group. */
 function groupText({ id, children, counts, attempts: [span] }) {
-  const lines = [`${visible(id)}: ${counted(children.length, "node")} side by side`];
+  const lines = [`${visible(id)}: ${counted(children.length, "node")} in parallel`];
   lines.push(counts.map(([status, number]) => `${MARKS[status] ?? "?"} ${count(number)} ${visible(status)}`).join(", "));
   if (span) lines.push(`from ${offset(span.start)}${span.end === null ? ", still open" : ` to ${offset(span.end)}: ${duration(span.end - span.start)}`}`);
   const calls = children.reduce((sum, child) => sum + child.calls, 0);

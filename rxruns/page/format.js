@@ -1,12 +1,11 @@
 "use strict";
 
-// How things are written. Nothing that a run said is ever taken as markup: all of it goes through `element`,
-// which makes text nodes.
+// Formatting. Text of a run is never parsed as markup: all of it goes through `element`, which makes text nodes.
 
 const content = JSON.parse(document.getElementById("content").textContent);
 const MARKS = content.marks;
 
-/** An element with attributes and children; a child that is no element becomes text. */
+/** An element with attributes and children; other children than nodes become text. */
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -20,7 +19,7 @@ function element(tag, attributes = {}, ...children) {
 
 const byId = (id) => document.getElementById(id);
 
-// Controls, and what turns the direction of writing or has no shape, each shown by a sign of its own.
+// Controls, bidi overrides and characters without a shape; each is shown as a sign.
 const UNSEEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
 const UNSEEN_BUT_LINES = new RegExp(UNSEEN.source.replace("\\u0000-\\u001f", "\\u0000-\\u0008\\u000b-\\u001f"), "g");
 
@@ -30,10 +29,10 @@ function picture(char) {
   return code === 127 ? "\u2421" : "\ufffd";
 }
 
-/** The text on one line, with what can not be seen made visible. */
+/** The text on one line, with signs for invisible characters. */
 const visible = (text) => String(text).replace(UNSEEN, picture);
 
-/** The same with its lines. */
+/** The same, with its line breaks. */
 const visibleLines = (text) => String(text).replace(/\r\n/g, "\n").replace(UNSEEN_BUT_LINES, picture);
 
 const count = (number) => number.toLocaleString("en-US");
@@ -41,7 +40,7 @@ const count = (number) => number.toLocaleString("en-US");
 /** "1 node", "2 nodes". */
 const counted = (number, what) => `${count(number)} ${what}${number === 1 ? "" : "s"}`;
 
-/** US dollars: cents where there are dollars, millionths of a dollar below; `short` leaves zeros at the end out. */
+/** US dollars with cents, or with millionths below a dollar; `short` omits trailing zeros. */
 function money(usd, short = false) {
   if (usd > 0 && usd < 1e-6) return "< $0.000001";
   const digits = usd === 0 || usd >= 1 ? 2 : 6;
@@ -49,7 +48,7 @@ function money(usd, short = false) {
   return usd.toLocaleString("en-US", { style: "currency", currency: "USD", minimumFractionDigits: least, maximumFractionDigits: digits, roundingMode: "halfEven" });
 }
 
-/** Milliseconds as people say them. */
+/** Milliseconds in a readable unit. */
 function duration(ms) {
   if (ms === null || ms === undefined) return "";
   if (Math.abs(ms) < 999.5) return `${Math.round(ms)} ms`;
@@ -61,7 +60,7 @@ function duration(ms) {
   return `${Math.floor(minutes / 60)} h ${two(minutes % 60)} min`;
 }
 
-/** A time since the run's first event, as fine as its step asks for. */
+/** A time since the run's first event, as precise as its step. */
 function offset(ms, step = 1) {
   const sign = ms < 0 ? "−" : "";
   const digits = step >= 1000 ? 0 : step >= 100 ? 1 : step >= 10 ? 2 : 3;
@@ -73,7 +72,7 @@ function offset(ms, step = 1) {
   return hours ? `${sign}${hours}:${String(minutes).padStart(2, "0")}:${rest}` : `${sign}${minutes}:${rest}`;
 }
 
-/** A status with its sign; its class colours it, where it is one that we know. */
+/** A status with its sign. */
 function statusText(status) {
   return `${MARKS[status] ?? "?"} ${visible(status)}`;
 }
@@ -82,5 +81,5 @@ function statusElement(status, kind) {
   return element("span", { class: `${kind} ${status in MARKS ? status : ""}` }, statusText(status));
 }
 
-/** A record as indented JSON: strings keep their escapes, so that nothing hides in them. */
+/** A record as indented JSON. */
 const json = (value) => visibleLines(JSON.stringify(value, null, 2));

@@ -1,13 +1,13 @@
-// A stretch of time under mouse and fingers: what is marked with the mouse is zoomed into, as is what two fingers
-// spread; one finger moves it. Up and down stay the browser's, for scrolling.
+// Gestures on the time axis: dragging the mouse or spreading two fingers zooms, one finger moves. Vertical moves
+// scroll, as usual.
 
-const SLOP = 8; // pixels that a finger moves before it means it
-const NARROW = 0.02; // two fingers side by side: no nearer counts
+const SLOP = 8; // pixels that a finger moves before it counts
+const NARROW = 0.02; // the smallest distance of two fingers
 
 class Gestures {
   constructor(timeline, boxes) {
     this.timeline = timeline;
-    this.fingers = new Map(); // by pointer: where it is
+    this.fingers = new Map(); // the position of each pointer
     for (const box of boxes) {
       box.addEventListener("pointerdown", (event) => event.pointerType === "touch" && event.target.closest(".track") && this.touch(box, event));
       box.addEventListener("wheel", (event) => this.turn(event), { passive: false });
@@ -33,7 +33,7 @@ class Gestures {
     this.anchor(this.fingers.size > 1);
   }
 
-  /** From here on: which moment each finger holds. */
+  /** Note the time under each finger. */
   anchor(isMoving) {
     const { from, to } = this.timeline;
     this.isMoving = isMoving;
@@ -46,7 +46,7 @@ class Gestures {
     if (this.fingers.size === 1 && this.box.dataset.finger === "reads") return;
     if (!this.isMoving && Math.abs(event.clientX - this.began.get(event.pointerId)) < SLOP) return;
     this.isMoving = true;
-    for (const id of this.fingers.keys()) this.box.setPointerCapture(id); // the rows below are drawn anew
+    for (const id of this.fingers.keys()) this.box.setPointerCapture(id); // the rows below are redrawn
     const { from, to } = this.timeline;
     const [[one, moment], [other, beyond] = []] = this.held;
     const at = this.timeline.share(this.fingers.get(one));
@@ -64,7 +64,7 @@ class Gestures {
     this.anchor(this.isMoving && this.fingers.size > 0);
   }
 
-  /** A stretch that is marked with the mouse is zoomed into; a mere click opens the node. */
+  /** Zoom into the range that the mouse drags over; a click opens the node. */
   drag(boxes) {
     const { timeline } = this;
     let began = null;
@@ -96,7 +96,7 @@ class Gestures {
   }
 }
 
-/** What was a gesture is no click, where the browser makes one of it. */
+/** Ignore the click that a browser makes of a gesture. */
 function noClick() {
   addEventListener("click", (click) => click.stopPropagation(), { capture: true, once: true });
   setTimeout(() => dispatchEvent(new Event("click")), 0);

@@ -1,4 +1,4 @@
-// Put it together: what is seen first is drawn first, the events after it.
+// The page: the visible parts are drawn first, then the events.
 
 completeNodes(content);
 
@@ -50,7 +50,7 @@ function showProblems({ run, nodes }) {
 function problem(of, error) {
   const title = typeof of === "string" ? element("strong", {}, of) : nodeLink(of);
   const code = error?.code ? ` (${visible(error.code)})` : "";
-  return element("li", {}, element("span", { class: "said failed" }, "✗ "), title, code, element("pre", {}, visibleLines(error?.message ?? "without a message")));
+  return element("li", {}, element("span", { class: "said failed" }, "✗ "), title, code, element("pre", {}, visibleLines(error?.message ?? "no message")));
 }
 
 const nodeLink = (node) => element("button", { type: "button", class: "link", onclick: () => openNode(node) }, visible(node.id));
@@ -83,7 +83,7 @@ function showLegend() {
   byId("legend").replaceChildren(bar("succeeded", "succeeded"), bar("failed", "failed"), bar("canceled", "canceled"), bar("running", "still open", "open"), waiting);
 }
 
-/** Show the children of a group apart, or as one row again; of all groups where none is named. */
+/** Unfold or fold a group, or all groups if none is given. */
 function fold(group) {
   if (group) view.folding.toggle(group.id);
   else view.folding.toggleAll();
@@ -101,10 +101,10 @@ function filterNodes(place) {
   byId("fold").hidden = isChosen || !view.folding.names.size;
   byId("fold").textContent = view.folding.isFolded ? "Unfold all" : "Fold all";
   byId("no-nodes").hidden = nodes.length > 0;
-  byId("no-nodes").textContent = content.nodes.length ? "No node fits." : "No node has started.";
+  byId("no-nodes").textContent = content.nodes.length ? "No matching node." : "No node has started.";
 }
 
-// What the reader chose outlives a reload of the page, for as long as its tab.
+// Filters, zoom and scroll positions survive a reload of the page in its tab.
 
 const KEPT = `rxruns ${content.run.id}`;
 const FIELDS = ["node-search", "node-status", "search", "type", "node"];
@@ -130,22 +130,22 @@ function kept() {
   try {
     return JSON.parse(sessionStorage.getItem(KEPT) ?? "{}");
   } catch {
-    return {}; // a browser that keeps nothing
+    return {}; // no session storage
   }
 }
 
-/** Load the page again every few seconds while its run is open, though not while somebody is busy with it. */
+/** Reload the page regularly while its run is open, but not while it is being used. */
 function reloads(seconds) {
   let paused = false;
   let touched = 0;
-  const tell = () => {
+  const render = () => {
     byId("reload-text").textContent = paused ? "Reloading is paused." : `Reloads every ${counted(seconds, "second")}.`;
-    byId("pause").textContent = paused ? "Go on" : "Pause";
+    byId("pause").textContent = paused ? "Resume" : "Pause";
   };
   byId("reload").hidden = false;
   byId("pause").addEventListener("click", () => {
     paused = !paused;
-    tell();
+    render();
   });
   for (const kind of ["keydown", "pointerdown", "wheel", "touchmove"]) addEventListener(kind, () => (touched = Date.now()), { passive: true });
   const busy = () => paused || Date.now() - touched < 2000 || byId("detail").open || !getSelection().isCollapsed;
@@ -154,11 +154,11 @@ function reloads(seconds) {
     try {
       keep();
     } catch {
-      // nothing is kept, the reload is worth more
+      // reload without keeping the state
     }
     location.reload();
   }, seconds * 1000);
-  tell();
+  render();
 }
 
 function showEvents(before) {
@@ -204,7 +204,7 @@ function start() {
   });
   if (content.refresh) reloads(content.refresh);
   byId("count").textContent = "Reading the events …";
-  setTimeout(() => showEvents(before), 0); // no animation frame: a hidden tab has none
+  setTimeout(() => showEvents(before), 0); // not an animation frame: hidden tabs have none
 }
 
 start();

@@ -1,4 +1,4 @@
-// The nodes and the costs as tables, and one node or event in full.
+// The nodes and the costs as tables, and the details of one node or event.
 
 const PAGE_OF_NODES = 100;
 
@@ -11,10 +11,10 @@ const NODE_COLUMNS = [
   { name: "calls", key: (node) => node.calls, number: true, few: true },
   { name: "tokens", key: (node) => node.tokens, number: true },
   { name: "cost", key: (node) => node.usd, number: true },
-  { name: "says" },
+  { name: "text" },
 ];
 
-/** What is not in the data, because it follows from it. */
+/** Add values that follow from the data. */
 function completeNodes(content) {
   content.nodes.forEach((node, place) => {
     node.place = place;
@@ -122,7 +122,7 @@ function textBlock(text) {
   return element("pre", { tabindex: 0 }, visibleLines(text.slice(0, MOST_TEXT)) + cut);
 }
 
-/** A node in full: its attempts, why it failed, what it waits for, its text. */
+/** The details of a node: its attempts, errors, questions, pending tools and text. */
 function nodeParts(node, run, text, showEvents) {
   const head = ["attempt", "status", "start", "took", "waited", "tokens"];
   const rows = node.attempts.map((attempt) => [
@@ -144,8 +144,8 @@ function nodeParts(node, run, text, showEvents) {
   for (const attempt of node.attempts) {
     if (attempt.error) part(`Error of attempt ${attempt.number}${attempt.error.code ? `: ${visible(attempt.error.code)}` : ""}`, textBlock(attempt.error.message));
   }
-  for (const question of node.questions) part("It asks", textBlock(question));
-  for (const [name, given] of node.pending) part(`It waits for the result of ${visible(name)}`, textBlock(given));
+  for (const question of node.questions) part("Question", textBlock(question));
+  for (const [name, given] of node.pending) part(`Waiting for the result of ${visible(name)}`, textBlock(given));
   if (node.calls) part("Models", element("p", {}, `${counted(node.calls, "call")}, ${counted(node.tokens, "token")}, cost ${node.cost}`));
   if (text) part("Text", textBlock(text));
   parts.push(element("p", {}, element("button", { type: "button", onclick: showEvents }, "Show its events")));

@@ -1,10 +1,10 @@
-// A list of any length of which only what can be seen is in the document. One row is active; the keyboard
-// moves it: arrows, Page Up and Down, Home, End; Enter, Space or a click opens it.
+// A list of any length, of which the document has only the visible rows. One row is active. The keyboard moves it
+// with arrows, Page Up and Down, Home and End; Enter, Space or a click opens it.
 
 class Rows {
   /**
-   * `draw(row, index)` fills an empty row; `open(index)` is called for the chosen one. What is in a row is known by its
-   * `key(index)`, wherever `find(key)` finds it the next time, -1 for nowhere.
+   * `draw(row, index)` fills an empty row; `open(index)` is called for the chosen one. `key(index)` identifies the
+   * content of a row, and `find(key)` returns its index, or -1.
    */
   constructor(box, { draw, open, key, find, moved = () => {} }) {
     this.box = box;
@@ -22,7 +22,7 @@ class Rows {
     new ResizeObserver(() => this.later()).observe(box);
   }
 
-  /** Where the reader is: what is active, what is on top, and how many pixels of that are out of sight. */
+  /** The scroll position: the active row, the top row, and its pixels above the edge. */
   get place() {
     const { scrollTop } = this.box;
     const top = Math.floor(scrollTop / this.height) || 0;
@@ -33,7 +33,7 @@ class Rows {
     return index >= 0 && index < this.count ? this.key(index) : null;
   }
 
-  /** Show that many rows, from the first on, or from a place on as far as its rows are among them. */
+  /** Show `count` rows, at a scroll position if its rows still exist. */
   show(count, { active = null, top = null, above = 0 } = {}) {
     const found = (key) => (key === null ? -1 : this.find(key));
     this.count = count;
@@ -41,13 +41,13 @@ class Rows {
     this.height = this.measured();
     this.space.style.height = `${count * this.height}px`;
     const first = found(top);
-    // The active row with some rows above it, where what was on top is gone.
+    // The active row with some rows above it, if the top row no longer exists.
     const from = first >= 0 ? first * this.height + above : this.active * this.height - this.box.clientHeight / 3;
     this.box.scrollTop = from;
     this.render();
   }
 
-  /** The height of a row is the style sheet's business. */
+  /** The height of a row, which the style sheet sets. */
   measured() {
     const probe = element("div", { class: "row" });
     this.space.replaceChildren(probe);

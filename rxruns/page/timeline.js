@@ -1,5 +1,5 @@
-// The nodes over time: a row for each node, a bar for each attempt, stripes where it waited; a group of nodes has a
-// bar in layers, as thick as it has nodes of a status.
+// The nodes over time: a row per node, a bar per attempt, stripes for waits. The bar of a group has a layer per
+// status, as thick as its share of the nodes.
 
 const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 15e3, 3e4, 6e4, 12e4, 3e5, 6e5, 9e5, 18e5, 36e5, 72e5, 216e5, 432e5, 864e5];
 const SHORTEST = 1;
@@ -16,7 +16,7 @@ class Timeline {
     this.from = this.first;
     this.to = this.last;
     this.shown = [];
-    this.looked = () => {}; // told when another stretch of time is seen
+    this.looked = () => {}; // called when the time range changes
     this.rows = new Rows(byId("bars"), {
       draw: (row, index) => this.draw(row, this.shown[index]),
       open: (index) => (this.shown[index].node.children ? toggle : open)(this.shown[index].node),
@@ -27,7 +27,7 @@ class Timeline {
     this.listen();
   }
 
-  /** Show these rows; what is on top and active stays so. */
+  /** Show rows, at the same scroll position if possible. */
   show(shown, place = this.rows.place) {
     this.shown = shown;
     this.rows.box.hidden = shown.length === 0;
@@ -43,7 +43,7 @@ class Timeline {
     return ((ms - this.from) / (this.to - this.from)) * 100;
   }
 
-  /** Show another stretch of time; never beyond the run, never less than a millisecond. */
+  /** Show another time range: within the run, at least a millisecond. */
   look(from, to) {
     const length = Math.min(Math.max(to - from, SHORTEST), this.last - this.first);
     this.from = Math.min(Math.max(from, this.first), this.last - length);
@@ -89,15 +89,15 @@ class Timeline {
     for (const at of this.ticks().ticks) track.append(placed(element("div", { class: "line" }), this.place(at)));
     if (node.children) track.append(...this.layers(node));
     else node.attempts.forEach((attempt, index) => track.append(...this.bar(attempt, index === node.attempts.length - 1)));
-    // The end of a name stays: children of a fan-out differ there.
+    // The end of a name is kept: children of a fan-out differ there.
     const name = visible(node.id);
     const kept = node.children ? `\u00a0×${count(node.children.length)}` : name.length > 14 ? name.slice(-8) : "";
     const cut = node.children ? name : name.slice(0, name.length - kept.length);
     const fold = node.children ? [element("span", { class: "fold", "aria-hidden": "true" }, isOpen ? "▾" : "▸")] : [];
     row.append(element("div", { class: `name level-${level}` }, ...fold, element("span", { class: "clip" }, cut), element("span", {}, kept)), track);
-    const told = { "aria-label": described(node, this), "aria-level": level, "aria-posinset": place + 1, "aria-setsize": size };
-    if (node.children) told["aria-expanded"] = isOpen;
-    for (const [name, value] of Object.entries(told)) row.setAttribute(name, value);
+    const attributes = { "aria-label": described(node, this), "aria-level": level, "aria-posinset": place + 1, "aria-setsize": size };
+    if (node.children) attributes["aria-expanded"] = isOpen;
+    for (const [name, value] of Object.entries(attributes)) row.setAttribute(name, value);
     row.addEventListener("mousemove", (event) => showTip(tipText(node, this), event.clientX, event.clientY));
     row.addEventListener("mouseleave", hideTip);
   }
@@ -125,7 +125,7 @@ class Timeline {
     return isLast && end <= 100 ? [bar, this.length(attempt, left, right, width < 20)] : [bar];
   }
 
-  /** A group's span in layers, the worst on top. */
+  /** A group's bar in layers, the worst on top. */
   layers({ counts, children, attempts: [span] }) {
     if (!span) return [];
     const start = this.place(span.start);
@@ -144,14 +144,14 @@ class Timeline {
     return end <= 100 ? [bar, this.beside(countsText(counts) + took, left, right)] : [bar];
   }
 
-  /** How long it took, beside its bar; the sign too, where the bar has no room for it. */
+  /** The duration beside a bar, with the sign if the bar is too small for it. */
   length(attempt, left, right, withSign) {
     const took = attempt.start === null || attempt.end === null ? "" : duration(attempt.end - attempt.start);
     const open = attempt.end === null ? statusText(attempt.status) : "";
     return this.beside(`${withSign && !open ? MARKS[attempt.status] ?? "?" : ""} ${took || open}`.trim(), left, right);
   }
 
-  /** A text on that side of a bar where there is room, or else over its end. */
+  /** A text beside a bar where it fits, else over its end. */
   beside(text, left, right) {
     const room = (100 * (14 + 7.5 * text.length)) / byId("axis").clientWidth;
     if (right + room < 100) return placed(element("span", { class: "length" }, text), right);
@@ -190,7 +190,7 @@ class Timeline {
   }
 }
 
-/** What a row is known by, a group apart from a node of its name. */
+/** The key of a row; a group and a node of the same name differ. */
 const keyOf = (node) => (node.children ? `${node.id}[*]` : node.id);
 
 function placed(made, percent) {
@@ -198,7 +198,7 @@ function placed(made, percent) {
   return made;
 }
 
-/** What a bar says when it is pointed at. */
+/** The tooltip of a node. */
 function tipText(node, timeline) {
   if (node.children) return groupText(node);
   const lines = [visible(node.id)];

@@ -1,10 +1,10 @@
-// Tokens and cost over time, on the time axis of the timeline. At each pixel across stands what the sum was at that
-// moment: calls that came within a pixel are one step, and none is left out of the sum.
+// Tokens and cost over time, on the time axis of the timeline. Each pixel shows the exact sum at its time: calls within
+// one pixel are one step.
 
 const MOST_SERIES = 6;
 const TALL = { tokens: 120, cost: 80 };
 
-/** An element of SVG: as with `element`, text is never markup. */
+/** An element of SVG; as in `element`, text is never markup. */
 function drawing(tag, attributes = {}, ...children) {
   const made = document.createElementNS(byId("tokens").firstChild.namespaceURI, tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
@@ -12,7 +12,7 @@ function drawing(tag, attributes = {}, ...children) {
   return made;
 }
 
-/** The calls of a run, and what they came to at any moment. */
+/** The calls of a run, and their sums at any time. */
 class Calls {
   constructor({ models, at, model, tokens, usd }) {
     this.at = at;
@@ -30,18 +30,18 @@ class Calls {
     this.sums = this.sumUp(model.map((place) => (own.includes(place) ? own.indexOf(place) : own.length)), tokens);
   }
 
-  /** For each series the tokens after each call; `unmetered` counts the calls that tell none. */
+  /** The tokens of each series after each call; `unmetered` counts the calls without usage. */
   sumUp(series, tokens) {
     const sums = this.names.map(() => new Float64Array(this.count));
     this.unmetered = tokens.filter((used) => used === null).length;
     sums.forEach((sum, place) => {
-      let so = 0;
-      for (let call = 0; call < this.count; call++) sum[call] = so += series[call] === place ? tokens[call] ?? 0 : 0;
+      let total = 0;
+      for (let call = 0; call < this.count; call++) sum[call] = total += series[call] === place ? tokens[call] ?? 0 : 0;
     });
     return sums;
   }
 
-  /** The last call at or before a moment; -1 for none. */
+  /** The last call at or before a time; -1 for none. */
   before(ms) {
     let low = -1;
     let high = this.count - 1;
@@ -61,7 +61,7 @@ class Calls {
     return call < 0 ? 0 : this.usd[call];
   }
 
-  /** Whether some call until then has no price. */
+  /** True if a call up to this one has no price. */
   isUnknown(call) {
     return this.firstUnpriced >= 0 && this.firstUnpriced <= call;
   }
@@ -82,31 +82,31 @@ class Curves {
     this.moment = null;
     byId("usage").hidden = this.calls.count === 0;
     if (!this.calls.count) return;
-    this.tell(content.costs);
+    this.summarize(content.costs);
     this.table(content.run);
     this.listen();
     timeline.looked = () => this.draw();
   }
 
-  /** What the curves come to, in words. */
-  tell(costs) {
+  /** Describe the curves in words. */
+  summarize(costs) {
     const { calls } = this;
     const last = calls.count - 1;
     const all = calls.tokens(last);
     let half = 0;
     while (calls.tokens(half) * 2 < all) half++;
-    const says = [`${counted(all, "token")} in ${counted(calls.count, "call")}${all ? `, half of them by ${offset(calls.at[half], 100)}` : ""}.`];
-    if (calls.unmetered) says.push(`${counted(calls.unmetered, "call")} came without usage, and ${calls.unmetered === 1 ? "counts" : "count"} nothing here.`);
+    const facts = [`${counted(all, "token")} in ${counted(calls.count, "call")}${all ? `, half of them by ${offset(calls.at[half], 100)}` : ""}.`];
+    if (calls.unmetered) facts.push(`${counted(calls.unmetered, "call")} without usage ${calls.unmetered === 1 ? "is" : "are"} not counted.`);
     const without = `no price for ${calls.unpriced.slice(0, 3).join(", ")}${calls.unpriced.length > 3 ? " and others" : ""}`;
-    if (calls.firstUnpriced < 0) says.push(`Cost ${costs.cost}.`);
-    else if (calls.isPriced) says.push(`The cost is unknown from ${offset(calls.at[calls.firstUnpriced], 100)} on (${without}): the dashed line is the part that is known.`);
-    else says.push(`The cost is unknown: ${without}.`);
-    byId("usage-says").textContent = says.join(" ");
+    if (calls.firstUnpriced < 0) facts.push(`Cost ${costs.cost}.`);
+    else if (calls.isPriced) facts.push(`The cost is unknown from ${offset(calls.at[calls.firstUnpriced], 100)} (${without}); the dashed line is the known part.`);
+    else facts.push(`The cost is unknown: ${without}.`);
+    byId("usage-summary").textContent = facts.join(" ");
     byId("spent").hidden = !calls.isPriced;
     byId("series").replaceChildren(...calls.names.map((name, place) => element("li", {}, element("span", { class: `series series-${place + 1}`, "aria-hidden": "true" }, place + 1), `${name}: ${counted(calls.sums[place][last], "token")}`)));
   }
 
-  /** The same in numbers, at ten moments. */
+  /** The same in numbers, at eleven times. */
   table(run) {
     const { calls, timeline } = this;
     const head = ["time", ...calls.names, "all tokens", "cost"];
@@ -120,7 +120,7 @@ class Curves {
     byId("usage-table").replaceChildren(element("thead", {}, cells("th", head)), element("tbody", {}, ...rows.map((row) => cells("td", row))));
   }
 
-  /** What is seen at each pixel: the pixel, and the last call until then; where that changes. */
+  /** The pixels at which the last call changes, with that call. */
   steps(width) {
     const { from, to } = this.timeline;
     const found = [];
@@ -171,7 +171,7 @@ class Curves {
     if (least.length) svg.append(drawing("path", { class: "curve-line at-least", d: stepPath(least, width) }));
   }
 
-  /** An empty plot with its scale, from zero to a round number above the highest value. */
+  /** An empty plot with a scale from zero to a round number above the highest value. */
   scaled(id, most, least, width, text) {
     const height = TALL[id];
     const step = roundStep(most / 3, least);
@@ -191,7 +191,7 @@ class Curves {
     return { height, place, top };
   }
 
-  /** Mark a moment and say what the sums were then; null marks none. */
+  /** Mark a time and describe its sums; null removes the mark. */
   point(moment) {
     const { from, to } = this.timeline;
     this.moment = moment === null ? null : Math.min(to, Math.max(from, moment));
@@ -211,7 +211,7 @@ class Curves {
     return [...lines, `cost ${calls.costText(call)}`].join("\n");
   }
 
-  /** Mark a moment, and say it beside the mark. */
+  /** Mark a time and show its sums beside the mark. */
   read(moment, x = null, y = null) {
     this.point(moment);
     const { left, width } = byId("tokens").getBoundingClientRect();
@@ -224,7 +224,7 @@ class Curves {
     hideTip();
   }
 
-  /** To the next call that is seen apart, or from the last one back. */
+  /** The time of the next or previous call in another pixel. */
   beside(way) {
     const { from, to } = this.timeline;
     const moments = [from, ...this.shown.filter(([, call]) => call >= 0).map(([, call]) => this.calls.at[call]).filter((at) => at >= from), to];
@@ -237,7 +237,7 @@ class Curves {
     const follow = (event) => {
       if (timeline.gestures.fingers.size > 1) return;
       if (!event.target.closest(".track")) this.leave();
-      // What a finger points at it also covers: its words stand below.
+      // A finger covers what it points at, so the text is below.
       else this.read(timeline.from + (timeline.to - timeline.from) * timeline.share(event.clientX), event.clientX, event.pointerType === "mouse" ? event.clientY : null);
     };
     for (const kind of ["pointermove", "pointerdown"]) box.addEventListener(kind, follow);
@@ -277,10 +277,10 @@ function roundStep(number, least) {
   return power * [1, 2, 5, 10].find((times) => times * power >= number * (1 - 1e-9));
 }
 
-/** Values that hold until the next one. */
+/** A line of steps. */
 const stepPath = (points, width) => points.map(([x, y], place) => (place ? `H${x}V${y}` : `M${x} ${y}`)).join("") + `H${width}`;
 
-/** What lies between two of them. */
+/** The area between two of them. */
 function bandPath(above, below, width) {
   const back = below.map(([, y], place) => `V${y}H${below[place][0]}`).reverse();
   return `${stepPath(above, width)}${back.join("")}Z`;

@@ -1,4 +1,4 @@
-"""What a run is doing, as values that events are folded into. No Rx: ``state = state.step(event)``.
+"""The state of a run, as values that events are folded into. No Rx: ``state = state.step(event)``.
 
 :class:`RunState` is a whole run, :class:`NodeState` one of its nodes. :class:`NodeSpan` and :class:`NodeText`
 are what ``ops.node_spans`` and ``ops.text`` emit. All of them are immutable and pickle. A :class:`RunState`
@@ -55,12 +55,12 @@ class Timed(NamedTuple, Generic[_T]):
 
 
 class NodeText(Struct, frozen=True):
-    """A piece of a node's text, and what came before it.
+    """A piece of a node's text, with all of its text.
 
     Attributes:
         run_id: the run.
-        node_id: the node that says it.
-        piece: what is new: wire ``text_delta``.
+        node_id: the node.
+        piece: the new text: wire ``text_delta``.
     """
 
     run_id: UUID
@@ -70,7 +70,7 @@ class NodeText(Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """All that the node has said since its last start, also after its end. Joined at each call."""
+        """The text since the node's last start, including text after its end. Joined at each access."""
         return str(self._so_far)
 
 
@@ -80,11 +80,11 @@ class NodeSpan(Struct, frozen=True, kw_only=True):
     Attributes:
         run_id: the run.
         node_id: the node.
-        attempt: from 1: how often the node has started.
-        started_at: ``ts`` of its ``node_started``, None where that was not seen.
+        attempt: the number of the attempt, from 1.
+        started_at: ``ts`` of its ``node_started``, None if that was not seen.
         ended_at: ``ts`` of its end or of its run's, None while it is open.
         status: as of :class:`~rxruns.models.NodeStatus`.
-        error: why it failed.
+        error: the error of a failed node.
         tokens: total tokens of its model calls, as metered.
     """
 
@@ -99,27 +99,28 @@ class NodeSpan(Struct, frozen=True, kw_only=True):
 
     @property
     def duration(self) -> float | None:
-        """Seconds from start to end; None while either is unknown."""
+        """Seconds from start to end; None if one of them is unknown."""
         if self.started_at is None or self.ended_at is None:
             return None
         return (self.ended_at - self.started_at).total_seconds()
 
 
 class RunState(Struct, frozen=True, kw_only=True):
-    """What is known of a run after some of its events. At its end each node that they named is as
-    ``GET /runs/{id}`` has it.
+    """The state of one run after some of its events.
+
+    At the end of the run, its nodes equal those of ``GET /runs/{id}``.
 
     Attributes:
         run_id: the run, None before the first event.
-        plan_hash: of the plan that it executes.
+        plan_hash: the hash of its plan.
         started_at: ``ts`` of ``run_started``.
         ended_at: ``ts`` of its terminal event.
-        final_status: how it ended, None while it is open.
-        nodes: by id, those that an event has named.
+        final_status: the status at its end, None while it is open.
+        nodes: by id, the nodes with events.
         outputs: the run's artifact, as in ``run_completed``.
-        error: why it failed or was canceled.
-        costs: what its model calls took. ``RunState(costs=CostTotals(prices))`` begins with prices.
-        last_seq: ``seq`` of the last event: the cursor that belongs to this value.
+        error: the error of a failed or canceled run.
+        costs: the costs of its model calls. ``RunState(costs=CostTotals(prices))`` has prices.
+        last_seq: ``seq`` of the last event: the cursor of this value.
     """
 
     run_id: UUID | None = None
@@ -135,34 +136,34 @@ class RunState(Struct, frozen=True, kw_only=True):
 
     @property
     def status(self) -> str:
-        """As of :class:`~rxruns.models.RunStatus`. An open run waits if a node waits and none is at work."""
+        """As of :class:`~rxruns.models.RunStatus`. An open run waits if a node waits and none is running."""
         if self.final_status is not None:
             return self.final_status
-        at = {node.status for node in self.nodes.values()}
-        waits = NodeStatus.WAITING in at and NodeStatus.RUNNING not in at
+        statuses = {node.status for node in self.nodes.values()}
+        waits = NodeStatus.WAITING in statuses and NodeStatus.RUNNING not in statuses
         return RunStatus.WAITING if waits else RunStatus.RUNNING
 
     @property
     def pending_tools(self) -> tuple[PendingTool, ...]:
-        """The calls that nodes wait for, ``user_ask`` among them."""
+        """The calls that nodes wait for, including ``user_ask``."""
         return tuple(tool for node in self.nodes.values() for tool in node.pending_tools)
 
     @property
     def questions(self) -> tuple[Question, ...]:
-        """What nodes asked a person, without those that were answered."""
-        return tuple(asked for node in self.nodes.values() for asked in node.questions)
+        """The unanswered questions of nodes to a person."""
+        return tuple(question for node in self.nodes.values() for question in node.questions)
 
     def step(self, event: RunEvent) -> RunState:
-        """The state after ``event``: this very value for one that it has seen, by ``seq``.
+        """Return the state after ``event``; `self` for an event that it has seen, by ``seq``.
 
         Raises:
             InvalidArgumentError: for an event of another run.
         """
-        # By their numbers: to compare two UUIDs takes four times as long.
+        # Comparing the UUIDs themselves takes four times as long.
         if self.run_id is not None and event.run_id.int != self.run_id.int:
             raise InvalidArgumentError(
-                f"run_id: an event of run {event.run_id} can not change the state of run {self.run_id}; "
-                "fold each run on its own, with ops.group_by for instance",
+                f"run_id: an event of run {event.run_id} does not fit the state of run {self.run_id}; "
+                "fold each run separately, for example with ops.group_by",
                 field="run_id",
             )
         if event.seq <= self.last_seq:
@@ -181,9 +182,9 @@ class RunState(Struct, frozen=True, kw_only=True):
         return replace(self, run_id=event.run_id, nodes=nodes, costs=costs, last_seq=event.seq)
 
     def _planned(self, event: PlanEvent) -> RunState:
-        """After an event of the run itself."""
+        """Return the state after an event of the run itself."""
         state = replace(self, run_id=event.run_id, plan_hash=event.plan_hash, last_seq=event.seq)
-        if type(event) is RunStarted:
+        if isinstance(event, RunStarted):
             return replace(state, started_at=event.ts)
         if not isinstance(event, TerminalEvent):
             return state
@@ -212,7 +213,7 @@ class RunState(Struct, frozen=True, kw_only=True):
             )
             for id, node in self.nodes.items()
         ]
-        header = ("node", "status", "attempt", "took", "says")
+        header = ("node", "status", "attempt", "took", "text")
         return html_table(f"{caption}cost {money(self.costs.usd)}", header, rows, notes=notes)
 
 

@@ -1,4 +1,4 @@
-"""A mapping that grows by steps, as an immutable value."""
+"""An immutable mapping to which entries can be added."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ from typing import Any, Generic, Self, TypeAlias, TypeVar
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
-_new = object.__new__  # `cls.__new__` is looked up for longer than it takes
-
 _RECENT = 64
-"""How many changed entries are kept apart from the others. A step copies these."""
+"""The most recently changed entries, which a step copies."""
 
 _FACTOR = 16
-"""How many times more entries each older layer may hold. Among 100,000, a step copies about 60 on average."""
+"""The ratio of the sizes of two layers. Among 100,000 entries, a step copies about 60 on average."""
 
 _Layers: TypeAlias = "tuple[dict[_K, _V], ...]"
 
 
 class Growing(Mapping[_K, _V], Generic[_K, _V]):
-    """Values by key, in the order in which the keys came; immutable.
+    """Values by key, in the order of the first insertion of each key; immutable.
 
-    Entries are kept in layers, the last changed ones in the smallest. A full layer is merged into the next,
-    which is larger by a factor, so that an entry is copied a few times for each layer and not for each step.
+    Entries are kept in layers, the last changed ones in the smallest. A full layer is merged into the next
+    larger one, so that an entry is copied a few times per layer, not at each step.
 
     >>> one = Growing({"a": 1})
     >>> dict(one.having("b", 2)), dict(one)
@@ -37,8 +35,8 @@ class Growing(Mapping[_K, _V], Generic[_K, _V]):
         self._recent: dict[_K, _V] = {}
 
     def having(self, key: _K, value: _V) -> Self:
-        """These entries with one more, or another value of one."""
-        grown: Self = _new(type(self))
+        """Return these entries with one added or changed."""
+        grown = type(self)()
         older, recent = self._older, self._recent.copy()
         recent[key] = value
         if len(recent) > _RECENT:
@@ -47,13 +45,12 @@ class Growing(Mapping[_K, _V], Generic[_K, _V]):
         return grown
 
     def find(self, key: _K) -> _V | None:
-        """The value, or None: ``get`` without the way that a Mapping's takes over an exception."""
+        """Return the value, or None. Unlike ``Mapping.get``, it raises no exception internally."""
         found = self._recent.get(key)
-        if found is None:
-            for layer in self._older:
-                found = layer.get(key)
-                if found is not None:
-                    break
+        for layer in self._older:
+            if found is not None:
+                break
+            found = layer.get(key)
         return found
 
     def __getitem__(self, key: _K) -> _V:
@@ -75,7 +72,7 @@ class Growing(Mapping[_K, _V], Generic[_K, _V]):
         return f"{type(self).__name__}({self._whole()!r})"
 
     def _whole(self) -> dict[_K, _V]:
-        """All entries in one dict. The oldest come first, so that a key stays where it was first put."""
+        """Return all entries in one dict, the oldest first, so that keys keep their order."""
         whole: dict[_K, _V] = {}
         for layer in reversed(self._older):
             whole.update(layer)
@@ -84,7 +81,7 @@ class Growing(Mapping[_K, _V], Generic[_K, _V]):
 
 
 def _settled(layers: _Layers[_K, _V], recent: dict[_K, _V]) -> _Layers[_K, _V]:
-    """The layers with recent entries in the first that has room for them and for all layers before it."""
+    """Merge recent entries, and the layers before it, into the first layer with enough space."""
     room = _RECENT
     for place, layer in enumerate(layers):
         room *= _FACTOR
@@ -95,5 +92,5 @@ def _settled(layers: _Layers[_K, _V], recent: dict[_K, _V]) -> _Layers[_K, _V]:
 
 
 def _empty(layers: _Layers[_K, _V]) -> _Layers[_K, _V]:
-    """As many layers, without entries."""
+    """Return the same number of empty layers."""
     return tuple({} for _ in layers)

@@ -1,4 +1,4 @@
-"""The state of a run's nodes, and of all of them by id. :mod:`rxruns.state` makes them public."""
+"""The state of a run's nodes. :mod:`rxruns.state` makes it public."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _OPEN = frozenset({NodeStatus.PENDING, NodeStatus.RUNNING, NodeStatus.WAITING})
 
 
 class PendingTool(Struct, frozen=True):
-    """A tool call that waits for its result, and what its submission has to name."""
+    """A tool call without a result, with the ids that its submission needs."""
 
     node_id: str
     step: int
@@ -47,27 +47,27 @@ class PendingTool(Struct, frozen=True):
 
 
 class Question(Struct, frozen=True):
-    """A question to a person that is not answered yet."""
+    """An unanswered question to a person."""
 
     node_id: str
     user_ask: UserAsk
 
 
 class NodeState(Struct, frozen=True, kw_only=True):
-    """What is known of one node.
+    """The state of one node.
 
     Attributes:
         id: the node's id.
         status: as of :class:`~rxruns.models.NodeStatus`. A node whose start was not seen counts as running.
-        attempt: how often it has started; each start clears text, error and end.
+        attempt: the number of its starts; each start clears text, error and end.
         started_at: ``ts`` of its last ``node_started``.
-        ended_at: ``ts`` of its end, or of its run's while it was open.
-        step: the last step that an event named, counted from 0.
+        ended_at: ``ts`` of its end, or of its run's end if it was open.
+        step: the step of its last event, counted from 0.
         said: its text since its last start as a rope: ``len(said)`` is cheap, :attr:`text` joins it.
-        error: why it failed.
+        error: the error of a failed node.
         output: its artifact, as in ``node_output``.
         pending_tools: the calls that it waits for.
-        questions: what it asked a person and has no answer to.
+        questions: its unanswered questions to a person.
     """
 
     id: str
@@ -84,20 +84,20 @@ class NodeState(Struct, frozen=True, kw_only=True):
 
     @property
     def text(self) -> str:
-        """All that the node has said since its last start, also after its end. Joined at each call."""
+        """The text since the node's last start, including text after its end. Joined at each access."""
         return str(self.said)
 
     def step_to(self, event: RunEvent) -> NodeState:
-        """The node after one of its events: this very value if that changes nothing."""
+        """Return the node after one of its events; `self` if nothing changed."""
         change = _CHANGES.get(type(event))
         return self if change is None else change(self, event)
 
     def ended(self, status: str, ts: datetime | None, error: NodeError | None = None) -> NodeState:
-        """The node at its end: nothing is pending any more."""
+        """Return the node at its end, with nothing pending."""
         return replace(self, status=status, ended_at=ts, error=error, pending_tools=(), questions=())
 
     def at_run_end(self, ts: datetime) -> NodeState:
-        """The node when its run ended: canceled if it was open. What never started has no end."""
+        """Return the node at the end of its run: canceled if it was open. Without a start it has no end."""
         if self.status not in _OPEN:
             return self
         return self.ended(NodeStatus.CANCELED, ts if self.started_at is not None else None)
@@ -121,11 +121,11 @@ def summary(node: NodeState, text: str = "") -> str:
 
 
 def said_after(said: Rope, event: NodeStarted | NodeOutputDelta) -> Rope:
-    """A node's text after one of its events: all that it has said since its last start.
+    """Return a node's text after one of its events: the text since its last start.
 
-    Its end doesn't matter: text that comes later is still of the attempt that has ended.
+    Text after the node's end belongs to the attempt that has ended.
     """
-    if type(event) is not NodeOutputDelta:
+    if isinstance(event, NodeStarted):
         return _NOTHING
     piece = event.delta.text_delta
     return said.plus(piece) if piece else said
@@ -135,7 +135,7 @@ _NOTHING = Rope()
 
 
 def _started(node: NodeState, event: NodeStarted) -> NodeState:
-    """Its next attempt."""
+    """Return the next attempt of a node."""
     return NodeState(
         id=node.id,
         attempt=node.attempt + 1,
@@ -145,14 +145,14 @@ def _started(node: NodeState, event: NodeStarted) -> NodeState:
     )
 
 
-def _said(node: NodeState, event: NodeOutputDelta) -> NodeState:
+def _output(node: NodeState, event: NodeOutputDelta) -> NodeState:
     said = said_after(node.said, event)
     return node if said is node.said else replace(node, said=said)
 
 
-def _asked(node: NodeState, event: NodeUserAsk) -> NodeState:
-    asked = (Question(node.id, event.user_ask),) if node.status in _OPEN else ()
-    return replace(node, step=event.user_ask.step, questions=node.questions + asked)
+def _question(node: NodeState, event: NodeUserAsk) -> NodeState:
+    questions = (Question(node.id, event.user_ask),) if node.status in _OPEN else ()
+    return replace(node, step=event.user_ask.step, questions=node.questions + questions)
 
 
 def _waiting(node: NodeState, event: NodeWaiting) -> NodeState:
@@ -165,29 +165,23 @@ def _waiting(node: NodeState, event: NodeWaiting) -> NodeState:
 
 
 def _answered(node: NodeState, result: ToolCallResult | UserAnswer) -> NodeState:
-    """After the last result that it waits for it goes on."""
-    call_id = result.tool_call.id
-    # Nothing is looked for where there is nothing: that would take as long as the rest.
-    pending = node.pending_tools and tuple(
-        tool for tool in node.pending_tools if tool.tool_call.id != call_id
-    )
-    questions = node.questions and tuple(
-        asked for asked in node.questions if asked.user_ask.tool_call.id != call_id
-    )
-    goes_on = node.status == NodeStatus.WAITING and not pending
-    status = NodeStatus.RUNNING if goes_on else node.status
+    """Return the node without the answered call; it runs again if no other is pending."""
+    id = result.tool_call.id
+    pending = tuple(tool for tool in node.pending_tools if tool.tool_call.id != id)
+    questions = tuple(question for question in node.questions if question.user_ask.tool_call.id != id)
+    resumes = node.status == NodeStatus.WAITING and not pending
+    status = NodeStatus.RUNNING if resumes else node.status
     return replace(node, status=status, step=result.step, pending_tools=pending, questions=questions)
 
 
-# By type: a question whether an event is of another class takes longer than some of the answers.
 _CHANGES: dict[type[RunEvent], Callable[[NodeState, Any], NodeState]] = {
     NodeStarted: _started,
-    NodeOutputDelta: _said,
+    NodeOutputDelta: _output,
     NodeLLMCall: lambda node, event: replace(node, step=event.llm_call.step),
     NodeToolCall: lambda node, event: replace(node, step=event.tool_call.step),
     NodeToolResult: lambda node, event: _answered(node, event.tool_result),
     NodeWaiting: _waiting,
-    NodeUserAsk: _asked,
+    NodeUserAsk: _question,
     NodeUserAnswer: lambda node, event: _answered(node, event.user_answer),
     NodeOutput: lambda node, event: replace(node, output=event.output),
     NodeSucceeded: lambda node, event: node.ended(NodeStatus.SUCCEEDED, event.ts),

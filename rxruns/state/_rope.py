@@ -1,23 +1,20 @@
-"""Text that grows at its end, as an immutable value: a step costs the new piece, not the text so far."""
+"""Text that grows at its end, as an immutable value: appending doesn't copy the text so far."""
 
 from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-_new = object.__new__  # `Rope.__new__` is looked up for longer than it takes
-
 _TAIL = 512
-"""How many pieces are kept apart before they are joined: a piece of four letters takes 53 bytes alone."""
+"""Pieces kept before they are joined: a piece of four letters alone takes 53 bytes."""
 
 _Chain: TypeAlias = tuple["_Chain | None", str]
 
 
 class Rope:
-    """Text in pieces, joined when ``str()`` asks for it.
+    """Text in pieces, joined by ``str()``.
 
-    Ropes share their last pieces in one list, of which each knows how much is its own; the newest appends in
-    place, an older one copies first. Two threads may extend the same rope: whoever finds another's piece in
-    its place copies.
+    Ropes share a list of their last pieces, and each knows its own length of it. The newest rope appends in
+    place; an older one copies the list first. So does a thread that finds another's piece in its place.
 
     >>> hello = Rope("Hel").plus("lo")
     >>> str(hello.plus(", you")), str(hello), len(hello)
@@ -33,8 +30,8 @@ class Rope:
         self._length = len(text)
 
     def plus(self, piece: str) -> Rope:
-        """This text and one more piece."""
-        rope: Rope = _new(Rope)
+        """Return this text and one more piece."""
+        rope = Rope()
         tail, count = self._tail, self._count
         rope._joined, rope._length = self._joined, self._length + len(piece)
         if count == 0 or count == _TAIL:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from rxruns._errors import must_be
-from rxruns._loopback import NDJSON, Ending, Gone, Wire, head_of
+from rxruns._loopback import NDJSON, Ending, Gone, Wire, chunk, head_of
 from rxruns._ndjson._decoding import encode_event
 from rxruns.events import RunEvent
 from rxruns.testing._loopback import HANG
@@ -40,7 +40,7 @@ class Answer:
             line = part if isinstance(part, bytes) else encode_event(part) + b"\n"
             if not isinstance(part, bytes):
                 self._sent.append(part)  # first: a client that has read it may request the status
-            self._send(b"%x\r\n%b\r\n" % (len(line), line))
+            self._send(chunk(line))
 
     def end(self) -> None:
         """End the stream cleanly."""

@@ -73,19 +73,19 @@ def test_blocks_are_whole_lines_and_all_of_them(data: bytes) -> None:
 @example(lines=[b"x" * 30, b"y", b"x" * 11, b"z" * 5], ended=True)
 @examples(300)
 @given(lines=st.lists(st.integers(0, 50).map(lambda size: b"x" * size), max_size=8), ended=st.booleans())
-def test_a_line_that_is_too_long_is_told_and_the_others_come(lines: list[bytes], ended: bool) -> None:
+def test_a_line_that_is_too_long_is_reported_and_the_others_are_read(lines: list[bytes], ended: bool) -> None:
     data = b"\n".join(lines) + b"\n" * ended
     kept: list[bytes] = []
-    told: list[tuple[int, bytes]] = []
+    overlong_lines: list[tuple[int, bytes]] = []
     for block in blocks(io.BytesIO(data)):
         found = bytes(block.data[: block.end])
         if block.overlong:
-            told.append((block.offset, found))
+            overlong_lines.append((block.offset, found))
         else:
             kept += found.removesuffix(b"\n").split(b"\n")
 
     starts = [sum(len(line) + 1 for line in lines[:index]) for index in range(len(lines))]
-    assert [(at, b"xxx") for at, line in zip(starts, lines, strict=True) if len(line) > 10] == told
+    assert [(at, b"xxx") for at, line in zip(starts, lines, strict=True) if len(line) > 10] == overlong_lines
     assert [line for line in lines if 0 < len(line) <= 10] == [line for line in kept if line]
 
 

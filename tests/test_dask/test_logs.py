@@ -44,7 +44,7 @@ def run_of(run_id: UUID = RUN, calls: int = 20) -> list[RunEvent]:
 
 
 def folded_in_parts(fold: Any, paths: Sequence[Path], count: int, **options: Any) -> Any:
-    """What the cluster's tasks come to, without a cluster, if the first file is read in so many parts."""
+    """Fold as the cluster's tasks do, without a cluster, with the first file in `parts` parts."""
     files = find_files(paths)
     parts = split(files, max(1, -(-files[0].size // count)))
     folded = fold_each(Here(), parts, partial(fold_part, fold=fold, **options))  # type: ignore[arg-type]
@@ -77,7 +77,7 @@ ends = st.sampled_from([b"\n", b"", b'\n{"type":"node_llm', b"\n\n"])
 
 @examples(150)
 @given(events=logs_in_order, end=ends, parts=st.integers(1, 8))
-def test_a_log_in_parts_comes_to_what_its_events_come_to(events: Any, end: bytes, parts: int) -> None:
+def test_a_log_in_parts_has_the_result_of_its_events(events: Any, end: bytes, parts: int) -> None:
     with TemporaryDirectory() as directory:
         log = write_log(Path(directory, "run.ndjson"), events, end)
         calls = folded_in_parts(SeenCalls(), [log], parts, every_line=True)
@@ -108,7 +108,7 @@ def spelled_logs(draw: st.DrawFn) -> list[bytes]:
 
 @examples(100)
 @given(log=spelled_logs(), parts=st.integers(1, 8))
-def test_with_and_without_passing_over_a_valid_log_comes_to_the_same(log: list[bytes], parts: int) -> None:
+def test_skipping_lines_does_not_change_the_result_of_a_valid_log(log: list[bytes], parts: int) -> None:
     with TemporaryDirectory() as directory:
         path = write_log(Path(directory, "run.ndjson"), log)
         for fold in (SeenCalls(), CostTotals(PRICES)):
@@ -155,8 +155,8 @@ def test_folds_of_whole_runs_get_whole_files(cluster: Any, logs: list[Path], fol
     assert folded_here(fold, logs[0]) == fold_logs(logs[0], fold, partition_size=2_000)
 
 
-def test_a_run_in_two_files_can_not_be_folded_whole(cluster: Any, logs: list[Path]) -> None:
-    with pytest.raises(InvalidArgumentError, match="has to be in one file"):
+def test_a_fold_of_whole_runs_refuses_a_run_in_two_files(cluster: Any, logs: list[Path]) -> None:
+    with pytest.raises(InvalidArgumentError, match="keep the log of a run in one file"):
         fold_logs(logs, RunStates())
 
 
@@ -199,7 +199,7 @@ def test_a_compressed_log_is_recognized_whatever_its_name(
 
 @pytest.mark.parametrize("format", COMPRESSED)
 @pytest.mark.parametrize("suffix", ["gz", "bz2", "xz", "zst", "ndjson"])
-def test_a_compressed_log_that_was_cut_comes_to_what_it_does_here(
+def test_a_compressed_log_that_was_cut_has_the_same_result_as_here(
     tmp_path: Path, format: str, suffix: str
 ) -> None:
     packed = PACK[format](write_log(tmp_path / "plain", run_of()).read_bytes())
@@ -263,19 +263,17 @@ def test_on_invalid_gets_each_bad_line_in_order_and_the_rest_counts(
 ) -> None:
     other = BAD.replace(b'"5"', b'"6"')
     log = write_log(tmp_path / "run.ndjson", [BAD, *run_of(), other, llm_call(seq=900), BAD], b"")
-    told: list[StreamProtocolError] = []
+    refused: list[StreamProtocolError] = []
 
-    assert 21 == fold_logs(log, CostTotals(), on_invalid=told.append, partition_size=size).requests
+    assert 21 == fold_logs(log, CostTotals(), on_invalid=refused.append, partition_size=size).requests
     content = log.read_bytes()
     offsets = [0, content.index(other), content.rindex(BAD)]
-    assert [f"byte {offset}:" in str(error) for offset, error in zip(offsets, told, strict=True)] == [
+    assert [f"byte {offset}:" in str(error) for offset, error in zip(offsets, refused, strict=True)] == [
         True
     ] * 3
 
 
-def test_a_line_that_is_passed_over_is_not_validated_unless_that_is_asked_for(
-    cluster: Any, tmp_path: Path
-) -> None:
+def test_a_skipped_line_is_not_validated_without_every_line(cluster: Any, tmp_path: Path) -> None:
     log = write_log(tmp_path / "run.ndjson", [line_of(sample("node_started", seq=0)), b"]", *run_of()])
 
     assert 20 == fold_logs(log, CostTotals()).requests
@@ -288,14 +286,14 @@ def folded_alone(path: Path, fold: Any, **options: Any) -> Any:
     return fold_part(part, fold, **options)
 
 
-def test_what_is_no_event_at_all_is_told_too(tmp_path: Path) -> None:
+def test_a_line_that_is_not_a_record_is_reported_too(tmp_path: Path) -> None:
     log = write_log(
         tmp_path / "run.ndjson", [b"[]", b"\xff", b'{"type":"keepalive"}', b"", b"{", run_started(1)]
     )
     folded = folded_alone(log, Seen(), tolerant=True)
 
-    words = ["byte 0: not a JSON object", "byte 3: not UTF-8", "byte 27: not JSON"]
-    assert [True] * 3 == [said in str(error) for said, error in zip(words, folded.invalid, strict=True)]
+    message = ["byte 0: not a JSON object", "byte 3: not UTF-8", "byte 27: not JSON"]
+    assert [True] * 3 == [said in str(error) for said, error in zip(message, folded.invalid, strict=True)]
     assert 1 == len(folded.value.events)
 
 
@@ -337,7 +335,7 @@ def whole_run(fold: Any) -> Any:
     return fold
 
 
-def test_a_compressed_log_that_was_cut_gives_what_is_whole(tmp_path: Path) -> None:
+def test_the_whole_events_of_a_compressed_log_that_was_cut_are_read(tmp_path: Path) -> None:
     packer = zlib.compressobj(wbits=31)
     plain = write_log(tmp_path / "run.ndjson", run_of()).read_bytes()
     cut = tmp_path / "run.ndjson.gz"
@@ -358,7 +356,7 @@ def test_what_is_appended_while_the_log_is_read_is_left_for_the_next_time(tmp_pa
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\r\n\n"])
-def test_an_empty_log_comes_to_nothing(tmp_path: Path, content: bytes) -> None:
+def test_an_empty_log_leaves_the_fold_empty(tmp_path: Path, content: bytes) -> None:
     log = tmp_path / "run.ndjson"
     log.write_bytes(content)
 
@@ -366,7 +364,7 @@ def test_an_empty_log_comes_to_nothing(tmp_path: Path, content: bytes) -> None:
     assert SeenCalls() == folded_in_parts(SeenCalls(), [log, log], 9)
 
 
-def test_windows_line_ends_and_a_byte_order_mark_are_no_matter(tmp_path: Path) -> None:
+def test_windows_line_ends_and_a_byte_order_mark_are_ignored(tmp_path: Path) -> None:
     log = write_log(tmp_path / "run.ndjson", run_of())
     log.write_bytes(b"\xef\xbb\xbf" + log.read_bytes().replace(b"\n", b"\r\n"))
 
@@ -377,30 +375,30 @@ def test_windows_line_ends_and_a_byte_order_mark_are_no_matter(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("options", "field", "words"),
+    ("options", "field", "message"),
     [
         ({"paths": []}, "paths", "name at least one log"),
-        ({"paths": 5}, "paths", "give a path"),
-        ({"paths": ["a", None]}, "paths[1]", "give a path"),
+        ({"paths": 5}, "paths", "must be a path"),
+        ({"paths": ["a", None]}, "paths[1]", "must be a path"),
         ({"paths": "no/such*file"}, "paths", "a file, or match one"),
         ({"paths": ["no_such_file"]}, "paths", "got no_such_file"),
         ({"paths": "nobody://knows"}, "paths", "nobody"),
         ({"fold": CostTotals}, "fold", "CostTotals()"),
-        ({"partition_size": 0}, "partition_size", "1 or more"),
+        ({"partition_size": 0}, "partition_size", "an int from 1"),
         ({"on_invalid": "skip"}, "on_invalid", "'raise' or a function"),
         ({"dask_client": "tcp://127.0.0.1:8786"}, "dask_client", "must be a distributed.Client, got str"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_a_bad_argument_is_refused_by_name(
-    cluster: Any, tmp_path: Path, options: dict[str, Any], field: str, words: str
+    cluster: Any, tmp_path: Path, options: dict[str, Any], field: str, message: str
 ) -> None:
     arguments: dict[str, Any] = {"paths": write_log(tmp_path / "a", []), "fold": CostTotals()} | options
     with pytest.raises(InvalidArgumentError) as caught:
         fold_logs(arguments.pop("paths"), arguments.pop("fold"), **arguments)
 
     assert field == caught.value.field
-    assert words in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_password_in_a_url_is_refused_and_not_shown(cluster: Any) -> None:
@@ -410,21 +408,21 @@ def test_a_password_in_a_url_is_refused_and_not_shown(cluster: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "error", "words"),
+    ("content", "error", "message"),
     [
         (b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xff\xff\xff", InvalidArgumentError, "can't be read"),
         (b"PAR1\n\n", InvalidArgumentError, "is not a log: it seems to be a Parquet file"),
         (b"no gzip", StreamProtocolError, "not JSON"),
     ],
 )
-def test_a_file_that_a_worker_can_not_read_is_an_error(
-    cluster: Any, tmp_path: Path, content: bytes, error: type[Exception], words: str
+def test_a_file_that_a_worker_fails_to_read_is_an_error(
+    cluster: Any, tmp_path: Path, content: bytes, error: type[Exception], message: str
 ) -> None:
     (tmp_path / "run.gz").write_bytes(content)
-    with pytest.raises(error, match=f"run.gz.*{words}"):
+    with pytest.raises(error, match=f"run.gz.*{message}"):
         fold_logs(tmp_path / "run.gz", CostTotals())
 
 
-def test_a_file_that_is_gone_when_a_worker_comes_is_an_error() -> None:
+def test_a_file_that_was_deleted_meanwhile_is_an_error() -> None:
     with pytest.raises(InvalidArgumentError, match="gone.ndjson can't be read"):
         fold_part(LogPart("gone.ndjson", 0, 5, 5), Seen())

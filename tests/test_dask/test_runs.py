@@ -66,7 +66,7 @@ def with_call(deltas: int) -> list[dict[str, Any]]:
 
 
 def folded_here(server: DevServer, runs: list[UUID], fold: Any) -> Any:
-    """What one process comes to that follows the runs."""
+    """Fold the runs in one process."""
     with server.client() as client:
         events = merge_runs(runs, client=client, max_concurrent=4)
         return block_on(events.pipe(ops.reduce(lambda value, event: value.step(event), fold)))
@@ -78,7 +78,7 @@ def folded_here(server: DevServer, runs: list[UUID], fold: Any) -> Any:
     [CostTotals(PRICES), RunStates(RunState(costs=CostTotals(PRICES))), NodeSpans()],
     ids=lambda fold: type(fold).__name__,
 )
-def test_runs_on_a_cluster_come_to_what_they_come_to_here(
+def test_runs_on_a_cluster_have_the_same_result_as_here(
     cluster: Any, server: DevServer, fold: Any, soaking: bool
 ) -> None:
     runs = add_runs(server, 2_000 if soaking else 60)
@@ -109,7 +109,7 @@ def test_a_worker_that_is_killed_changes_nothing(
     assert expected == list(folded.value.events)
 
 
-def test_a_run_that_can_not_be_read_is_told_beside_the_others(
+def test_the_error_of_a_run_is_returned_beside_the_others(
     cluster: Any, server: DevServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     broken = server.script()
@@ -129,7 +129,7 @@ def test_a_run_that_can_not_be_read_is_told_beside_the_others(
     assert f"2 of 5 runs could not be read; {broken.run_id}: " in caplog.text
 
 
-def test_a_run_that_goes_on_is_taken_as_it_is_if_nobody_waits(cluster: Any, server: DevServer) -> None:
+def test_a_running_run_is_read_as_it_is_with_wait_false(cluster: Any, server: DevServer) -> None:
     open_run = server.script()
     for event in run_of(3)[:4]:
         open_run.append(event)
@@ -144,11 +144,11 @@ def test_a_run_is_read_once_however_often_and_in_whatever_form_it_is_named(
     assert 1 == fold_runs([run_id, str(run_id), run_id.hex], CostTotals(PRICES)).value.requests
 
 
-def test_no_runs_come_to_nothing(cluster: Any) -> None:
+def test_no_runs_leave_the_fold_empty(cluster: Any) -> None:
     assert FoldedRuns(CostTotals(), {}) == fold_runs([], CostTotals())
 
 
-def test_what_a_fold_raises_is_raised_here_and_is_no_fault_of_the_run(
+def test_an_exception_of_a_fold_is_raised_here_and_is_not_an_error_of_the_run(
     cluster: Any, server: DevServer
 ) -> None:
     with pytest.raises(ArithmeticError, match="no use for"):
@@ -163,7 +163,7 @@ def test_runs_of_a_partition_are_read_at_once_and_combined_in_order() -> None:
         assert runs == list(dict.fromkeys(run_id for run_id, _, _ in folded.value.events))
 
 
-def test_resume_is_what_was_asked_for() -> None:
+def test_the_resume_policy_is_used() -> None:
     with DevServer() as server:
         run = server.add_run(events=run_of(2)[:3])
         folded = read_runs([run.run_id], Seen(), server.client, wait=True, resume=None)
@@ -219,15 +219,15 @@ def test_what_would_send_a_key_is_refused_and_not_shown(
         assert "connect" == caught.value.field
 
 
-def test_a_client_of_this_process_can_not_be_sent(cluster: Any, server: DevServer) -> None:
+def test_a_client_of_this_process_is_refused(cluster: Any, server: DevServer) -> None:
     lock = threading.Lock()
     with server.client() as client:
-        for connect, words in (
-            (lambda: client, "connect can't be sent to the workers: a RunsClient holds a key"),
+        for connect, message in (
+            (lambda: client, "connect can't be sent to the workers: a RunsClient can't be pickled"),
             (lambda: lock, "connect can't be sent to the workers"),
             (client, "connect must be a function that makes a RunsClient on the worker, got RunsClient"),
         ):
-            with pytest.raises(InvalidArgumentError, match=words):
+            with pytest.raises(InvalidArgumentError, match=message):
                 fold_runs([MISSING], CostTotals(), connect=connect)  # type: ignore[arg-type]
 
 
@@ -250,7 +250,7 @@ def forget(name: str) -> None:
     os.environ.pop(name, None)
 
 
-def test_a_worker_without_credentials_says_what_it_lacks(cluster: Any, server: DevServer) -> None:
+def test_the_error_of_a_worker_without_credentials_names_them(cluster: Any, server: DevServer) -> None:
     cluster.run(forget, "MODELRELAY_API_KEY")
     with pytest.raises(InvalidArgumentError) as caught:
         fold_runs([MISSING], CostTotals())
@@ -263,15 +263,13 @@ def test_a_worker_without_credentials_says_what_it_lacks(cluster: Any, server: D
 
 def test_credentials_are_shared_with_workers_and_shown_nowhere(cluster: Any, server: DevServer) -> None:
     assert {server.api_key} == set(cluster.run(os.getenv, "MODELRELAY_API_KEY").values())
-    shown = cluster.run(lambda dask_worker: repr(dask_worker.plugins))
-    shown |= {"workers": cluster.get_worker_logs(), "scheduler": cluster.get_scheduler_logs()}
-    assert "rxruns-credentials" in str(shown)
-    assert server.api_key not in str(shown)
+    shared = cluster.run(lambda dask_worker: repr(dask_worker.plugins))
+    shared |= {"workers": cluster.get_worker_logs(), "scheduler": cluster.get_scheduler_logs()}
+    assert "rxruns-credentials" in str(shared)
+    assert server.api_key not in str(shared)
 
 
-def test_credentials_that_are_not_there_can_not_be_shared(
-    cluster: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_credentials_are_refused(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MODELRELAY_API_KEY", "MODELRELAY_ACCESS_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(InvalidArgumentError, match="nothing to share"):
@@ -311,20 +309,20 @@ def test_a_bad_argument_is_refused_by_name(cluster: Any, options: dict[str, Any]
 
 
 def alone(code: str) -> str:
-    """What an interpreter of its own prints."""
+    """Return the output of an interpreter of its own."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     return done.stdout + done.stderr
 
 
-def test_without_a_client_it_is_said_how_to_make_one() -> None:
-    said = alone(
+def test_the_error_without_a_dask_client_explains_how_to_make_one() -> None:
+    printed = alone(
         "from rxruns import CostTotals; from rxruns.dask import fold_runs; fold_runs([], CostTotals())"
     )
-    assert "InvalidArgumentError: no Dask client is active: make one first" in said
+    assert "InvalidArgumentError: no Dask client is active: make one first" in printed
 
 
 @pytest.mark.parametrize("missing", ["dask", "distributed"])
-def test_without_the_extra_it_is_said_what_to_install(missing: str) -> None:
-    said = alone(f"import sys; sys.modules[{missing!r}] = None; import rxruns.dask")
-    assert "ImportError: rxruns.dask needs Dask: pip install 'rxruns[dask]'" in said
+def test_the_error_without_the_extra_names_the_package(missing: str) -> None:
+    printed = alone(f"import sys; sys.modules[{missing!r}] = None; import rxruns.dask")
+    assert "ImportError: rxruns.dask needs Dask: pip install 'rxruns[dask]'" in printed

@@ -1,4 +1,4 @@
-"""What is passed over can hold no event that is needed, however it is written."""
+"""Skipped lines hold no event that is needed, in any spelling of JSON."""
 
 from __future__ import annotations
 
@@ -93,11 +93,11 @@ def test_every_spelling_is_found(line: bytes) -> None:
 
 
 def test_text_that_names_a_type_is_passed_over_unless_it_is_nothing_else() -> None:
-    def said(text: str) -> bytes:
+    def delta(text: str) -> bytes:
         return line_of(sample("node_output_delta", delta={"kind": "message_delta", "text_delta": text}))
 
-    assert [] == found(said('{"type":"node_failed"}') + b"\n" + said("node_failed!"), NodeFailed)
-    assert [said("node_failed")] == found(said("node_failed") + b"\n", NodeFailed)
+    assert [] == found(delta('{"type":"node_failed"}') + b"\n" + delta("node_failed!"), NodeFailed)
+    assert [delta("node_failed")] == found(delta("node_failed") + b"\n", NodeFailed)
     assert [] == found(json.dumps("é 流れ <b> & \u2028").encode().replace(b"<", rb"\u003c"), NodeFailed)
 
 
@@ -114,6 +114,6 @@ def test_all_lines_are_all(data: bytes) -> None:
         assert data[lines.start(index) :].startswith(line)
 
 
-def test_lines_of_several_types_come_once_each() -> None:
+def test_lines_of_several_types_are_found_once_each() -> None:
     call, failed = line_of(sample("node_llm_call")), line_of(sample("node_failed", node_id="node_failed"))
     assert [failed, call] == found(failed + b"\n" + call + b"\n", NodeLLMCall, NodeFailed)

@@ -34,6 +34,11 @@ def seqs(events: bytes | Iterable[dict[str, Any]]) -> list[int]:
     return [record["seq"] for record in records]
 
 
+def all_of(connection: socket.socket) -> bytes:
+    """Read until the server closes."""
+    return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
 @dataclass
 class Answer:
     status: int

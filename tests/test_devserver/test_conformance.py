@@ -15,6 +15,9 @@ import pytest
 from tests.test_devserver.conftest import Answer, Api, llm, workflow
 
 Record = dict[str, Any]
+Judge = Callable[[str], Record]
+CheckAnswer = Callable[[str, Any], None]
+CheckEvent = Callable[[Record], None]
 MODEL, OTHER = "gpt-4o", "claude-sonnet-4-5"
 NODE_ID = re.compile(r"[a-z][a-z0-9_]{0,63}")
 SESSION = "7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11"
@@ -106,9 +109,7 @@ INPUT = {"topic": "tides", "topics": ["a", "b", "c"]}
 
 
 @pytest.fixture
-def judged(
-    api: Api, check_event: Callable[[Record], None], check_answer: Callable[[str, Any], None]
-) -> Callable[[str], Record]:
+def judged(api: Api, check_event: CheckEvent, check_answer: CheckAnswer) -> Judge:
     """Follow a run to its end, check all events and answers about it, and return its state."""
 
     def judge(run_id: str) -> Record:
@@ -138,7 +139,7 @@ def judged(
 
 @pytest.mark.parametrize("name", SPECS)
 def test_each_node_that_a_builder_makes_is_compiled_linted_and_executed(
-    name: str, api: Api, judged: Callable[[str], Record], check_answer: Callable[[str, Any], None]
+    name: str, api: Api, judged: Judge, check_answer: CheckAnswer
 ) -> None:
     spec, output = SPECS[name]
     compiled, linted = (api.post(f"/workflows/{word}", spec).body for word in ("compile", "lint"))
@@ -152,9 +153,8 @@ def test_each_node_that_a_builder_makes_is_compiled_linted_and_executed(
         state = judged(created["run_id"])
         assert (compiled["plan_hash"], "succeeded") == (created["plan_hash"], state["status"]), state
         assert compiled["plan_hash"] == state["plan_hash"]
-        assert [node["id"] for node in spec["nodes"]] == [n["id"] for n in state["nodes"]][
-            : len(spec["nodes"])
-        ]
+        ids = [node["id"] for node in spec["nodes"]]
+        assert ids == [node["id"] for node in state["nodes"]][: len(ids)]
         assert output is None or output == state["outputs"]["out"]
 
 
@@ -184,14 +184,11 @@ OPTIONS: dict[str, Record] = {
 
 @pytest.mark.parametrize("name", OPTIONS)
 @pytest.mark.parametrize("by_plan", [False, True])
-def test_each_option_of_a_run_is_taken(
-    name: str, by_plan: bool, api: Api, judged: Callable[[str], Record]
-) -> None:
+def test_each_option_of_a_run_is_taken(name: str, by_plan: bool, api: Api, judged: Judge) -> None:
     options = {"input": INPUT} | OPTIONS[name]
     sent = workflow(llm("a", "[[say: {{topic}}]]"), fan_out(items_from_input="topics"), out="a")
-    begun = (
-        {"plan_hash": api.post("/workflows/compile", sent).body["plan_hash"]} if by_plan else {"spec": sent}
-    )
+    plan_hash = api.post("/workflows/compile", sent).body["plan_hash"]
+    begun = {"plan_hash": plan_hash} if by_plan else {"spec": sent}
     options["input"] = {"topics": ["x"]} | options["input"]
     answers = [api.post("/runs", begun | options) for _ in range(2)]
     state = judged(answers[0].body["run_id"])
@@ -204,7 +201,7 @@ def test_each_option_of_a_run_is_taken(
     assert ({OTHER} if "model_over" in name or name == "all" else {MODEL}) == models
 
 
-def test_the_task_list_that_a_model_writes_is_served(api: Api, judged: Callable[[str], Record]) -> None:
+def test_the_task_list_that_a_model_writes_is_served(api: Api, judged: Judge) -> None:
     task = {
         "type": "object",
         "properties": {"content": {"type": "string"}, "status": {"type": "string", "enum": ["pending"]}},
@@ -219,32 +216,20 @@ def test_the_task_list_that_a_model_writes_is_served(api: Api, judged: Callable[
     assert "task_list_updated" in [event["type"] for event in api.events(run_id)]
 
 
+OPEN_FORM = {"type": "json_schema", "json_schema": {"schema": {"properties": {"x": {}}}}}
+
+
 @pytest.mark.parametrize(
     ("sent", "lint", "compiled"),
     [
         ({"kind": "workflow", "nodes": []}, [], ["$.nodes", "$.outputs"]),
-        (
-            workflow(
-                llm(
-                    "a",
-                    output_format={
-                        "type": "json_schema",
-                        "json_schema": {"schema": {"properties": {"x": {}}}},
-                    },
-                )
-            ),
-            ["$.nodes[0].output_format.json_schema"] * 2,
-            [],
-        ),
+        (workflow(llm("a", output_format=OPEN_FORM)), ["$.nodes[0].output_format.json_schema"] * 2, []),
     ],
 )
 def test_a_lint_names_all_issues(
-    api: Api, check_answer: Callable[[str, Any], None], sent: Record, lint: list[str], compiled: list[str]
+    api: Api, check_answer: CheckAnswer, sent: Record, lint: list[str], compiled: list[str]
 ) -> None:
-    whole, bare = (
-        api.post("/workflows/lint", sent).body,
-        api.post("/workflows/lint", sent, compile="false").body,
-    )
+    whole, bare = (api.post("/workflows/lint", sent, compile=flag).body for flag in ("true", "false"))
     for found in (whole, bare):
         check_answer("WorkflowsLintResponse", found)
         assert lint == [issue["path"] for issue in found["lint_issues"]]
@@ -254,9 +239,7 @@ def test_a_lint_names_all_issues(
     assert 400 == api.post("/workflows/lint", "no spec").status
 
 
-def test_a_run_that_fails_or_is_canceled_is_valid_to_its_end(
-    api: Api, judged: Callable[[str], Record]
-) -> None:
+def test_a_run_that_fails_or_is_canceled_is_valid_to_its_end(api: Api, judged: Judge) -> None:
     each = {**fan_out(items_from_input="topics"), "subnode": llm("answer", "[[fail: no {{item}}]]")}
     failed = judged(api.start(workflow(each), input={"topics": ["x"]}))
     waiting = api.start(workflow(llm("a", tools=["clock"], tool_execution={"mode": "client"})))
@@ -283,7 +266,7 @@ def test_an_error_has_the_one_form_that_all_sdks_read(
     fields: list[str] | None,
     ask: Callable[[Api], Answer],
     api: Api,
-    check_answer: Callable[[str, Any], None],
+    check_answer: CheckAnswer,
 ) -> None:
     answered = ask(api)
     body = answered.body

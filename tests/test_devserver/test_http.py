@@ -3,13 +3,15 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
 
+from rxruns._loopback import chunk
 from rxruns.devserver import DevServer
 from rxruns.errors import APIError, InvalidArgumentError
-from tests.test_devserver.conftest import DELTA, ENDED, STARTED, Api, llm, seqs, workflow
+from tests.test_devserver.conftest import DELTA, ENDED, STARTED, Api, all_of, llm, seqs, workflow
 
 
 @pytest.fixture
@@ -64,7 +66,7 @@ def test_a_bearer_token_is_accepted_beside_the_key(api, run_id):
         ("POST", "/workflows/compile", 400, "INVALID_INPUT"),
     ],
 )
-def test_what_is_not_there_is_refused_as_the_contract_says(api, method, path, status, code):
+def test_an_unknown_path_is_refused_as_in_the_contract(api, method, path, status, code):
     answer = api.ask(method, path)
     assert (status, code) == (answer.status, answer.body["code"])
     assert answer.headers["X-ModelRelay-Request-Id"] == answer.body["request_id"]
@@ -109,17 +111,12 @@ def test_pages_and_other_requests_share_one_connection(api, run_id):
 
 
 def test_each_event_is_a_chunk_of_its_own(api, run_id):
-    with api.raw(run_id) as connection:
-        received = b""
-        while not received.endswith(b"0\r\n\r\n"):
-            received += connection.recv(65536)
-    _, _, body = received.partition(b"\r\n\r\n")
-    chunks = []
-    while body != b"0\r\n\r\n":
-        size, _, body = body.partition(b"\r\n")
-        chunks.append(json.loads(body[: int(size, 16)]))
-        body = body[int(size, 16) + 2 :]
-    assert [1, 2, 3, 4] == seqs(chunks)
+    lines = api.get(f"/runs/{run_id}/events").content.splitlines(keepends=True)
+    with api.connected() as connection:
+        connection.sendall(api.head(f"GET /api/v1/runs/{run_id}/events HTTP/1.1", "Connection: close"))
+        _, _, body = all_of(connection).partition(b"\r\n\r\n")
+    assert b"".join(map(chunk, lines)) + b"0\r\n\r\n" == body
+    assert 4 == len(lines)
 
 
 def test_an_event_is_sent_while_the_client_waits(api):
@@ -161,9 +158,7 @@ def test_a_request_sent_early_does_not_end_the_stream(api):
         connection.sendall(api.head(f"GET /api/v1/runs/{run.run_id} HTTP/1.1", "Connection: close"))
         run.append(STARTED)
         run.append(ENDED)
-        received = b""
-        while piece := connection.recv(65536):
-            received += piece
+        received = all_of(connection)
     assert 2 == received.count(b"HTTP/1.1 200 OK")
 
 
@@ -179,7 +174,7 @@ def test_a_closed_server_can_be_started_again():
         assert not server.wait_closed(0)
 
 
-def test_a_server_that_is_not_started_says_so():
+def test_a_server_must_be_started():
     server = DevServer()
     assert "DevServer(not started)" == repr(server)
     with pytest.raises(InvalidArgumentError, match="not started"):
@@ -208,25 +203,6 @@ def test_requests_are_kept_without_secrets(api, run_id):
     assert ({"x": "y"}, {"a": 1}, "1") == (request.query, request.body, request.headers["x-mine"])
     assert "<hidden>" == request.headers["authorization"] == request.headers["x-modelrelay-api-key"]
     assert api.server.api_key not in repr(request) and api.server.access_token not in repr(request)
-
-
-def test_many_streams_at_once_all_get_everything(api):
-    run = api.server.script()
-    found = []
-
-    def follow() -> None:
-        found.append(len(api.events(run.run_id)))
-
-    threads = [threading.Thread(target=follow) for _ in range(40)]
-    for thread in threads:
-        thread.start()
-    assert api.server.wait_for(lambda server: server.streams == 40)
-    for _ in range(100):
-        run.append(DELTA)
-    run.append(ENDED)
-    for thread in threads:
-        thread.join()
-    assert [101] * 40 == found
 
 
 @pytest.mark.parametrize(
@@ -264,3 +240,13 @@ def test_closing_ends_streams_that_wait_and_streams_that_block():
     assert before == set(threading.enumerate())
     for connection in connections:
         connection.close()
+
+
+def test_many_streams_at_once_all_receive_everything(api):
+    run = api.server.script()
+    with ThreadPoolExecutor(40) as pool:
+        streams = [pool.submit(api.events, run.run_id) for _ in range(40)]
+        assert api.server.wait_for(lambda server: server.streams == 40)
+        for event in [*[DELTA] * 100, ENDED]:
+            run.append(event)
+    assert [101] * 40 == [len(stream.result()) for stream in streams]

@@ -8,10 +8,9 @@ import pytest
 
 from rxruns.devserver._recorded import record_from_log
 from rxruns.errors import InvalidArgumentError
-from tests.test_devserver.conftest import llm, workflow
+from tests.test_devserver.conftest import ENDED, llm, workflow
 
 ONE, TWO = (UUID(int=n, version=4) for n in (1, 2))
-ENDED = {"type": "run_canceled", "plan_hash": "0" * 64, "error": {"message": "enough"}}
 ALL = {"include": "steps,tool_calls"}
 
 
@@ -33,27 +32,41 @@ def finished(api, spec, **options):
 
 
 def test_a_service_started_again_serves_the_same_runs(serve, spec, tmp_path):
+    def served(api):
+        return (
+            api.events(run_id),
+            api.events(run_id, include_output=1),
+            api.state(run_id),
+            api.state(run_id, **ALL),
+        )
+
     api = serve(directory=tmp_path / "runs")
     run_id = finished(api, spec, options={"idempotency_key": "k"})
-    before = (
-        api.events(run_id),
-        api.events(run_id, include_output=1),
-        api.state(run_id),
-        api.state(run_id, **ALL),
-    )
+    before = served(api)
     api.server.close()
     again = serve(directory=str(tmp_path / "runs"))
-    after = (
-        again.events(run_id),
-        again.events(run_id, include_output=1),
-        again.state(run_id),
-        again.state(run_id, **ALL),
-    )
-    assert before == after
+    assert before == served(again)
     assert run_id == again.start(spec, input={"i": []}, options={"idempotency_key": "k"})
     plan = before[2]["plan_hash"]
     assert 200 == again.post("/runs", {"plan_hash": plan, "input": {"i": []}}).status
     assert [] == again.get(f"/runs/{run_id}/pending-tools").body["pending"]
+
+
+@pytest.mark.parametrize("user", ["done", "[[fail: x]]", "[[ask: Tea?]]"])
+def test_a_run_reads_the_same_from_its_log(api, user):
+    fanout = {"id": "e", "type": "map.fanout", "items_from_input": "i", "subnode": llm("s", "{{item}}")}
+    tools = ["user_ask"] if "ask" in user else ["clock"]
+    run_id = api.start(
+        workflow(llm("a", user, tools=tools), fanout, llm("b", "{{a}} {{e}}"), max_parallelism=1),
+        input={"i": [1, 2]},
+    )
+    api.until(
+        run_id, "node_waiting" if "ask" in user else "run_failed" if "fail" in user else "run_completed"
+    )
+    types = {"a": "llm.responses", "e": "map.fanout", "b": "llm.responses"}
+    record = record_from_log(UUID(run_id), api.events(run_id, include_output=1, wait=0), types)
+    assert api.state(run_id, **ALL) == record.response(frozenset({"steps", "tool_calls"}))
+    assert api.get(f"/runs/{run_id}/pending-tools").body == record.pending_tools()
 
 
 def test_only_their_owner_reads_the_files_of_a_service(serve, spec, tmp_path):
@@ -67,28 +80,6 @@ def test_only_their_owner_reads_the_files_of_a_service(serve, spec, tmp_path):
     log.unlink()
     serve(directory=tmp_path / "runs").events(run_id)  # which writes that the run was interrupted
     assert 0o600 == stat.S_IMODE(log.stat().st_mode)
-
-
-def test_what_the_log_says_is_what_the_engine_knows(api, spec):
-    run_id = finished(api, spec)
-    types = {"a": "llm.responses", "e": "map.fanout", "b": "llm.responses"}
-    told = record_from_log(UUID(run_id), api.events(run_id, include_output=1), types)
-    assert api.state(run_id, **ALL) == told.response(frozenset({"steps", "tool_calls"}))
-
-
-def test_a_failed_run_reads_the_same_from_its_log(api):
-    run_id = api.start(workflow(llm("a", "[[fail: x]]"), llm("b", "{{a}}")))
-    events = api.events(run_id)
-    told = record_from_log(UUID(run_id), events, {"a": "llm.responses", "b": "llm.responses"})
-    assert api.state(run_id) == told.response()
-
-
-def test_a_waiting_run_reads_the_same_from_its_log(api):
-    run_id = api.start(workflow(llm("a", "x", tools=["user_ask", "clock"])))
-    api.until(run_id, "node_waiting")
-    told = record_from_log(UUID(run_id), api.events(run_id, wait=0))
-    assert api.state(run_id, **ALL) == told.response(frozenset({"steps", "tool_calls"}))
-    assert api.get(f"/runs/{run_id}/pending-tools").body == told.pending_tools()
 
 
 def test_a_run_that_the_service_left_open_has_failed_when_it_starts_again(serve, tmp_path, check_event):
@@ -133,7 +124,7 @@ def test_a_recorded_log_in_the_directory_is_served(serve, tmp_path):
     assert 404 == api.get(f"/runs/{TWO}").status
 
 
-def test_a_damaged_log_is_told(serve, tmp_path):
+def test_a_damaged_log_is_an_error(serve, tmp_path):
     (tmp_path / f"{ONE}.ndjson").write_bytes(line(ONE, 1) + b"{\n")
     api = serve(directory=tmp_path)
     answer = api.get(f"/runs/{ONE}")
@@ -146,40 +137,22 @@ def test_nothing_outside_the_directory_is_served(serve, tmp_path):
     api = serve(directory=tmp_path / "runs")
     statuses = {
         api.get(f"/runs/{name}/events", wait=0).status
-        for name in (
-            "..%2fsecret",
-            "../secret",
-            "%2e%2e/secret",
-            "secret",
-            f"{ONE}%2f..%2f..%2fsecret",
-            str(ONE),
-        )
+        for name in ("..%2fsecret", "../secret", "%2e%2e/secret", "secret", f"{ONE}%2f..%2f..%2fsecret", ONE)
     }
     assert statuses <= {400, 404}
 
 
 def test_a_recorded_log_of_several_runs_is_served_by_run(api):
-    lines = [
-        line(ONE, 1),
-        line(TWO, 1),
-        b" \n",
-        b'{"type": "keepalive"}',
-        line(ONE, 1),
-        line(ONE, 4),
-        line(TWO, 2, **ENDED),
-    ]
-    assert api.server.serve_log([*lines, line(TWO, 3)]) == [ONE, TWO]
+    first = [line(ONE, 1), line(TWO, 1), b" \n", b'{"type": "keepalive"}', line(ONE, 1), line(ONE, 4)]
+    assert api.server.serve_log([*first, line(TWO, 2, **ENDED), line(TWO, 3)]) == [ONE, TWO]
     assert [1, 4] == [event["seq"] for event in api.events(ONE)]
     assert [1, 2] == [event["seq"] for event in api.events(TWO)]
     assert ("canceled", "0" * 64) == (api.state(TWO)["status"], api.state(TWO)["plan_hash"])
 
 
 def test_a_recorded_log_can_be_a_file_and_its_outputs_are_included_on_request(api, tmp_path):
-    payload = {
-        "artifact_key": "k",
-        "info": {"bytes": 2, "sha256": "0" * 64, "included": True},
-        "content": {"x": 1},
-    }
+    info = {"bytes": 2, "sha256": "0" * 64, "included": True}
+    payload = {"artifact_key": "k", "info": info, "content": {"x": 1}}
     path = tmp_path / "log"
     path.write_bytes(line(ONE, 1, "node_output", output=payload))
     api.server.serve_log(str(path))
@@ -201,12 +174,12 @@ def test_a_recorded_log_can_be_a_file_and_its_outputs_are_included_on_request(ap
         b'{"run_id": "%s", "seq": "1"}' % str(ONE).encode(),
     ],
 )
-def test_a_log_with_a_line_that_is_no_event_is_refused(api, bad):
+def test_a_log_with_a_line_that_is_not_an_event_is_refused(api, bad):
     with pytest.raises(InvalidArgumentError, match="line 2"):
         api.server.serve_log([line(ONE, 1), bad])
 
 
-def test_a_run_is_there_once(api):
+def test_a_run_id_can_be_added_once(api):
     api.server.script(str(ONE))
     for again in (lambda: api.server.add_run(ONE), lambda: api.server.serve_log([line(ONE, 1)])):
         with pytest.raises(InvalidArgumentError) as caught:
@@ -216,7 +189,7 @@ def test_a_run_is_there_once(api):
         api.server.script("one")
 
 
-def test_a_scripted_run_says_what_it_is_told(api):
+def test_a_scripted_run_serves_what_was_appended(api):
     run = api.server.script()
     assert (1, str(run.run_id)) == (run.append({"type": "x"})["seq"], run.append({"type": "x"})["run_id"])
     assert 9 == run.append({"type": "x", "seq": 9})["seq"]
@@ -245,7 +218,7 @@ def test_an_added_run_can_stay_open_and_have_a_status(api):
     assert 2 == len(api.events(ONE))
 
 
-def test_runs_nobody_knows_are_unknown(serve, tmp_path):
+def test_unknown_runs_are_not_found(serve, tmp_path):
     assert 404 == serve(directory=tmp_path).get(f"/runs/{uuid4()}").status
 
 

@@ -1,4 +1,4 @@
-"""The markers of the simulated model, and that no prompt keeps it busy for long."""
+"""The markers of the simulated model, and its linear time for every prompt."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.test_devserver.conftest import Api, llm, workflow
 MANY = 200_000
 
 
-def says(prompt: str) -> str:
+def text_of(prompt: str) -> str:
     return reply(0, "gpt-4o", prompt).text
 
 
@@ -27,15 +27,15 @@ def says(prompt: str) -> str:
         ("[[say: [[fail: x]]", "[[fail: x"),
     ],
 )
-def test_a_marker_lasts_from_its_colon_to_the_last_brackets(prompt: str, text: str) -> None:
-    assert text == says(prompt)
+def test_the_text_of_a_marker_ends_at_the_last_brackets(prompt: str, text: str) -> None:
+    assert text == text_of(prompt)
 
 
 @pytest.mark.parametrize(
     "prompt", ["[[say: x", "[[say x]]", "[say: x]", "[[sing: x]]", "]] [[fail: x", "[[fail:]"]
 )
 def test_what_is_not_a_marker_is_an_ordinary_prompt(prompt: str) -> None:
-    assert says(prompt).endswith(".")
+    assert text_of(prompt).endswith(".")
 
 
 def test_numbers_of_a_marker_are_bounded_and_others_are_ignored() -> None:

@@ -1,4 +1,4 @@
-"""A compiled plan: its hash, its inputs, its models, and where a pointer leads."""
+"""A compiled plan: its hash, its inputs, its models, and its pointers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def spec(*nodes: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return {"kind": "workflow", "nodes": list(nodes or (LLM,)), "outputs": outputs, **fields}
 
 
-def test_a_plan_is_named_by_what_it_does() -> None:
+def test_the_hash_of_a_plan_follows_from_its_content() -> None:
     plan, again = compile_spec(spec()), compile_spec(dict(reversed(spec().items())))
     other = compile_spec(spec(LLM | {"user": "Hi"}))
 
@@ -25,7 +25,7 @@ def test_a_plan_is_named_by_what_it_does() -> None:
     assert (64, plan.hash.lower()) == (len(plan.hash), plan.hash)
 
 
-def test_a_plan_names_its_types_as_answers_do() -> None:
+def test_a_plan_has_the_node_types_of_responses() -> None:
     nodes = LLM, {"id": "f", "type": "map.fanout", "items_from": "a", "subnode": SUB | {"model": "m"}}
     plan = compile_spec(spec(*nodes))
 
@@ -63,7 +63,7 @@ def test_a_refusal_counts_its_issues() -> None:
         ({"type": ["string"]}, {"x": 1}, {}),
     ],
 )
-def test_inputs_are_there_and_of_their_types(
+def test_inputs_are_required_and_have_their_types(
     declared: dict[str, Any], given: dict[str, Any], wrong: dict[str, str]
 ) -> None:
     plan = compile_spec(spec(inputs=[{"name": "x"} | declared]))
@@ -72,14 +72,14 @@ def test_inputs_are_there_and_of_their_types(
 
 
 @pytest.mark.parametrize("field", ["system", "user", "input"])
-def test_what_a_text_uses_has_to_be_given(field: str) -> None:
+def test_each_placeholder_needs_a_value(field: str) -> None:
     plan = compile_spec(spec(LLM | {field: "About {{topic}}."}))
 
     assert {"input.topic": "is used by node a, but not given"} == missing_inputs(plan, {})
     assert {} == missing_inputs(plan, {"topic": "tides"})
 
 
-def test_a_fan_out_gives_its_subnode_an_item_and_wants_its_input() -> None:
+def test_a_fan_out_fills_in_the_item_and_needs_its_input() -> None:
     fan = {"id": "a", "type": "map.fanout", "items_from_input": "list", "subnode": SUB | {"model": "m"}}
     used = {"input.list": "is used by node a, but not given"}
 
@@ -172,6 +172,6 @@ def test_a_pointer_leads_into_json_or_into_a_text_as_a_response(
         ("hi", "/x", "x"),
     ],
 )
-def test_a_pointer_to_nothing_says_what_is_missing(value: Any, pointer: str, missing: str) -> None:
+def test_a_pointer_to_nothing_names_the_missing_part(value: Any, pointer: str, missing: str) -> None:
     with pytest.raises(LookupError, match=missing):
         pointed(value, pointer)

@@ -136,14 +136,14 @@ def test_each_issue_names_its_code_and_path(code, path, wrong):
     assert (code, path) in [(issue["code"], issue["path"]) for issue in check(wrong)]
 
 
-def test_all_issues_are_told_at_once():
+def test_all_issues_are_returned_at_once():
     wrong = spec({"id": "A", "type": "llm"}, {"id": "a", "type": "none"}, kind="x")
     assert {"$.kind", "$.nodes[0].id", "$.nodes[0].model", "$.nodes[1].type"} == {
         issue["path"] for issue in check(wrong)
     }
 
 
-def test_issues_come_back_from_compiling_and_creating(api):
+def test_compiling_and_creating_return_the_issues(api):
     wrong = spec({"id": "a", "type": "llm"})
     for answer in (api.post("/workflows/compile", wrong), api.post("/runs", {"spec": wrong})):
         assert (400, "VALIDATION_ERROR") == (answer.status, answer.body["code"])

@@ -1,9 +1,8 @@
-"""Requests without the key, of web pages, half-sent or broken (R38): raw bytes over real sockets."""
+"""Requests without the key, from web pages, half-sent or broken (R38), as raw bytes over sockets."""
 
 from __future__ import annotations
 
 import http.client
-import json
 import logging
 import os
 import random
@@ -17,6 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
@@ -32,12 +32,11 @@ from rxruns.errors import InvalidArgumentError
 from tests.conftest import HANG
 from tests.records import samples
 from tests.soak import MIB, both_sizes, measured, peak_of_memory
-from tests.test_devserver.conftest import Answer, Api
+from tests.test_devserver.conftest import STARTED, Answer, Api, all_of, seqs
 from tests.wire import has_ipv6
 
 Serve = Callable[..., Api]
 RUNS = "/api/v1/runs"
-CODES = {400: "INVALID_INPUT", 401: "UNAUTHORIZED", 403: "FORBIDDEN", 408: "REQUEST_TIMEOUT"}
 
 
 def answer_to(connection: socket.socket, bodiless: bool = False) -> Answer:
@@ -48,7 +47,7 @@ def answer_to(connection: socket.socket, bodiless: bool = False) -> Answer:
 
 
 def exchange(api: Api, *pieces: bytes) -> Answer:
-    """The answer to these bytes."""
+    """Send these bytes and return the answer."""
     with api.connected() as connection:
         for piece in pieces:
             connection.sendall(piece)
@@ -179,7 +178,7 @@ def test_a_web_page_from_elsewhere_is_refused_even_with_the_key(api: Api, method
     assert [] == [name for name in answer.headers if name.lower().startswith("access-control")]
 
 
-def test_a_page_of_the_service_itself_may_ask(api: Api) -> None:
+def test_a_web_page_of_the_service_itself_is_admitted(api: Api) -> None:
     assert 404 == exchange(api, api.head(GET, "Origin: http://localhost:80", host="localhost:80")).status
 
 
@@ -212,7 +211,7 @@ def test_names_that_were_allowed_are_hosts_of_the_service(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("names", ["gateway", ["a:80"], [""], [7], ["a/b"], ["me@a"], 7, ["http://a"]])
-def test_a_host_that_can_not_be_allowed_is_refused(names: Any) -> None:
+def test_an_invalid_allowed_host_is_refused(names: Any) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         DevServer(allow_hosts=names)
     assert "allow_hosts" == caught.value.field
@@ -299,7 +298,7 @@ def test_a_client_that_leaves_inside_a_body_frees_its_thread(api: Api) -> None:
 
 @contextmanager
 def half_sent(api: Api, count: int) -> Iterator[list[socket.socket]]:
-    """That many connections on which a request was begun."""
+    """Open `count` connections with the beginning of a request."""
     begun = [
         b"",
         b"P",
@@ -318,8 +317,8 @@ def half_sent(api: Api, count: int) -> Iterator[list[socket.socket]]:
 def test_R38_half_sent_requests_cost_no_threads_and_hold_up_no_client(api: Api) -> None:
     before = threading.active_count()
     with half_sent(api, 400):
-        run = api.server.add_run(events=[{"type": "run_started", "plan_hash": "0" * 64}])
-        assert [1] == [event["seq"] for event in api.events(run.run_id)]
+        run = api.server.add_run(events=[STARTED])
+        assert [1] == seqs(api.events(run.run_id))
         assert (
             measured("R38", "threads for 400 half-sent requests", threading.active_count() - before, 2, "")
             <= 2
@@ -344,7 +343,7 @@ def test_unfinished_heads_take_bounded_memory_together(limited: Serve) -> None:
 
 
 def _is_closed(connection: socket.socket) -> bool:
-    """Whether nothing, or an answer, and then the end comes."""
+    """Read to the end of the connection; return True when it came."""
     with suppress(ConnectionResetError):
         while connection.recv(65536):
             pass
@@ -361,22 +360,15 @@ def test_closing_closes_half_sent_requests() -> None:
 
 @contextmanager
 def served(*wrapper: str) -> Iterator[tuple[int, Api]]:
-    """A service in a process of its own: its id, and the service."""
+    """Run a service in a process of its own; yields the process id and the service."""
     environment = os.environ | {"MODELRELAY_API_KEY": "mr_sk_served"}
     arguments = [*wrapper, sys.executable, "-m", "rxruns", "serve", "--port", "0"]
     with subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().split()[2]
-        yield process.pid, Api(Served(url))  # type: ignore[arg-type]
+        yield process.pid, Api(SimpleNamespace(url=url, api_key="mr_sk_served"))  # type: ignore[arg-type]
         process.send_signal(signal.SIGINT)
         assert 130 == process.wait(HANG)
-
-
-class Served:
-    """What `Api` needs of a service that runs elsewhere."""
-
-    def __init__(self, url: str) -> None:
-        self.url, self.api_key = url, "mr_sk_served"
 
 
 @both_sizes
@@ -411,18 +403,18 @@ def test_R38_half_sent_requests_that_take_all_descriptors_hold_up_no_client() ->
 
 
 def test_a_client_of_HTTP_1_0_gets_no_chunks(api: Api) -> None:
-    run = api.server.add_run(events=[{"type": "run_started", "plan_hash": "0" * 64}])
+    run = api.server.add_run(events=[STARTED])
     with api.connected() as connection:
         first = f"GET {RUNS}/{run.run_id}/events HTTP/1.0"
         connection.sendall(f"{first}\r\nX-ModelRelay-Api-Key: {api.server.api_key}\r\n\r\n".encode())
-        received = b"".join(iter(lambda: connection.recv(65536), b""))  # to the end of the connection
+        received = all_of(connection)
     answered, _, body = received.partition(b"\r\n\r\n")
     assert b"transfer-encoding" not in answered.lower()
     assert b"connection: close" in answered.lower()
-    assert [1] == [json.loads(line)["seq"] for line in body.splitlines()]
+    assert [1] == seqs(body)
 
 
-def test_a_client_that_waits_for_100_continue_is_told_once_the_key_is_right(api: Api) -> None:
+def test_a_client_that_waits_for_100_continue_gets_it_with_the_right_key(api: Api) -> None:
     wants = ["Content-Length: 2", "Expect: 100-continue"]
     with api.connected() as connection:
         connection.sendall(api.head(POST, *wants))
@@ -438,7 +430,7 @@ def test_requests_that_are_sent_at_once_are_answered_in_order(api: Api) -> None:
     first, second = (f"GET {RUNS}/{run_id} HTTP/1.1" for run_id in run_ids)
     with api.connected() as connection:
         connection.sendall(api.head(first) + b"\r\n" + api.head(second, "Connection: close"))
-        received = b"".join(iter(lambda: connection.recv(65536), b""))
+        received = all_of(connection)
     assert run_ids == re.findall(r'"run_id":"([^"]+)"', received.decode())
 
 
@@ -497,7 +489,7 @@ def test_the_url_leads_to_the_service_wherever_it_listens(serve: Serve, host: st
         pytest.skip("no IPv6 here")
     server = serve(host=host).server
     assert f"http://{shown}:{urlsplit(server.url).port}/api/v1" == server.url
-    run = server.add_run(events=[{"type": "run_started", "plan_hash": "0" * 64}])
+    run = server.add_run(events=[STARTED])
     with server.client() as client:
         assert [1] == [event.seq for event in client.list_events(run.run_id)]
 

@@ -1,4 +1,4 @@
-"""Runs that are told as a story are valid runs, and what makes no sense is refused."""
+"""Built logs are valid runs, and steps that do not fit are refused."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ STEPS: dict[str, Callable[[RunLog], RunLog]] = {
 }
 
 
-def told(*names: str) -> RunLog:
-    """The log after these steps; those that make no sense where they stand are left out."""
+def built(*names: str) -> RunLog:
+    """Build a log of these steps, without those that do not fit in their place."""
     log = events.run()
     for name in names:
         try:
@@ -70,8 +70,8 @@ def told(*names: str) -> RunLog:
 
 
 @given(st.lists(st.sampled_from(sorted(STEPS)), max_size=30))
-def test_whatever_is_told_is_a_valid_log(names: list[str]) -> None:
-    log = told(*names)
+def test_each_built_log_is_valid(names: list[str]) -> None:
+    log = built(*names)
 
     assert list(log) == [decode_event(line) for line in log.ndjson().splitlines()]
     assert list(range(1, len(log) + 1)) == [event.seq for event in log]
@@ -81,15 +81,15 @@ def test_whatever_is_told_is_a_valid_log(names: list[str]) -> None:
 
 
 @given(st.lists(st.sampled_from(sorted(STEPS)), max_size=15))
-def test_what_is_told_is_what_the_contract_says(event_json_schema: dict[str, Any], names: list[str]) -> None:
+def test_each_built_log_fits_the_contract(event_json_schema: dict[str, Any], names: list[str]) -> None:
     validator = jsonschema.Draft202012Validator(event_json_schema)
-    for line in told(*names).ndjson().splitlines():
+    for line in built(*names).ndjson().splitlines():
         record = msgspec.json.decode(line)
         if record["type"] != "news":
             validator.validate(record)
 
 
-def test_the_shortest_story_is_a_whole_run() -> None:
+def test_the_shortest_log_is_a_whole_run() -> None:
     log = events.run().node("a").text("hi").succeeds()
 
     types = ["run_compiled", "run_started", "node_started", "node_output_delta", "node_succeeded"]
@@ -128,15 +128,15 @@ def test_steps_and_ids_follow_the_model_calls_of_a_node() -> None:
     log = events.run().node("a").llm_call().tool_call("add").tool_result("3").llm_call().tool_call("add")
 
     calls = [event for event in log if isinstance(event, NodeLLMCall)]
-    asked = [event for event in log if isinstance(event, NodeToolCall)]
-    (given_back,) = [event for event in log if isinstance(event, NodeToolResult)]
-    assert [0, 1] == [call.llm_call.step for call in calls] == [call.tool_call.step for call in asked]
-    assert [call.llm_call.request_id for call in calls] == [call.tool_call.request_id for call in asked]
-    assert ["call_1", "call_2"] == [call.tool_call.tool_call.id for call in asked]
-    assert "call_1" == given_back.tool_result.tool_call.id
+    requests = [event for event in log if isinstance(event, NodeToolCall)]
+    (result,) = [event for event in log if isinstance(event, NodeToolResult)]
+    assert [0, 1] == [call.llm_call.step for call in calls] == [call.tool_call.step for call in requests]
+    assert [call.llm_call.request_id for call in calls] == [call.tool_call.request_id for call in requests]
+    assert ["call_1", "call_2"] == [call.tool_call.tool_call.id for call in requests]
+    assert "call_1" == result.tool_result.tool_call.id
 
 
-def test_a_node_waits_for_what_was_not_answered() -> None:
+def test_a_node_waits_for_its_unanswered_calls() -> None:
     begun = events.run().node("a").tool_call("add").asks("Go on?", "yes").waits()
     answered = begun.tool_result("3", call_id="call_1").waits().answers("yes")
 
@@ -161,7 +161,7 @@ def test_a_result_is_of_the_nodes_own_call() -> None:
         begun.tool_result("1").tool_result("2")
 
 
-def test_outputs_come_along_when_they_are_told_to() -> None:
+def test_outputs_are_included_on_request() -> None:
     without = events.run().node("a").output({"text": "hi"}).succeeds({"text": "hi"})
     along = events.run().node("a").output({"text": "hi"}, included=True)
 
@@ -170,7 +170,7 @@ def test_outputs_come_along_when_they_are_told_to() -> None:
     assert {"text": "hi"} == along[-1].output.content
 
 
-def test_times_go_on_by_the_pace_and_by_what_is_told() -> None:
+def test_times_advance_by_the_pace_and_by_pauses() -> None:
     log = events.run(every=2.0).node("a").after(60).text("late")
 
     assert [0, 2, 4, 66] == [(event.ts - events.START).total_seconds() for event in log]
@@ -194,7 +194,7 @@ def test_times_go_on_by_the_pace_and_by_what_is_told() -> None:
         (lambda log: events.run(start=datetime(2026, 1, 1)), "RunCompiled"),
     ],
 )
-def test_what_makes_no_sense_is_refused(tell: Callable[[RunLog], RunLog], words: str) -> None:
+def test_a_step_that_does_not_fit_is_refused(tell: Callable[[RunLog], RunLog], words: str) -> None:
     with pytest.raises(InvalidArgumentError, match=words):
         tell(events.run())
 

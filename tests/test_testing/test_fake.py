@@ -126,16 +126,10 @@ def test_a_second_stream_beside_an_open_one_is_refused(monkeypatch: pytest.Monke
 
 
 def test_a_refusal_is_an_error_of_the_service() -> None:
-    story = refuses(404, "NOT_FOUND", "no such run")
-    with FakeRuns(story) as service, pytest.raises(APIError, match="no such run") as caught:
+    step = refuses(404, "NOT_FOUND", "no such run", retry_after=121)
+    with FakeRuns(step) as service, pytest.raises(APIError, match="no such run") as caught:
         seen(service)
-    assert (404, "NOT_FOUND", True) == (caught.value.status, caught.value.code, caught.value.is_not_found)
-
-
-def test_a_refusal_can_have_a_retry_after() -> None:
-    with FakeRuns(refuses(503, retry_after=121)) as service, pytest.raises(APIError) as caught:
-        seen(service)
-    assert 121 == caught.value.retry_after
+    assert (404, "NOT_FOUND", 121) == (caught.value.status, caught.value.code, caught.value.retry_after)
 
 
 def test_bytes_are_sent_as_they_are() -> None:
@@ -248,15 +242,18 @@ def test_the_repr_of_a_request_has_no_key() -> None:
         assert service.api_key not in repr(service.requests) + repr(service)
 
 
-@pytest.mark.parametrize("tell", [lambda: sends(5), lambda: sends([5]), lambda: refuses(to="stop")])
-def test_an_invalid_step_is_refused(tell: Callable[[], Step]) -> None:
-    with pytest.raises(InvalidArgumentError):
-        tell()
-
-
-def test_a_text_is_refused_whole() -> None:
-    with pytest.raises(InvalidArgumentError, match="parts must be events, logs or bytes, got 'abc'"):
-        sends("abc")  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: sends(5), "parts must be events, logs or bytes, got 5"),  # type: ignore[arg-type]
+        (lambda: sends([5]), "parts must be events, logs or bytes, got 5"),  # type: ignore[list-item]
+        (lambda: sends("abc"), "parts must be events, logs or bytes, got 'abc'"),  # type: ignore[arg-type]
+        (lambda: refuses(to="stop"), "to must be one of create, .*, got 'stop'"),  # type: ignore[arg-type]
+    ],
+)
+def test_an_invalid_step_is_refused(make: Callable[[], Step], message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        make()
 
 
 def test_a_service_must_be_started() -> None:

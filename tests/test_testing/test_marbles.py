@@ -1,4 +1,4 @@
-"""Runs as marbles and in virtual time: what is drawn is what RxPY's own marbles say."""
+"""Runs as marbles and in virtual time; the drawings agree with the marbles of RxPY."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LOG = events.run(every=1.0).node("draft").text("Hi").node("check").text("Ho").su
         ("-a-b-c-|", "---a-b-(c,|)", (ops.delay(2.0), ops.take(3))),
     ],
 )
-def test_what_comes_out_is_drawn(given: str, expected: str, operators: tuple[Any, ...]) -> None:
+def test_the_output_is_drawn(given: str, expected: str, operators: tuple[Any, ...]) -> None:
     assert expected == drawn(given, LOG, *operators)
 
 
@@ -45,19 +45,19 @@ def test_a_drawing_is_read_as_rxpy_reads_it() -> None:
         assert exp(diagram, letters, None) == start(source.pipe(ops.for_node("check")))
 
 
-def test_values_that_are_no_events_have_names() -> None:
+def test_values_other_than_events_have_names() -> None:
     assert "----(n,|)" == drawn("-a-b|", LOG, ops.count(), names={"n": 2})
     with pytest.raises(InvalidArgumentError, match="names lacks a name for 2"):
         drawn("-a-b|", LOG, ops.count())
 
 
 @pytest.mark.parametrize("diagram", ["-a-z-|", "-ab-|", "-(a,7)-|"])
-def test_a_drawing_of_what_the_log_does_not_have_is_refused(diagram: str) -> None:
+def test_a_drawing_of_events_that_the_log_lacks_is_refused(diagram: str) -> None:
     with pytest.raises(InvalidArgumentError, match="diagram has '(z|ab|7)', which is none of the"):
         drawn(diagram, LOG)
 
 
-def test_a_drawing_without_room_is_refused() -> None:
+def test_a_drawing_that_is_too_short_is_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="add ticks"):
         drawn("-ab|", LOG, ops.flat_map(lambda event: reactivex.of(event, event)), names={"ab": LOG[0]})
 
@@ -68,7 +68,7 @@ def test_a_run_is_played_at_the_times_of_its_events() -> None:
     assert Played([(float(seq - 1), seq) for seq in range(1, len(LOG) + 1)], completed_at=8.0) == played
 
 
-def test_a_run_without_an_end_stays_open_for_as_long_as_told() -> None:
+def test_a_run_without_an_end_stays_open_for_the_given_time() -> None:
     waits = events.run(every=1.0).node("ask").asks("Go on?").waits()
 
     assert [(64.0, "node_waiting")] == play(waits, ops.debounce(60.0), ops.map(lambda e: e.type)).values
@@ -77,14 +77,14 @@ def test_a_run_without_an_end_stays_open_for_as_long_as_told() -> None:
     assert Played() == play([])
 
 
-def test_a_failure_is_told_as_it_is() -> None:
+def test_a_failure_is_the_error_of_the_output() -> None:
     played = play(events.run().fails("no luck"), ops.raise_on_failure())
 
     assert isinstance(played.error, RunFailedError)
     assert 3 == len(played.values)
 
 
-def test_operators_that_ask_for_a_clock_are_given_one() -> None:
+def test_operators_that_need_a_clock_get_one() -> None:
     example = runpy.run_path(str(ROOT / "examples" / "alert_on_waiting.py"), run_name="example")
     scheduler = TestScheduler()
     log = events.run(every=0.0).node("ask").tool_call("boss").waits().after(90).tool_result("yes").succeeds()

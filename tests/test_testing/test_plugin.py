@@ -1,4 +1,4 @@
-"""pytest finds the fixtures, and pays nothing for them where nobody uses them."""
+"""The fixtures for pytest, and their costs in a test run without them: none."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from rxruns.testing import QUICK, drops, events, sends
 
 LOG = events.run().node("draft").text("Hi").succeeds()
 
-def test_the_service_is_the_clients(runs_service, runs_client):
+def test_the_client_is_of_the_service(runs_service, runs_client):
     (run_id,) = runs_service.serve_log(LOG)
     assert "run_completed" == block_on(run_events(run_id, client=runs_client)).type
 
-def test_the_environment_names_the_service(runs_environment):
+def test_the_environment_has_the_service(runs_environment):
     with RunsClient.from_env() as client:
         assert runs_environment.url.startswith(client.base_url)
 
-def test_a_story_is_played(fake_runs):
+def test_a_script_is_played(fake_runs):
     service = fake_runs(sends(LOG[:2]), drops(), sends(LOG[2:]))
     other = fake_runs(sends(LOG))
     for each in (service, other):
@@ -43,26 +43,16 @@ def test_nothing_of_rxruns_was_imported():
 
 
 def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """pytest in a process of its own, which is told of the plugin where the installation is an old one."""
+    """Run pytest in a process of its own, with the plugin also where the installation is an old one."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-W",
-        "error",
-        "-p",
-        "pytest_rxruns",
-        "-p",
-        "no:cacheprovider",
-    ]
+    options = ["-q", "-W", "error", "-p", "pytest_rxruns", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *options]
     return subprocess.run(
         [*command, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=100
     )
 
 
-def test_the_fixtures_are_a_service_a_client_an_environment_and_a_story(tmp_path: Path) -> None:
+def test_the_fixtures_are_a_service_a_client_an_environment_and_a_fake(tmp_path: Path) -> None:
     (tmp_path / "test_uses.py").write_text(USES)
     ran = run_pytest(tmp_path)
 
@@ -76,7 +66,7 @@ def test_a_test_run_that_uses_none_of_them_imports_nothing(tmp_path: Path) -> No
     assert "1 passed" in ran.stdout, ran.stdout + ran.stderr
 
 
-def test_the_fixtures_say_what_they_are(tmp_path: Path) -> None:
+def test_the_fixtures_are_described(tmp_path: Path) -> None:
     listed = run_pytest(tmp_path, "--fixtures", "-q").stdout
     for name in ("runs_service", "runs_client", "runs_environment", "fake_runs"):
         assert re.search(rf"^{name} -- .*\n    \S", listed, re.MULTILINE), listed
