@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeGuard
+from typing import Any, Literal, TypeGuard
 from urllib.parse import quote, urlsplit
 from uuid import UUID
 
@@ -17,10 +17,13 @@ import msgspec
 from reactivex import Observable
 
 from rxruns._errors import InvalidArgumentError, must_be
+from rxruns.errors import StreamProtocolError
 from rxruns.events import MAX_INTEGER, NIL
 
 MAX_PAGE = 10_000
 """The most events that one connection may be limited to."""
+
+OnInvalid = Literal["raise"] | Callable[[StreamProtocolError], object]
 
 _INCLUDABLE = ("steps", "tool_calls")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -110,6 +113,12 @@ def check_callback(name: str, value: object) -> None:
     """Require a function, or None."""
     if value is not None and not callable(value):
         raise must_be(name, "a function or None", value)
+
+
+def check_on_invalid(value: object) -> None:
+    """Require ``"raise"`` or a function."""
+    if value != "raise" and not callable(value):
+        raise must_be("on_invalid", "'raise' or a function", value)
 
 
 def check_kind(

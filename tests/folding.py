@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterable
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from functools import reduce
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 from uuid import UUID
@@ -66,30 +64,37 @@ class Deadly(Seen):
 
 
 @dataclass(frozen=True)
+class DeadlyElsewhere(Seen):
+    """Kills each process that it is folded in, except the one that made it."""
+
+    process: int = field(default_factory=os.getpid)
+
+    def step(self, event: RunEvent) -> Any:
+        if os.getpid() != self.process:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().step(event)
+
+
+@dataclass(frozen=True)
+class StuckElsewhere(Seen):
+    """Writes the number of each other process into a pipe, and waits there until the process is killed."""
+
+    process: int = field(default_factory=os.getpid)
+    pipe: str = ""
+
+    def step(self, event: RunEvent) -> Any:
+        if os.getpid() != self.process:
+            Path(self.pipe).write_text(f"{os.getpid()}\n", "ascii")
+            signal.pause()
+        return super().step(event)
+
+
+@dataclass(frozen=True)
 class Refusing(Seen):
     """Raises at each event."""
 
     def step(self, event: RunEvent) -> Any:
         raise ArithmeticError(f"no use for {event.type}")
-
-
-class Here:
-    """The cluster's part in the same thread: what is sent out is done at once."""
-
-    def map(self, work: Any, parts: Iterable[Any]) -> list[Any]:
-        return list(map(work, parts))
-
-    def submit(self, work: Any, *arguments: Any) -> Any:
-        return work(*arguments)
-
-    def gather(self, results: list[Any]) -> list[Any]:
-        return results
-
-    def tasks(self, results: list[Any], progress: bool) -> Any:
-        return nullcontext(results)
-
-    def combined(self, combine: Any, results: list[Any]) -> Any:
-        return reduce(lambda one, other: combine([one, other]), results)
 
 
 def write_log(path: Path, lines: Iterable[RunEvent | bytes], end: bytes = b"\n") -> Path:

@@ -39,8 +39,9 @@ _policies
 _transport
 state
 _requests
-tools folds
+tools _fold
 _logs
+folds
 client
 lifecycle cursors
 _threading
@@ -73,6 +74,7 @@ BUILTIN_ERRORS = {
     "dask": {"ImportError"},
     "devserver": {"LookupError", "TypeError"},
     "events": {"AttributeError"},  # like a module's own
+    "folds": {"AttributeError"},
     "state": {"KeyError"},  # like a mapping's own
     "structschema": {"TypeError", "ValueError"},  # the latter like marshmallow's own
     "testing": {"AssertionError"},

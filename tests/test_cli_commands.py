@@ -15,7 +15,7 @@ import yaml
 from reactivex import Observable
 
 from rxruns import RunsClient, recorded_events
-from rxruns._streams._following import OnInvalid
+from rxruns._arguments import OnInvalid
 from rxruns.cli import run
 from rxruns.cli._lines import line
 from rxruns.cli._panel import Panel
@@ -346,7 +346,7 @@ def test_cost_counts_all_that_can_be_read(rxruns: Rxruns, service: DevServer, tm
     log = recorded(service, tmp_path / "log", run_id)
     *before, last = log.read_bytes().splitlines(keepends=True)
     log.write_bytes(b"".join([*before, b"{broken\n", last]))
-    code, out, err = rxruns("cost", log, "--json")
+    code, out, err = rxruns("cost", log, "--json", "--every-line")
     assert (3, 1200) == (code, json.loads(out)["total"]["total_tokens"])
     assert "line 5: not JSON" in err and err.endswith("; the events before it are counted\n")
 
@@ -358,12 +358,13 @@ def test_invalid_lines_are_skipped_with_skip_invalid(
     first, *rest = log.read_bytes().splitlines(keepends=True)
     log.write_bytes(b"".join([first, *[b"{broken\n"] * 12, *rest]))
 
-    for command in (["cost"], ["events", "--tail", "1"], ["replay", "--speed", "inf"]):
+    place = {"cost": f"{log}, byte {len(first)}"}
+    for command in (["cost", "--every-line"], ["events", "--tail", "1"], ["replay", "--speed", "inf"]):
         assert 3 == rxruns(*command, log).code
         code, out, err = rxruns(*command, log, "--skip-invalid")
         *told, last = err.splitlines()
         assert (0, 10) == (code, len(told))
-        assert told[0].startswith("rxruns: skipped: line 2: not JSON")
+        assert told[0].startswith(f"rxruns: skipped: {place.get(command[0], 'line 2')}: not JSON")
         assert "rxruns: further invalid lines are skipped silently" == last
         assert "run_completed" in out or "1,200" in out
 

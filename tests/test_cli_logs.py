@@ -5,14 +5,16 @@ from __future__ import annotations
 import gzip
 import json
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from rxruns.events import RunEvent
 from tests.commands import Rxruns
 from tests.logs import FORMATS, PACK, lines_of
-from tests.making import OTHER_RUN, RUN, llm_call, run_completed, run_failed, run_started, tokens
+from tests.making import OTHER_RUN, RUN, delta, llm_call, run_completed, run_failed, run_started, tokens
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -131,3 +133,61 @@ def test_of_several_runs_that_end_early_the_first_is_named_and_the_rest_is_count
     log.write_bytes(b"".join([*A_RUN[:2], *lines_of([run_started(1, OTHER_RUN)])]))
     code, _, err = rxruns("cost", log)
     assert (3, f"rxruns: {log}: {EARLY[:-1]}, and 1 more\n") == (code, err)
+
+
+def test_cost_skips_lines_that_hold_no_cost_unless_every_line_is_validated(rxruns: Rxruns, log: Path) -> None:
+    log.write_bytes(b"".join([*A_RUN[:2], b"{broken\n", A_RUN[2]]))
+
+    assert (0, "") == rxruns("cost", log)[::2]
+    code, out, err = rxruns("cost", log, "--every-line")
+    assert (3, True, True) == (code, "total of the events read" in out, "line 3: not JSON" in err)
+
+
+def test_a_run_in_rotated_logs_is_counted_once_and_whole(rxruns: Rxruns, log: Path, tmp_path: Path) -> None:
+    calls = [llm_call(seq=seq, usage=tokens(1, 2, 3)) for seq in range(2, 12)]
+    events = lines_of([run_started(1), *calls, run_completed(12)])
+    other = tmp_path / "other"
+    log.write_bytes(b"".join(events[:8]))
+    other.write_bytes(b"".join(events[5:]))
+    code, out, err = rxruns("cost", other, log, "--json")
+
+    assert (0, "") == (code, err)
+    assert 10 == json.loads(out)["total"]["requests"]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_early_end_names_the_last_event_of_whatever_type(rxruns: Rxruns, log: Path, format: str) -> None:
+    log.write_bytes(PACK[format](b"".join([*A_RUN[:2], *lines_of([delta(seq=5), delta(seq=6)])])))
+    code, _, err = rxruns("cost", log)
+    assert (3, f"rxruns: {log}: run {RUN}: the events end before the run, with seq 6\n") == (code, err)
+
+
+@pytest.mark.parametrize(
+    ("by", "rows"),
+    [
+        ("run", [f"{RUN} openai/gpt-5 3 3 6 9", f"{OTHER_RUN} no calls"]),
+        ("node", ["plan openai/gpt-5 1 1 2 3", "draft openai/gpt-5 2 2 4 6"]),
+        ("day", ["2026-01-31 openai/gpt-5 2 2 4 6", "2026-02-01 openai/gpt-5 1 1 2 3"]),
+        ("model", ["openai/gpt-5 3 3 6 9"]),
+    ],
+)
+def test_costs_are_summed_by_run_node_day_or_model(
+    rxruns: Rxruns, log: Path, by: str, rows: list[str]
+) -> None:
+    call = llm_call(seq=2, usage=tokens(1, 2, 3))
+    calls = [
+        replace(call, node_id="plan"),
+        replace(call, seq=3),
+        replace(call, seq=4, ts=call.ts + timedelta(days=1)),
+    ]
+    ends = run_completed(5), run_started(1, OTHER_RUN), run_completed(2, OTHER_RUN)
+    log.write_bytes(b"".join(lines_of([run_started(1), *calls, *ends])))
+    code, out, _ = rxruns("cost", log, "--by", by)
+
+    found = [" ".join(line.split()) for line in out.splitlines()[1:]]
+    assert (0, [*(row if "no calls" in row else f"{row} unknown" for row in rows)]) == (code, found[:-1])
+    assert "total 2 runs 3 3 6 9 unknown" == found[-1]
+
+    (name, groups), (_, total) = json.loads(rxruns("cost", log, "--by", by, "--json").out).items()
+    assert (f"{by}s", 3, 9) == (name, total["requests"], total["total_tokens"])
+    assert [row.split()[0] for row in rows] == [next(iter(group.values())) for group in groups]

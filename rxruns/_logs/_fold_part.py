@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from rxruns._logs import DamagedError, Unpacker, UnsupportedError, name_of
-from rxruns._logs._blocks import BLOCK, Block, blocks, line_boundary
+from rxruns._fold import Fold, known_types
+from rxruns._logs import DamagedError, UnsupportedError, name_of
+from rxruns._logs._blocks import Block, blocks, line_boundary
 from rxruns._logs._parts import UNPACKED, LogPart, open_part, recognized
 from rxruns._logs._search import Search, all_lines, candidates
+from rxruns._logs._source import CountedFile, OnRead, Unpacked, sorted_lines
 from rxruns._ndjson._decoder import decode_lines
 from rxruns._ndjson._decoding import RecordError, decode_event, protocol_error
 from rxruns._ndjson._framing import MAX_LINE_BYTES, may_be_cut
 from rxruns.errors import InvalidArgumentError, StreamProtocolError
 from rxruns.events import RunEvent
-from rxruns.folds import Fold, known_types
 
 __all__ = ["FoldedPart", "Interval", "fold_part"]
 
@@ -41,12 +41,14 @@ class FoldedPart(msgspec.Struct, Generic[_F], frozen=True):
         seqs: of each run, as a number, the first and the last ``seq`` that was folded.
         invalid: the errors of lines that are not valid events.
         cut: warnings about files that end with a line that was cut.
+        has_late: an event came after a later one of its run, or twice, and was dropped.
     """
 
     value: _F
     seqs: dict[int, Interval]
     invalid: tuple[StreamProtocolError, ...] = ()
     cut: tuple[str, ...] = ()
+    has_late: bool = False
 
 
 def fold_part(
@@ -56,6 +58,8 @@ def fold_part(
     every_line: bool = False,
     tolerant: bool = False,
     excluded: Mapping[int, Sequence[Interval]] | None = None,
+    by_seq: bool = False,
+    on_read: OnRead | None = None,
 ) -> FoldedPart[_F]:
     """Fold the events of a part, without duplicates in it.
 
@@ -65,6 +69,8 @@ def fold_part(
         every_line: decode all lines, also those without an event that the fold needs.
         tolerant: collect the errors of bad lines; else the first one is raised.
         excluded: by run, the events that were folded elsewhere.
+        by_seq: read the lines of each run in the order of their ``seq``, for a file that has them otherwise.
+        on_read: is called with the number of bytes of each read.
 
     Raises:
         StreamProtocolError: a line is not a valid event.
@@ -74,17 +80,20 @@ def fold_part(
     try:
         part = recognized(part)
         with open_part(part) as file:
-            events = _PartEvents(part, file, types, tolerant)
-            value, seqs = _folded(events, fold, excluded or {})
+            if on_read is not None:
+                file = CountedFile(file, part.end - part.begin, on_read)
+            events = _PartEvents(part, file, types, tolerant, by_seq)
+            value, seqs, has_late = _folded(events, fold, excluded or {})
     except (OSError, EOFError, DamagedError, UnsupportedError) as error:
         raise InvalidArgumentError(f"{part.path} can't be read: {error}", field="paths") from error
-    return FoldedPart(value, seqs, tuple(events.invalid), tuple(events.cut))
+    return FoldedPart(value, seqs, tuple(events.invalid), tuple(events.cut), has_late and not by_seq)
 
 
 def _folded(
     events: Iterable[RunEvent], value: _F, excluded: Mapping[int, Sequence[Interval]]
-) -> tuple[_F, dict[int, Interval]]:
-    """Return the value, and the first and the last ``seq`` of each run."""
+) -> tuple[_F, dict[int, Interval], bool]:
+    """Return the value, the first and last ``seq`` of each run, and True if an event was out of order."""
+    has_late = False
     run = first = last = 0  # of the event before; ids as numbers, because hashing a UUID takes longer
     seqs: dict[int, Interval] = {}
     elsewhere: Sequence[Interval] = ()
@@ -99,35 +108,11 @@ def _folded(
             last = event.seq
             if not elsewhere or not any(low <= last <= high for low, high in elsewhere):
                 value = value.step(event)
+        else:
+            has_late = True
     if run:
         seqs[run] = first, last
-    return value, seqs
-
-
-class _Unpacked:
-    """The plain bytes of a compressed file, as a file."""
-
-    def __init__(self, file: Any) -> None:
-        self.unpacker = Unpacker(iter(partial(file.read, BLOCK), b""))
-        self._pieces = iter(self.unpacker)
-        self._rest = memoryview(b"")
-
-    def readinto(self, buffer: memoryview, /) -> int:
-        """Fill the buffer, except at the end."""
-        filled = 0
-        while filled < len(buffer):
-            self._rest = self._rest or memoryview(next(self._pieces, b""))
-            if not self._rest:
-                break
-            piece, self._rest = self._rest[: len(buffer) - filled], self._rest[len(buffer) - filled :]
-            buffer[filled : filled + len(piece)] = piece
-            filled += len(piece)
-        return filled
-
-    def read(self, size: int, /) -> bytes:
-        data = bytearray(size)
-        with memoryview(data) as view:
-            return bytes(data[: self.readinto(view)])
+    return value, seqs, has_late
 
 
 class _PartEvents:
@@ -138,8 +123,11 @@ class _PartEvents:
         cut: warnings about the end of the file.
     """
 
-    def __init__(self, part: LogPart, file: Any, types: tuple[type[RunEvent], ...], tolerant: bool) -> None:
+    def __init__(
+        self, part: LogPart, file: Any, types: tuple[type[RunEvent], ...], tolerant: bool, by_seq: bool
+    ) -> None:
         self._part, self._file, self._types, self._tolerant = part, file, types, tolerant
+        self._by_seq = by_seq
         self._search: Search = candidates(types) if types else all_lines()
         self.invalid: list[StreamProtocolError] = []
         self.cut: list[str] = []
@@ -161,6 +149,10 @@ class _PartEvents:
 
     def _blocks(self) -> Iterator[Block]:
         part, file = self._part, self._file
+        if self._by_seq:
+            with sorted_lines(file, part.size, part.compression in UNPACKED) as lines:
+                yield from blocks(lines)
+            return
         if part.compression is None:
             begin = line_boundary(file, part.begin, part.size)
             end = line_boundary(file, part.end, part.size) if part.end < part.size else part.size
@@ -170,7 +162,7 @@ class _PartEvents:
         if part.compression not in UNPACKED:
             yield from blocks(file)
             return
-        unpacked = _Unpacked(file)
+        unpacked = Unpacked(file)
         yield from blocks(unpacked)
         if unpacked.unpacker.is_cut:
             self.cut.append(f"{part.path}: the compressed file is cut; what followed is lost")

@@ -5,29 +5,28 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 from uuid import UUID
 
 from msgspec import Struct
 
-from rxruns._arguments import check_after_seq, check_callback, check_flag, check_kind, check_limit
-from rxruns._errors import must_be
+from rxruns._arguments import (
+    OnInvalid,
+    check_after_seq,
+    check_callback,
+    check_flag,
+    check_kind,
+    check_limit,
+    check_on_invalid,
+)
 from rxruns._logs._writer import check_log_path
 from rxruns._policies import ResumePolicy
-from rxruns.errors import StreamInterruptedError, StreamProtocolError
+from rxruns.errors import StreamInterruptedError
 from rxruns.events import NIL
 from rxruns.lifecycle import LifecycleEvent
 
 __all__ = ["FollowOptions", "OnInvalid", "OnLifecycle", "Position", "SubscriberError", "check_on_invalid"]
 
-OnInvalid = Literal["raise"] | Callable[[StreamProtocolError], object]
 OnLifecycle = Callable[[LifecycleEvent], object]
-
-
-def check_on_invalid(value: object) -> None:
-    """Raise `InvalidArgumentError` unless `value` is ``"raise"`` or callable."""
-    if value != "raise" and not callable(value):
-        raise must_be("on_invalid", "'raise' or a function", value)
 
 
 class FollowOptions(Struct, frozen=True, kw_only=True):

@@ -121,7 +121,7 @@ class Service:
     def __init__(self, base_url: str | None, key_file: Path | None, on_invalid: OnInvalid = "raise") -> None:
         self._base_url = base_url
         self._key_file = key_file
-        self._on_invalid: OnInvalid = on_invalid
+        self.on_invalid: OnInvalid = on_invalid
         self._client: RunsClient | None = None
 
     @property
@@ -160,11 +160,11 @@ class Service:
                 client=self.client,
                 after_seq=after_seq,
                 wait=wait,
-                on_invalid=self._on_invalid,
+                on_invalid=self.on_invalid,
                 on_lifecycle=on_lifecycle,
                 record=record,
             )
-        log = recorded_events(source, speed=speed, on_invalid=self._on_invalid)
+        log = recorded_events(source, speed=speed, on_invalid=self.on_invalid)
         if after_seq:
             log = log.pipe(ops.filter(lambda event: event.seq > after_seq))
         return log if record is None else log.pipe(ops.record(record))

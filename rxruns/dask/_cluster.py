@@ -65,9 +65,9 @@ class Cluster:
         """Submit one call, and return its future."""
         return self.client.submit(work, *arguments, pure=False)
 
-    def gather(self, futures: Sequence[Any]) -> list[Any]:
-        """Wait for the results. An exception of a task is raised."""
-        results: list[Any] = self.client.gather(list(futures))
+    def results(self, function: Callable[[Any], _R], futures: Sequence[Any]) -> list[_R]:
+        """Return the function's value for the result of each future, computed on the workers."""
+        results: list[_R] = self.client.gather(self.map(function, futures))
         return results
 
     def combined(self, combine: Callable[[list[_R]], _R], futures: Sequence[Any]) -> _R:

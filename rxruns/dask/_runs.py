@@ -16,12 +16,12 @@ from reactivex import Observable
 
 from rxruns import operators as ops
 from rxruns._arguments import check_id, check_run_ids, check_whole_number
+from rxruns._fold import Fold, checked_fold
 from rxruns._policies import ResumePolicy
 from rxruns._streams._run_events import block_on, run_events
 from rxruns.client import RunsClient
 from rxruns.dask._cluster import Cluster, pickled
 from rxruns.errors import APIError, InvalidArgumentError, RunsError, StreamError, TransportError
-from rxruns.folds import Fold, checked_fold
 from rxruns.operators._fold import changes
 
 __all__ = ["FoldedRuns", "fold_runs"]

@@ -8,11 +8,12 @@ a lambda in a ``pipe`` passes mypy.
 ========================  =============================================================
 choose                    :func:`for_node`, :func:`of_type`
 gather                    :func:`buffer_until_complete`, :func:`buffer_nodes`
-fold                      :func:`cost_totals`, :func:`run_state`
+fold                      :func:`fold`, :func:`fold_windows`, :func:`cost_totals`, :func:`run_state`
 follow                    :func:`text`, :func:`node_spans`, :func:`event_time`
 end with an error         :func:`raise_on_failure`, :func:`budget`
 keep                      :func:`checkpoint`, :func:`record`
 act                       :func:`execute_tools`
+one run at a time         :func:`each_run`
 change threads            :func:`handoff`
 ========================  =============================================================
 """
@@ -23,8 +24,10 @@ from rxruns.operators import _rxpy
 from rxruns.operators._acting import execute_tools
 from rxruns.operators._budget import budget
 from rxruns.operators._buffer import NodeEvents, buffer_nodes, buffer_until_complete
+from rxruns.operators._each_run import each_run
 from rxruns.operators._flow import handoff
 from rxruns.operators._fold import cost_totals
+from rxruns.operators._folding import fold
 from rxruns.operators._guard import raise_on_failure
 from rxruns.operators._live import event_time, node_spans, run_state, text
 from rxruns.operators._record import record
@@ -32,6 +35,7 @@ from rxruns.operators._rxpy import *
 from rxruns.operators._select import for_node, of_type
 from rxruns.operators._store import checkpoint
 from rxruns.operators._typed import do_action, filter, first, last, map, take_while, tap
+from rxruns.operators._windows import fold_windows
 
 __all__ = [
     "NodeEvents",
@@ -41,10 +45,13 @@ __all__ = [
     "checkpoint",
     "cost_totals",
     "do_action",
+    "each_run",
     "event_time",
     "execute_tools",
     "filter",
     "first",
+    "fold",
+    "fold_windows",
     "for_node",
     "handoff",
     "last",

@@ -19,10 +19,11 @@ from rxruns.events import (
     RunEvent,
     RunFailed,
 )
+from rxruns.folds import By, Folded, Window
 from rxruns.operators import NodeEvents
 from rxruns.ops import cost_totals, for_node, share
 from rxruns.ops import filter as only
-from rxruns.state import NodeText
+from rxruns.state import NodeText, RunState
 
 
 def lambdas(source: Observable[RunEvent], deltas: Observable[NodeOutputDelta]) -> None:
@@ -148,3 +149,15 @@ def seven_in_a_row(source: Observable[RunEvent], store: CursorStore) -> None:
         ops.map(length),
     )
     assert_type(lengths, Observable[int])
+
+
+def folded(source: Observable[RunEvent]) -> None:
+    assert_type(source.pipe(ops.fold(CostTotals())), Observable[Folded[CostTotals]])
+    by_node = source.pipe(ops.fold(By("node_id", CostTotals())), ops.last())
+    assert_type(by_node, Observable[Folded[By[str | None, CostTotals]]])
+    assert_type(source.pipe(ops.each_run(ops.run_state(), ops.last())), Observable[RunState])
+    assert_type(source.pipe(ops.each_run(ops.text())), Observable[NodeText])
+
+
+def windows(source: Observable[RunEvent]) -> None:
+    assert_type(source.pipe(ops.fold_windows(CostTotals(), 60)), Observable[Window[CostTotals]])

@@ -2,7 +2,9 @@
 
 A fold is an immutable value. ``step(event)`` returns the next one; ``combine(other)`` returns what both parts
 add up to. :class:`~rxruns.costs.CostTotals` is a fold, :class:`RunStates` and :class:`NodeSpans` are defined
-here, and so is any class of yours with these two methods. :mod:`rxruns.dask` spreads them over a cluster.
+here, and so is any class of yours with these two methods. :class:`By` keeps one fold for each key,
+:class:`Together` folds several in one pass. :func:`fold_logs` folds recorded logs on this machine;
+:mod:`rxruns.dask` spreads folds over a cluster.
 
 A fold may declare more in its class:
 
@@ -29,32 +31,36 @@ A fold may declare more in its class:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 from uuid import UUID
 
-from rxruns._errors import must_be
+from rxruns._fold import Fold, checked_fold, known_types, needs_whole_runs
 from rxruns.errors import InvalidArgumentError
-from rxruns.events import KNOWN_EVENTS, NodeEvent, RunEvent, TerminalEvent, UnknownEvent
+from rxruns.events import NodeEvent, RunEvent, TerminalEvent
+from rxruns.folds._by import By
+from rxruns.folds._folded import Folded
+from rxruns.folds._logs import fold_logs
+from rxruns.folds._together import Together
+from rxruns.folds._window import Window
 from rxruns.state import NodeSpan, RunState
 from rxruns.state._growing import Growing
 from rxruns.state._spans import SpanTracker
 
-__all__ = ["Fold", "NodeSpans", "RunStates", "checked_fold", "known_types", "needs_whole_runs"]
+__all__ = [
+    "By",
+    "Fold",
+    "Folded",
+    "NodeSpans",
+    "RunStates",
+    "Together",
+    "Window",
+    "checked_fold",
+    "fold_logs",
+    "known_types",
+    "needs_whole_runs",
+]
 
 
-class Fold(Protocol):
-    """An immutable value that events are folded into."""
-
-    def step(self, event: RunEvent, /) -> Self:
-        """Return the value after one more event; `self` if nothing changed."""
-        ...
-
-    def combine(self, other: Self, /) -> Self:
-        """Return the value of this part and the other, which follows it. Must be associative."""
-        ...
-
-
-_F = TypeVar("_F", bound=Fold)
 _V = TypeVar("_V")
 
 
@@ -181,51 +187,6 @@ class NodeSpans:
 
     def __repr__(self) -> str:
         return f"NodeSpans({len(self.spans)} of {len(self._runs)} runs)"
-
-
-def checked_fold(fold: _F) -> _F:
-    """Return the fold if it is one.
-
-    Raises:
-        InvalidArgumentError: it lacks a method, is a class, declares wrong event types, or is not empty.
-    """
-    if isinstance(fold, type):
-        raise must_be("fold", "a value", fold, f"pass {fold.__name__}()")
-    if not all(callable(getattr(fold, method, None)) for method in ("step", "combine")):
-        raise must_be(
-            "fold", "a value with step(event) and combine(other)", fold, "for example CostTotals(prices)"
-        )
-    known_types(fold)
-    if type(fold).__eq__ is not object.__eq__ and fold.combine(fold) != fold:
-        raise InvalidArgumentError(
-            f"fold must be empty, because each part of the work begins with it, got a filled "
-            f"{type(fold).__name__}; combine a stored value with the result instead",
-            field="fold",
-        )
-    return fold
-
-
-def known_types(fold: Fold) -> tuple[type[RunEvent], ...]:
-    """Return the event types that the fold needs, with categories resolved.
-
-    An empty tuple stands for all events, unknown ones included.
-    """
-    declared: Any = getattr(fold, "event_types", None)
-    if declared is None:
-        return ()
-    named: tuple[Any, ...] = (declared,) if isinstance(declared, type) else tuple(declared)
-    if not named or not all(isinstance(given, type) and issubclass(given, RunEvent) for given in named):
-        raise must_be(
-            "fold.event_types", "a tuple of event classes", declared, "leave it out to get every event"
-        )
-    if issubclass(UnknownEvent, named):
-        return ()
-    return tuple(known for known in KNOWN_EVENTS if issubclass(known, named))
-
-
-def needs_whole_runs(fold: Fold) -> bool:
-    """Return True if a run's events must be folded in one place."""
-    return bool(getattr(fold, "whole_runs", False))
 
 
 def _united(one: Growing[UUID, _V], other: Growing[UUID, _V]) -> Growing[UUID, _V]:
