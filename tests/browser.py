@@ -1,4 +1,4 @@
-"""A headless Chromium that asks nobody for anything, for tests, benchmarks and screenshots of the page."""
+"""A headless Chromium without background traffic, for tests, benchmarks and screenshots of the page."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ QUIET = [
     "--disable-sync",
 ]
 PATIENCE = 30_000
-"""Milliseconds that nothing takes, unless it hangs."""
+"""Milliseconds after which something hangs."""
 
 
 def executable() -> str | None:
-    """Where this machine has a Chromium."""
+    """Return the path of this machine's Chromium."""
     return next((path for path in map(shutil.which, NAMES) if path), None)
 
 
@@ -42,7 +42,7 @@ def chromium(path: str) -> Iterator[sync_api.Browser]:
 
 
 class Opened:
-    """A page that is open, and what it asked for, logged and threw meanwhile."""
+    """An open page with its requests, log messages, errors and dialogs."""
 
     def __init__(self, browser: Any, url: str, options: dict[str, Any]) -> None:
         self.context = browser.new_context(**options)

@@ -1,4 +1,4 @@
-"""An observer that keeps what it got and lets a test wait for it, and what tests ask of threads."""
+"""An observer that keeps its notifications and lets a test wait for them, and helpers for threads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.conftest import HANG
 
 
 class Seen:
-    """What an observer got. ``on_event`` runs inside ``on_next``, before the event counts as seen."""
+    """The notifications of an observer. ``on_event`` runs inside ``on_next``, before the event is kept."""
 
     def __init__(self, on_event: Callable[[RunEvent], object] = lambda event: None) -> None:
         self.events: list[RunEvent] = []
@@ -70,7 +70,7 @@ def reader_threads() -> list[threading.Thread]:
 
 @contextmanager
 def uncaught() -> Iterator[list[threading.ExceptHookArgs]]:
-    """What threads die of inside the block."""
+    """Collect the exceptions that end threads inside the block."""
     caught: list[threading.ExceptHookArgs] = []
     before = threading.excepthook
     threading.excepthook = caught.append

@@ -1,4 +1,4 @@
-"""Pictures of a run: what is drawn, what it says without its colours, and that it needs no network."""
+"""Charts of a run: their marks, their text without colours, and that they need no network."""
 
 from __future__ import annotations
 
@@ -247,7 +247,7 @@ def test_an_svg_tells_a_screen_reader_what_it_shows() -> None:
     ] == marks
 
 
-def test_signs_and_signals_are_told_from_the_paper() -> None:
+def test_signs_and_colours_contrast_with_the_background() -> None:
     def light(color: str) -> float:
         parts = [int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)]
         linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]

@@ -1,4 +1,4 @@
-"""The command line, as people and scripts see it."""
+"""The command line for users and scripts: demo, serve, help and exit codes."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_wrong_options_of_serve_are_usage_errors(rxruns: Rxruns) -> None:
     assert [] == [outcome for end, outcome in errors.items() if outcome[0] != 2 or end not in outcome.err]
 
 
-def test_that_a_run_was_given_up_is_said_once(
+def test_giving_up_on_a_run_is_reported_once(
     runs_environment: DevServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(ResumePolicy, "delay", lambda *_: 0.0)

@@ -117,7 +117,7 @@ def test_a_run_that_is_open_after_the_timeout_is_3(rxruns: Rxruns, service: DevS
     ("ends", "status", "expected"),
     [("run_completed", "succeeded", 0), ("run_failed", "failed", 1), ("run_canceled", "canceled", 1)],
 )
-def test_after_the_last_event_of_a_run_the_service_says_how_it_ended(
+def test_after_the_last_event_of_a_run_the_service_reports_its_status(
     rxruns: Rxruns, service: DevServer, command: str, ends: str, status: str, expected: int
 ) -> None:
     run_id = started(service, ends=ends)
@@ -150,7 +150,7 @@ def test_no_follow_ends_with_what_is_there(rxruns: Rxruns, service: DevServer) -
     assert 3 == len(rxruns("events", script.run_id, "--no-follow").lines)
 
 
-def test_reconnects_are_told_and_lose_nothing(rxruns: Rxruns, service: DevServer) -> None:
+def test_reconnects_are_reported_and_lose_no_event(rxruns: Rxruns, service: DevServer) -> None:
     run_id = started(service, 20)
     service.use_faults(Faults([faults.CloseAfter(5)]))
     code, out, err = rxruns("watch", run_id)
@@ -160,7 +160,7 @@ def test_reconnects_are_told_and_lose_nothing(rxruns: Rxruns, service: DevServer
     assert f"rxruns: run {run_id}: reconnecting in" in err
 
 
-def test_what_a_node_says_is_not_obeyed(rxruns: Rxruns, service: DevServer) -> None:
+def test_text_of_a_run_controls_no_terminal(rxruns: Rxruns, service: DevServer) -> None:
     hostile = "\x1b]0;owned\x07\x9b2J[bold]x[/bold]\u202e\nrun completed"
     events = [
         {"type": "node_started", "node_id": hostile},
@@ -209,7 +209,7 @@ def test_events_are_chosen_by_node_type_and_place(rxruns: Rxruns, service: DevSe
         assert [1, 2, 3, 4, 5, 6] == seqs("--tail", 100)
 
 
-def test_the_tail_of_a_run_at_work_goes_on(rxruns: Rxruns, service: DevServer) -> None:
+def test_the_tail_of_an_open_run_continues_to_its_end(rxruns: Rxruns, service: DevServer) -> None:
     events = run_of(3)
     script = unfinished(service, events[:4])
 
@@ -293,7 +293,7 @@ def test_watch_replays_a_recorded_log(rxruns: Rxruns, service: DevServer, tmp_pa
     )
 
 
-def test_a_stream_that_broke_says_how_to_go_on(rxruns: Rxruns, service: DevServer) -> None:
+def test_a_broken_stream_is_reported_with_the_way_to_resume(rxruns: Rxruns, service: DevServer) -> None:
     run_id = started(service)
     service.use_faults(Faults([faults.InvalidLine(3)]))
     code, out, err = rxruns("events", run_id)
@@ -351,7 +351,7 @@ def test_cost_counts_all_that_can_be_read(rxruns: Rxruns, service: DevServer, tm
     assert "line 5: not JSON" in err and err.endswith("; the events before it are counted\n")
 
 
-def test_lines_that_are_no_events_are_left_out_where_that_is_asked_for(
+def test_invalid_lines_are_skipped_with_skip_invalid(
     rxruns: Rxruns, service: DevServer, tmp_path: Path
 ) -> None:
     log = recorded(service, tmp_path / "log", service.add_run(events=calling()).run_id)
@@ -541,7 +541,7 @@ def test_a_full_disk_is_an_error_without_a_traceback(command: str, service: DevS
     assert 3 == writing.returncode
 
 
-def test_ctrl_c_ends_with_130_also_in_a_pipe_that_nobody_reads(service: DevServer) -> None:
+def test_ctrl_c_ends_with_130_even_if_the_pipe_is_not_read(service: DevServer) -> None:
     run_id = started(service, 20_000)
     with process("events", run_id, stdout=subprocess.PIPE) as writing:
         assert writing.stdout is not None and writing.stderr is not None

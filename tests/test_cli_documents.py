@@ -105,11 +105,6 @@ def test_an_error_in_a_file_is_reported_with_its_position(
     assert len(refused.value.message) < 500
 
 
-def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="can't be read: No such file"):
-        load(tmp_path / "none.json")
-
-
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -157,22 +152,19 @@ def test_each_value_of_yaml_has_its_place(value: Any) -> None:
         assert [in_json[1](path) for path in paths(value)] == [in_yaml[1](path) for path in paths(value)]
 
 
-def test_yaml_anchors_and_merges_work(tmp_path: Path) -> None:
+def test_yaml_has_anchors_and_merges_and_dates_are_text(tmp_path: Path) -> None:
     text = "base: &base {model: a, user: x}\nnode:\n  <<: *base\n  model: b\n"
     document = load(written(tmp_path, "a.yaml", text))
     assert {"model": "b", "user": "x"} == document.value["node"]
     assert "line 4, column 3: no" in document.refused("no", "node", "model").message
     assert "line 1, column 24: no" in document.refused("no", "node", "user").message
+    dates = ["2026-01-31", "2026-02-30", "2026-01-31T12:00:00Z"]
+    assert dates == load(written(tmp_path, "b.yaml", f"[{', '.join(dates)}]")).value
 
 
-def test_dates_in_yaml_are_text(tmp_path: Path) -> None:
-    text = "[2026-01-31, 2026-02-30, 2026-01-31T12:00:00Z]"
-    assert ["2026-01-31", "2026-02-30", "2026-01-31T12:00:00Z"] == load(
-        written(tmp_path, "a.yaml", text)
-    ).value
-
-
-def test_a_file_that_is_too_large_is_not_read_whole(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_and_a_large_one_not_read_whole(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="can't be read: No such file"):
+        load(tmp_path / "none.json")
     with written(tmp_path, "a.json", "").open("r+b") as sparse:
         sparse.truncate(2**40)
     with pytest.raises(FileError, match="is larger than 2,097,152 bytes"):
@@ -197,14 +189,11 @@ def test_standard_input_is_json_or_yaml(text: str, monkeypatch: pytest.MonkeyPat
     assert {"a": [1]} == load(Path("-")).value
 
 
-def test_prices_are_read_from_a_file(tmp_path: Path) -> None:
+def test_prices_are_read_from_a_file_or_from_an_extra(tmp_path: Path) -> None:
     text = "openai/gpt-5: {input_usd_per_million: 1.25, output_usd_per_million: '10'}\n"
     read = prices(str(written(tmp_path, "prices.yaml", text)))
 
     assert {("openai", "gpt-5"): Price("1.25", 10)} == read
-
-
-def test_a_list_of_prices_comes_with_an_extra() -> None:
     assert prices("list")[("anthropic", "claude-sonnet-4-5")].input_usd_per_million > 0
 
 
@@ -223,7 +212,7 @@ def test_a_list_of_prices_comes_with_an_extra() -> None:
         ),
     ],
 )
-def test_prices_that_can_not_be_used_are_said(text: str, said: str, tmp_path: Path) -> None:
+def test_invalid_prices_are_reported_with_their_position(text: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(FileError) as refused:
         prices(str(written(tmp_path, "prices.json", text)))
     assert said in refused.value.message
@@ -232,7 +221,7 @@ def test_prices_that_can_not_be_used_are_said(text: str, said: str, tmp_path: Pa
 @pytest.mark.parametrize(
     "text", ["city", "=Lisbon", ":=3", "days:=three", "", "a:=NaN", "a:=" + "9" * 5_000, "a:=" + "[" * 5_000]
 )
-def test_an_input_that_is_none_is_refused(text: str) -> None:
+def test_an_invalid_input_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter):
         key_value(text)
 

@@ -1,4 +1,4 @@
-"""The page of the command line: each example runs and prints what it says; its pictures are those of now."""
+"""The documentation of the command line: each example runs as printed, and the pictures are current."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def examples() -> Iterator[Example]:
 
 
 def matches(printed: str, said: str) -> bool:
-    """Whether that was printed, with ``…`` for anything; spaces count as one."""
+    """Return True if that was printed; ``…`` matches anything, and spaces count as one."""
     pattern = ".*".join(re.escape(" ".join(part.split())) for part in said.split("…"))
     return re.fullmatch(pattern.replace(r".*\ ", r".*\ ?"), " ".join(printed.split()), re.DOTALL) is not None
 

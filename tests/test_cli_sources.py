@@ -1,4 +1,4 @@
-"""Where commands read from: runs, recorded logs, keys."""
+"""The sources of commands: runs, recorded logs, keys."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_log_needs_no_key(tmp_path: Path) -> None:
     assert "0\n" == counted(log).output
 
 
-def test_what_is_neither_a_run_nor_a_file_is_said(tmp_path: Path) -> None:
+def test_a_source_that_is_neither_a_run_nor_a_file_is_reported(tmp_path: Path) -> None:
     for wrong, why in (
         (tmp_path, "got the folder"),
         (tmp_path / "none", "must be the id of a run (a UUID) or an existing file, got"),
@@ -82,7 +82,7 @@ def test_a_missing_key_is_a_usage_error_that_says_what_to_set() -> None:
 
 
 @pytest.mark.parametrize("key", [b"secret-without-prefix", b"\xff\xfe secret"])
-def test_a_key_that_can_not_be_used_is_not_shown(key: bytes, tmp_path: Path) -> None:
+def test_an_invalid_key_is_not_shown(key: bytes, tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_bytes(key)
     refused = counted("--key-file", file, RUN)

@@ -1,4 +1,4 @@
-"""What a run looks like in a terminal: drawn by rich in virtual time, and once in a real pseudo-terminal."""
+"""Runs in a terminal: drawn by rich in virtual time, and in a real pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
 
 
-def test_a_run_at_work_is_a_table() -> None:
+def test_an_open_run_is_a_table() -> None:
     with Terminal() as terminal:
         terminal.panel.planned = ("draft", "edit")
 
@@ -270,7 +270,7 @@ def test_no_line_is_wider_than_the_terminal(text: str, width: int) -> None:
 
 
 @given(text=st.text(st.sampled_from("ab 流れé\u0301🙂"), max_size=80), room=st.integers(0, 40))
-def test_of_a_text_too_wide_as_much_of_the_end_is_shown_as_there_is_room_for(text: str, room: int) -> None:
+def test_a_text_that_is_too_wide_is_shown_with_as_much_of_its_end_as_fits(text: str, room: int) -> None:
     shown = _end(text, room)
     if cell_len(text) <= room:
         assert text == shown
@@ -293,7 +293,7 @@ def test_runs_that_need_few_lines_leave_theirs_to_those_with_many_nodes() -> Non
     assert "  … 31 more: 31 pending" == lines[-1]
 
 
-def test_where_there_is_no_room_for_a_header_the_node_in_trouble_stands() -> None:
+def test_a_failed_node_takes_precedence_over_a_header() -> None:
     failed = NodeFailed(**at(4), node_id="edit", error=NodeError(message="no luck"))
     started = [NodeStarted(**at(3.5 + place / 10), node_id=id) for place, id in enumerate(("cut", "edit"))]
     with Terminal(height=4) as terminal:
@@ -320,21 +320,17 @@ def test_the_end_of_each_line_is_left_to_what_is_typed_and_echoed() -> None:
     assert 40 == max(map(cell_len, terminal.lines())), "what stays uses all of it"
 
 
-def test_what_does_not_fit_is_counted_and_what_is_in_trouble_is_shown() -> None:
+def test_nodes_that_do_not_fit_are_counted_and_failed_ones_shown() -> None:
     nodes = [f"node{number:02d}" for number in range(40)]
-    events: list[RunEvent] = [
-        NodeStarted(**at(1 + place / 100), node_id=id) for place, id in enumerate(nodes)
-    ]
-    events += [NodeSucceeded(**at(2 + place / 100), node_id=id) for place, id in enumerate(nodes[:30])]
+    events: list[RunEvent] = [NodeStarted(**at(1 + n / 100), node_id=id) for n, id in enumerate(nodes)]
+    events += [NodeSucceeded(**at(2 + n / 100), node_id=id) for n, id in enumerate(nodes[:30])]
     events.append(NodeFailed(**at(3), node_id="node35", error=NodeError(message="no luck")))
     with Terminal(height=10) as terminal:
         lines = terminal.show(*events, until=0.2)
         assert len(lines) < 10
-        assert ["node30", "node31", "node32", "node33", "node34", "node35"] == [
-            line.split()[0] for line in lines[2:-1]
-        ]
+        assert nodes[30:36] == [line.split()[0] for line in lines[2:-1]]
         assert "  … 34 more: 30 succeeded, 4 running" == lines[-1]
-    assert 42 == len(terminal.lines()) - 1, "at the end all of them are left on the screen"
+    assert 42 == len(terminal.lines()) - 1, "at the end all of them stay on the screen"
 
 
 def test_more_runs_than_lines_are_counted_too() -> None:
@@ -473,7 +469,7 @@ def in_terminal(
 
 
 def read_until(descriptor: int, said: str = "") -> str:
-    """What the terminal shows until it has shown that, or to its end."""
+    """Read what the terminal shows, up to `said` or to its end."""
     shown, end = b"", time.monotonic() + HANG
     while not said or said not in shown.decode("utf-8", "ignore"):
         assert select.select([descriptor], [], [], max(0, end - time.monotonic()))[0], shown

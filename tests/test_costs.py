@@ -134,7 +134,7 @@ class TestPrices:
         "amount",
         [-1, "-0.01", "NaN", float("nan"), float("inf"), "sNaN", "2 USD", "", 10**9, "1E-41", True, None, []],
     )
-    def test_what_is_no_price_is_refused(self, amount: Any) -> None:
+    def test_an_invalid_price_is_refused(self, amount: Any) -> None:
         with pytest.raises(InvalidArgumentError) as refused:
             Price(1, amount)
         assert "output_usd_per_million" == refused.value.field
@@ -274,7 +274,7 @@ class TestAgainstTheService:
         found = self.SPENT.differences(summary(33, (*GPT, 2, 100_001, 19_999, 33), ("", "", 1, 1, 2, 0)))
         assert ["requests", "input_tokens", "output_tokens"] == [difference.field for difference in found]
 
-    def test_a_line_that_is_missing_is_told_on_either_side(self) -> None:
+    def test_a_missing_line_is_a_difference_on_either_side(self) -> None:
         found = self.SPENT.differences(summary(33, (*GPT, 1, 100_000, 20_000, 33), ("x", "y", 1, 0, 0, 0)))
         assert [("", "requests", 1, 0), ("", "input_tokens", 1, 0), ("", "output_tokens", 2, 0)] == [
             (one.provider, one.field, one.ours, one.service) for one in found[:3]

@@ -1,4 +1,4 @@
-"""Totals that are stored with their cursor are exact wherever the process dies: the recipe's own code."""
+"""Totals stored with their cursor are exact wherever the process dies: the code of the recipe."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Crash(BaseException):
 
 
 def recipe() -> dict[str, Any]:
-    """What the block of the page defines, with a source that a crash leaves no thread of."""
+    """Return the definitions of the recipe, with a source without threads, which would outlive a crash."""
     page = (ROOT / "docs/howto/costs.md").read_text("utf-8").partition("## Totals that survive a crash")[2]
     block = page.partition("```python\n")[2].partition("```")[0].partition("\n\n\nprint(")[0]
     defined: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""What values look like to people: safe, whole, and without the help of colour."""
+"""Formatted values are safe, complete, and readable without colours."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_costs_show_the_models_whose_cost_is_unknown() -> None:
     assert "2 calls came without usage" in totals._repr_html_()
 
 
-def test_a_notebook_obeys_nothing_that_a_run_says() -> None:
+def test_a_notebook_shows_untrusted_text_as_text() -> None:
     hostile = NodeStarted(run_id=RUN, seq=1, ts=NOON, node_id=HOSTILE)
     html = folded(hostile, delta(HOSTILE, HOSTILE, 2))._repr_html_()
 

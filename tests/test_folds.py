@@ -1,4 +1,4 @@
-"""Folds combine: parts that were folded apart come to what the whole comes to."""
+"""Folds combine: separately folded parts add up to the fold of the whole."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def test_a_fold_that_declares_nothing_needs_all_events_and_may_be_cut() -> None:
 
 
 @pytest.mark.parametrize("types", [(), ("node_failed",), (int,), (NodeFailed, None)], ids=repr)
-def test_what_is_no_event_type_is_refused(types: Any) -> None:
+def test_other_values_than_event_classes_are_refused(types: Any) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         checked_fold(declaring(types))
     assert "fold.event_types" == caught.value.field
@@ -226,7 +226,7 @@ class Halfway:
     ],
     ids=["a class", "half a fold", "none", "filled totals", "filled"],
 )
-def test_what_is_no_empty_fold_is_refused_with_a_remedy(fold: Any, words: str) -> None:
+def test_other_values_than_empty_folds_are_refused_with_a_remedy(fold: Any, words: str) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         checked_fold(fold)
     assert words in str(caught.value)

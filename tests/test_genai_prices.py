@@ -1,4 +1,4 @@
-"""Prices from the extra: what the table says is taken over, what it does not say for sure is left out."""
+"""Prices from the extra: certain prices of the table are used, uncertain ones are omitted."""
 
 from __future__ import annotations
 
@@ -97,13 +97,13 @@ class TestTable:
 
     @pytest.mark.parametrize("name", ["flat", "dated-2030-01-01", "DATED-x", "unheard-of", "requests"])
     @pytest.mark.parametrize("provider", ["openai", "xai", "google", "elsewhere", "nobody"])
-    def test_without_a_list_each_pair_that_occurs_is_asked_for(self, provider: str, name: str) -> None:
+    def test_without_a_list_each_pair_is_looked_up_when_it_occurs(self, provider: str, name: str) -> None:
         key = (provider, name)
         assert genai_prices([key]).get(key) == genai_prices().get(key)
         assert (key in genai_prices([key])) == (key in genai_prices())
 
     @pytest.mark.parametrize("key", [("", "flat"), ("openai", ""), ("", ""), ("openai",), "openai", None])
-    def test_what_is_no_pair_of_names_has_no_price(self, key: Any) -> None:
+    def test_only_a_pair_of_names_has_a_price(self, key: Any) -> None:
         assert (None, False) == (genai_prices().get(key), key in genai_prices())
         with pytest.raises(KeyError):
             genai_prices()[key]
@@ -159,7 +159,7 @@ class TestTable:
         "at", ["2030-01-01", 5, date(2030, 1, 1), datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))]
     )
     @pytest.mark.parametrize("models", [None, [("openai", "flat")]])
-    def test_a_moment_that_is_none_is_refused(self, at: Any, models: Any) -> None:
+    def test_an_invalid_time_is_refused(self, at: Any, models: Any) -> None:
         with pytest.raises(InvalidArgumentError, match="at must be a datetime") as refused:
             genai_prices(models, at=at)
         assert "at" == refused.value.field
@@ -180,7 +180,7 @@ class TestTable:
 
 
 @pytest.mark.parametrize("above", [{-1: Price(1, 1)}, {"many": Price(1, 1)}, {1000: 2}])
-def test_a_tier_that_is_none_is_refused(above: Any) -> None:
+def test_an_invalid_tier_is_refused(above: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="above"):
         TieredPrice(1, 1, above)
 
@@ -224,7 +224,7 @@ class TestNames:
 
     @pytest.fixture
     def usd(self, provider: str, name: str) -> Decimal:
-        """What one such call costs, asked for by name."""
+        """The cost of one such call, looked up by name."""
         return genai_prices([(provider, name)])[provider, name].usd(1000, 100)
 
     def test_a_fold_prices_it(self, call: NodeLLMCall, usd: Decimal) -> None:

@@ -1,4 +1,4 @@
-"""The mapping that grows by steps is a dict that never changes, and a step in it stays small."""
+"""The growing mapping is an immutable dict, and a step copies few entries."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def test_R14_a_long_stream_through_a_socket_leaves_no_memory_behind(
 
 @both_sizes
 def test_R14_a_slow_subscriber_holds_the_service_back_and_not_in_memory(soaking: bool) -> None:
-    """What the subscriber has not taken stays with the service, or in the sockets' buffers."""
+    """Events not yet taken stay at the service, or in the sockets' buffers."""
     size, count = 100_000, 3_000 if soaking else 600
     seen = 0
     with DevServer() as server, server.client() as client:

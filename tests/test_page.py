@@ -1,4 +1,4 @@
-"""The page as a file: what is written into it, and how."""
+"""The page as a file: its data, its policy, and how it is written."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ from tests.waiting import tool_result, waiting
 
 
 def data_of(html: str, id: str = "content") -> Any:
-    """What stands in one of the page's data blocks."""
+    """Return one of the page's data blocks."""
     (block,) = re.findall(rf'<script type="application/json" id="{id}">(.*?)</script>', html)
     return msgspec.json.decode(block)
 
@@ -239,7 +239,7 @@ def test_a_node_among_many_takes_as_many_calls_as_a_node_among_few() -> None:
     "make",
     [os.mkfifo, os.mkdir, lambda path: path.symlink_to(path), lambda path: path.symlink_to("no/where")],
 )
-def test_what_is_not_a_file_is_not_replaced(make: Callable[[Path], object], tmp_path: Path) -> None:
+def test_only_a_regular_file_is_replaced(make: Callable[[Path], object], tmp_path: Path) -> None:
     path = tmp_path / "run.html"
     make(path)
     before = path.lstat().st_ino

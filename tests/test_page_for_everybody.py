@@ -1,4 +1,4 @@
-"""The page for those who see little, use no mouse, or chose colours of their own, in a headless Chromium."""
+"""The accessibility of the page in a headless Chromium: contrast, keyboard, forced colours, print."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ OPTIONS = {
 
 
 def violations(page: Any) -> list[str]:
-    """What axe-core finds wrong."""
+    """Return the violations that axe-core finds."""
     found = Axe().run(page, options=OPTIONS).response["violations"]
     return [f"{one['id']}: {node['html']}" for one in found for node in one["nodes"]]
 
@@ -162,7 +162,7 @@ def test_in_the_reader_s_own_colours_what_is_active_and_focused_is_outlined(open
         assert color != opened.page.evaluate("getComputedStyle(document.body).backgroundColor")
 
 
-def test_on_paper_it_is_light_without_what_nobody_can_press(open_page: Open) -> None:
+def test_a_printed_page_is_light_and_has_no_buttons(open_page: Open) -> None:
     opened = open_page(page_of(FAN_OUT, refresh=60), color_scheme="dark")
     opened.page.emulate_media(media="print", color_scheme="dark")
 

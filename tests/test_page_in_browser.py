@@ -1,4 +1,4 @@
-"""The page as people meet it, in a headless Chromium: what it shows, obeys, and asks for."""
+"""The page in a headless Chromium: its content, its controls and its requests."""
 
 from __future__ import annotations
 
@@ -247,7 +247,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_what_a_run_says_is_shown_and_never_obeyed(open_page: Open, text: str) -> None:
+def test_untrusted_text_is_shown_and_never_executed(open_page: Open, text: str) -> None:
     failed = NodeFailed(run_id=RUN, seq=4, ts=NOON, node_id=text, error=NodeError(message=text, code=text))
     events = [
         run_started(1),

@@ -135,7 +135,7 @@ def test_the_sums_at_a_time_are_shown_where_the_mouse_points(open_page: Open) ->
     assert not opened.page.locator("#tip").is_visible()
 
 
-def test_the_curves_are_told_in_words_and_numbers(open_page: Open) -> None:
+def test_the_curves_are_described_in_words_and_numbers(open_page: Open) -> None:
     opened = open_page(page_of(CALLS))
 
     expected = "2,000 tokens in 4 calls, half of them by 2.0 s. 1 call without usage is not counted."
@@ -380,7 +380,7 @@ def test_children_of_a_fan_out_are_one_row_with_the_worst_of_them_and_their_span
     assert expected == opened.texts("#tip")[0].split("\n")
 
 
-def test_a_group_that_goes_on_has_no_end_yet(open_page: Open) -> None:
+def test_the_bar_of_an_open_group_has_no_end(open_page: Open) -> None:
     opened = open_page(page_of(FAN_OUT[:7], now=NOON + timedelta(seconds=20)), viewport=DESKTOP)
 
     assert 1 == opened.page.locator("#bars .span.group.open").count()

@@ -27,7 +27,10 @@ LOUD, SILENT = Fault(BROKEN), Fault(BROKEN, silent=True)
 
 @pytest.fixture(autouse=True)
 def delays_without_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("random.uniform", lambda *_: 1.0)
+    def middle(low: float, high: float) -> float:
+        return (low + high) / 2
+
+    monkeypatch.setattr("random.uniform", middle)
 
 
 def recovery(policy: ResumePolicy | None = POLICY, *, wait: bool = True) -> Recovery:

@@ -16,7 +16,7 @@ from rxruns._logs._source import CountedFile, OnRead, Unpacked, sorted_lines
 from rxruns._ndjson._decoder import decode_lines
 from rxruns._ndjson._decoding import RecordError, decode_event, protocol_error
 from rxruns._ndjson._framing import MAX_LINE_BYTES, may_be_cut
-from rxruns.errors import InvalidArgumentError, StreamProtocolError
+from rxruns.errors import StoreError, StreamProtocolError
 from rxruns.events import RunEvent
 
 __all__ = ["FoldedPart", "Interval", "fold_part"]
@@ -74,7 +74,7 @@ def fold_part(
 
     Raises:
         StreamProtocolError: a line is not a valid event.
-        InvalidArgumentError: the file can't be read.
+        StoreError: the file can't be read.
     """
     types = () if every_line else known_types(fold)
     try:
@@ -85,7 +85,7 @@ def fold_part(
             events = _PartEvents(part, file, types, tolerant, by_seq)
             value, seqs, has_late = _folded(events, fold, excluded or {})
     except (OSError, EOFError, DamagedError, UnsupportedError) as error:
-        raise InvalidArgumentError(f"{part.path} can't be read: {error}", field="paths") from error
+        raise StoreError(f"the log {part.path} can't be read: {error}", path=part.path) from error
     return FoldedPart(value, seqs, tuple(events.invalid), tuple(events.cut), has_late and not by_seq)
 
 
@@ -137,7 +137,7 @@ class _PartEvents:
         for block in self._blocks():
             if block.offset == 0 and (name := name_of(bytes(block.data[: min(block.end, _START)]))):
                 message = f"{self._part.path} is not a log: it seems to be {name}"
-                raise InvalidArgumentError(message, field="paths")
+                raise StoreError(message, path=self._part.path)
             if block.overlong:
                 error = RecordError(f"a line is longer than {MAX_LINE_BYTES:,} bytes")
                 self._refuse(error, bytes(block.data[: block.end]), block.offset)

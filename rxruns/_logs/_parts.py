@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from rxruns._arguments import check_kind
-from rxruns._errors import InvalidArgumentError, must_be
+from rxruns._errors import InvalidArgumentError, RunsError, StoreError, must_be
 from rxruns._logs._unpacking import format_of
 
 __all__ = ["LogPart", "Path", "UNPACKED", "find_files", "open_part", "recognized", "split"]
@@ -64,7 +64,8 @@ def find_files(paths: Path | Iterable[Path]) -> list[LogPart]:
     """Return each file that the paths and patterns match, whole, in order.
 
     Raises:
-        InvalidArgumentError: no file matches, or one can't be read.
+        InvalidArgumentError: no file matches.
+        StoreError: a file can't be read.
     """
     check_kind("paths", paths, os.PathLike | Iterable, "a path or a URL, or several of them")
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
@@ -147,7 +148,9 @@ def _compression(url: str) -> str | None:
     return "bzip2" if name == "bz2" else name
 
 
-def _unreadable(path: str, error: Exception) -> InvalidArgumentError:
+def _unreadable(path: str, error: Exception) -> RunsError:
+    if isinstance(error, OSError):
+        return StoreError(f"the log {path} can't be read: {error.strerror or error}", path=path)
     return InvalidArgumentError(f"paths: {path} can't be read: {error}", field="paths")
 
 

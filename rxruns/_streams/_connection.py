@@ -101,8 +101,9 @@ class Connection:
             RecordingError: the log could not be written.
             Cancelled: the subscription was disposed.
         """
-        for data in self._stream.chunks():
-            if self._take(self._decoder.feed(data)):
+        # Without a local variable for the bytes, which the frame of an error would keep.
+        for batches in map(self._decoder.feed, self._stream.chunks()):
+            if self._take(batches):
                 return True
         return self._take(self._tail()) or self._at_end()
 

@@ -126,12 +126,14 @@ class EventReader:
         self._position.run_id = self._find_run(self._client, self._cancellation)
         finished = False
         while not finished:
+            fault: Fault | SequenceGapError
             try:
                 finished = self._read_connection()
-            except SequenceGapError as gap:
-                finished = self._obey(self._recovery.after_gap(gap))
-            except Fault as fault:
-                finished = self._obey(self._decide(fault))
+                continue
+            except (Fault, SequenceGapError) as raised:
+                # Its frames hold received lines, and an error of the next request would have it as a context.
+                fault = raised.with_traceback(None)
+            finished = self._obey(self._decide(fault))
 
     # ---- one connection ----
 
@@ -182,7 +184,9 @@ class EventReader:
 
     # ---- faults ----
 
-    def _decide(self, fault: Fault) -> Reconnect | Stop:
+    def _decide(self, fault: Fault | SequenceGapError) -> Reconnect | Stop:
+        if isinstance(fault, SequenceGapError):
+            return self._recovery.after_gap(fault)
         status = ""
         if self._recovery.needs_status(fault):
             status = self._status()

@@ -27,7 +27,6 @@ from rxruns.charts._timeline import NodeWait, layers, timeline
 from rxruns.charts._usage import cost_by_model, cost_panel, tokens_over_time, usage_panels
 from rxruns.costs import Prices
 from rxruns.events import RunEvent
-from rxruns.state import NodeSpan
 from rxruns.state._spans import RunHistory
 
 __all__ = ["Layered", "Stacked", "cost_by_model", "overview", "save", "timeline", "tokens_over_time"]
@@ -64,8 +63,13 @@ def overview(
         subtitle.append(clipped(visible(state.error.message), _MESSAGE))
     last = run.until(now)
     window = None if run.began is None or last is None else (run.began, last)
+    attempts = [attempt for of_node in run.attempts().values() for attempt in of_node]
+    spans = [
+        replace(attempt.span, started_at=attempt.node.started_at or attempt.seen_at) for attempt in attempts
+    ]
+    waits = [NodeWait(attempt.node.id, *wait) for attempt in attempts for wait in attempt.waits]
     panels = [
-        layers(_spans(run), _waits(run), window, "Nodes over time"),
+        layers(spans, waits, window, "Nodes over time"),
         *usage_panels(events, prices, window),
         cost_panel(costs),
     ]
@@ -73,23 +77,6 @@ def overview(
     stacked = Stacked(vconcat=panels, title=head, spacing=30, resolve={"scale": {"color": "independent"}})
     chart: Stacked = plain(stacked)
     return chart
-
-
-def _spans(run: RunHistory) -> list[NodeSpan]:
-    return [
-        replace(attempt.span, started_at=attempt.node.started_at or attempt.seen_at)
-        for attempts in run.attempts().values()
-        for attempt in attempts
-    ]
-
-
-def _waits(run: RunHistory) -> list[NodeWait]:
-    return [
-        NodeWait(node_id, *wait)
-        for node_id, attempts in run.attempts().items()
-        for attempt in attempts
-        for wait in attempt.waits
-    ]
 
 
 def save(chart: Any, path: str | os.PathLike[str], *, scale: float = SCALE) -> None:

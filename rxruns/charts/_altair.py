@@ -62,6 +62,12 @@ def over(rows: Sequence[Mapping[str, Any]]) -> alt.Chart:
     return alt.Chart({"values": rows})
 
 
+def empty(title: str, reason: str) -> Layered:
+    """Return a chart without data, with the reason in its place."""
+    text = over([{}]).mark_text(color=MUTED, fontSize=13).encode(text=alt.value(reason))
+    return Layered(layer=[text], title=alt.TitleParams(title, subtitle=reason), width=WIDTH, height=40)
+
+
 def svg(chart: Any) -> str:
     """Return the chart as SVG."""
     return vl_convert.vegalite_to_svg(chart.to_json(), vl_version=_version())

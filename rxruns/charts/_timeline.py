@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 from rxruns._display._text import clipped, counted, duration, status_label, visible
 from rxruns.charts._altair import (
     BACK,
-    MUTED,
     TEXT,
     WIDTH,
     Layered,
     alt,
     described,
+    empty,
     names_axis,
     over,
     plain,
@@ -50,7 +50,7 @@ def layers(
     """Return the chart without its theme, as a part of another."""
     spans = list(spans)
     if window is None or not spans:
-        return _empty(title)
+        return empty(title, "no node has started")
     first, last = window
     spans.sort(key=lambda span: span.started_at or first)
     rows = list(dict.fromkeys((span.run_id, span.node_id) for span in spans))
@@ -152,11 +152,6 @@ def _labels(bars: list[dict[str, Any]], many: bool) -> list[dict[str, Any]]:
         return last
     notable = [bar for bar in last if bar["kind"] != "succeeded"][:_LABELS]
     return [{**bar, "text": f"{bar['text']}  {bar['node'][7:]}"} for bar in notable]
-
-
-def _empty(title: str) -> Layered:
-    text = over([{}]).mark_text(color=MUTED, fontSize=13).encode(text=alt.value("no node has started"))
-    return Layered(layer=[text], title=title, width=WIDTH, height=40)
 
 
 def timeline(

@@ -9,7 +9,6 @@ from typing import Any
 from rxruns._display._text import clipped, counted, money, visible
 from rxruns.charts._altair import (
     BACK,
-    MUTED,
     SERIES,
     TAIL,
     TEXT,
@@ -19,6 +18,7 @@ from rxruns.charts._altair import (
     alt,
     amounts_axis,
     described,
+    empty,
     names_axis,
     over,
     plain,
@@ -60,7 +60,7 @@ def usage_panels(events: Iterable[RunEvent], prices: Prices | None, window: Wind
     """Return the charts without their theme, as parts of another."""
     calls = sorted((event for event in events if isinstance(event, NodeLLMCall)), key=lambda event: event.ts)
     if window is None or not calls:
-        return [_nothing("Tokens so far", "no model was called")]
+        return [empty("Tokens so far", "no model was called")]
     first, last = window
     steps = _steps(calls, prices, first, last)
     seconds = (last - first).total_seconds()
@@ -161,7 +161,7 @@ def cost_panel(totals: CostTotals) -> Layered:
     """Return the chart without its theme, as a part of another."""
     items = sorted(totals.line_items, key=lambda item: (-(item.usd or 0), -item.total_tokens))
     if not items:
-        return _nothing("Cost by model", "no model was called")
+        return empty("Cost by model", "no model was called")
     priced = any(item.usd is not None for item in items)
     rows: list[dict[str, Any]] = [
         {
@@ -203,8 +203,3 @@ def _label(item: CostLineItem) -> str:
 
 def _name(item: CostLineItem) -> str:
     return clipped(visible(f"{item.provider or '(no provider)'} / {item.model or '(no model)'}"), 40)
-
-
-def _nothing(title: str, why: str) -> Layered:
-    text = over([{}]).mark_text(color=MUTED, fontSize=13).encode(text=alt.value(why))
-    return Layered(layer=[text], title=alt.TitleParams(title, subtitle=why), width=WIDTH, height=40)

@@ -23,7 +23,7 @@ from rxruns._ndjson._decoding import RecordError, decode_event
 from rxruns._streams._run_events import block_on
 from rxruns.cli._panel import NO_EVENT, early_end
 from rxruns.cli._sources import Service, Source
-from rxruns.errors import InvalidArgumentError, RunsError, StreamProtocolError
+from rxruns.errors import InvalidArgumentError, RunsError, StoreError, StreamProtocolError
 from rxruns.events import RunEvent
 from rxruns.folds import By
 from rxruns.folds._logs import fold_files
@@ -82,7 +82,7 @@ def _from_logs(
             if not paths:
                 return {}
             plan, folded = fold_files(list(paths), fold, None, every_line, service.on_invalid, on_progress)
-    except (InvalidArgumentError, StreamProtocolError):
+    except (InvalidArgumentError, StoreError, StreamProtocolError):
         return {}
     costs = plan.finish(folded)
     found: dict[Source, RunCosts] = {}

@@ -88,11 +88,11 @@ class RunView:
     def __enter__(self) -> RunView:
         if self._scheduler is not None and self.is_live:
             self._live.start()
-            self._redraw_after(1 / REDRAWS, self._scheduler)
+            self._after(1 / REDRAWS, self._scheduler, self._redraw)
         else:
             self._lines = Lines(self._console.file)  # type: ignore[arg-type]
             if self._scheduler is not None and not self._is_replay:
-                self._print_waits_after(LONG_WAIT, self._scheduler)
+                self._after(LONG_WAIT, self._scheduler, self._print_waits)
         return self
 
     def __exit__(
@@ -151,10 +151,7 @@ class RunView:
                     # A closed pipe is handled where events are printed.
                     with suppress(OutputError):
                         self._lines.write(self._labeled(panel, text))
-        self._print_waits_after(LONG_WAIT, scheduler)
-
-    def _print_waits_after(self, seconds: float, scheduler: abc.SchedulerBase) -> None:
-        self._timer.disposable = scheduler.schedule_relative(timedelta(seconds=seconds), self._print_waits)
+        self._after(LONG_WAIT, scheduler, self._print_waits)
 
     def _labeled(self, panel: Panel, text: str) -> str:
         """Return a line of a run, with its id if there are several runs."""
@@ -168,10 +165,12 @@ class RunView:
                 return
             self._clear_after_resize()
             self._live.refresh()
-        self._redraw_after(pause(self._cpu() - before), scheduler)
+        self._after(pause(self._cpu() - before), scheduler, self._redraw)
 
-    def _redraw_after(self, seconds: float, scheduler: abc.SchedulerBase) -> None:
-        self._timer.disposable = scheduler.schedule_relative(timedelta(seconds=seconds), self._redraw)
+    def _after(
+        self, seconds: float, scheduler: abc.SchedulerBase, action: abc.ScheduledAction[object]
+    ) -> None:
+        self._timer.disposable = scheduler.schedule_relative(timedelta(seconds=seconds), action)
 
     def _clear_after_resize(self) -> None:
         """Clear a resized terminal: it has wrapped the lines, so their position is unknown."""

@@ -45,7 +45,8 @@ def fold_logs(
         progress: show Dask's progress bar, in a terminal or a notebook.
 
     Raises:
-        InvalidArgumentError: an argument can't be used, a file can't be read, or no file matches.
+        InvalidArgumentError: an argument can't be used, or no file matches.
+        StoreError: a file can't be read, or isn't a log.
         StreamProtocolError: a line is not a valid event.
         Exception: raised by ``step`` or ``combine``.
 

@@ -165,7 +165,7 @@ class NodeSpans:
             tracker, attempts = SpanTracker(event.run_id), run.tracker.copy().end(event.ts)
         else:
             return self
-        ended = (*run.ended, *(attempt.span for attempt in attempts))
+        ended = run.ended + tuple(attempt.span for attempt in attempts)
         return _spans(self._runs.having(event.run_id, _RunSpans(ended, tracker)))
 
     def combine(self, other: NodeSpans) -> NodeSpans:

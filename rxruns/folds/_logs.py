@@ -58,7 +58,8 @@ def fold_logs(
         on_progress: is called on this thread with the bytes that were read and the bytes of all files.
 
     Raises:
-        InvalidArgumentError: an argument can't be used, a file can't be read, or no file matches.
+        InvalidArgumentError: an argument can't be used, or no file matches.
+        StoreError: a file can't be read, or isn't a log.
         StreamProtocolError: a line is not a valid event.
         RunsError: a process was killed; the message names it and its part of the log.
         Exception: raised by ``step`` or ``combine``.

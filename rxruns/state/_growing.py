@@ -46,10 +46,12 @@ class Growing(Mapping[_K, _V], Generic[_K, _V]):
 
     def find(self, key: _K) -> _V | None:
         """Return the value, or None. Unlike ``Mapping.get``, it raises no exception internally."""
-        for layer in (self._recent, *self._older):
-            if key in layer:
-                return layer[key]
-        return None
+        found = self._recent.get(key)
+        for layer in self._older:
+            if found is not None:
+                break
+            found = layer.get(key)
+        return found
 
     def __getitem__(self, key: _K) -> _V:
         for layer in (self._recent, *self._older):

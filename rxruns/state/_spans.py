@@ -7,12 +7,12 @@ from typing import TypeAlias
 from uuid import UUID
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from rxruns.costs import CostTotals, Prices
 from rxruns.events import (
     NodeEvent,
     NodeFailed,
+    NodeLLMCall,
     NodeOutputDelta,
     NodeStarted,
     NodeSucceeded,
@@ -62,21 +62,23 @@ class Attempt(Struct, frozen=True):
 
     def step(self, event: NodeEvent) -> Attempt:
         """Return the attempt after an event of its node."""
-        tokens = self.tokens + _UNPRICED.step(event).total_tokens
-        return replace(self._with(self.node.step_to(event), event.ts), tokens=tokens)
+        tokens = self.tokens
+        if isinstance(event, NodeLLMCall):
+            tokens += _UNPRICED.step(event).total_tokens
+        return self._next(self.node.step_to(event), tokens, event.ts)
 
     def canceled(self, ts: datetime) -> Attempt:
         """Return the attempt as the end of its run, or another start of its node, leaves it."""
-        return self._with(self.node.ended(NodeStatus.CANCELED, ts), ts)
+        return self._next(self.node.ended(NodeStatus.CANCELED, ts), self.tokens, ts)
 
-    def _with(self, node: NodeState, ts: datetime) -> Attempt:
+    def _next(self, node: NodeState, tokens: int, ts: datetime) -> Attempt:
         waits = self.waits
         if node.status != self.node.status:
             if self.node.status == NodeStatus.WAITING:
                 waits = (*waits[:-1], (waits[-1][0], ts))
             if node.status == NodeStatus.WAITING:
                 waits = (*waits, (ts, None))
-        return replace(self, node=node, waits=waits)
+        return Attempt(self.run_id, node, self.seen_at, tokens, waits)
 
 
 class SpanTracker:

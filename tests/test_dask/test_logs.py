@@ -23,7 +23,7 @@ from rxruns._logs._fold_part import fold_part
 from rxruns._logs._parts import LogPart, find_files, split
 from rxruns._logs._pool import Pool
 from rxruns.dask import fold_logs
-from rxruns.errors import InvalidArgumentError, StreamProtocolError
+from rxruns.errors import InvalidArgumentError, StoreError, StreamProtocolError
 from rxruns.events import RunEvent
 from rxruns.folds import NodeSpans, RunStates
 from tests.folding import Deadly, Refusing, Seen, SeenCalls, SeenInOrder, folded_here, write_log
@@ -206,7 +206,7 @@ def test_a_compressed_log_that_was_cut_has_the_same_result_as_here(
 def test_a_compressed_log_that_is_damaged_is_an_error(tmp_path: Path, format: str) -> None:
     log = tmp_path / "run"
     log.write_bytes(PACK[format](write_log(tmp_path / "plain", run_of()).read_bytes()) + b"what is this?" * 9)
-    with pytest.raises(InvalidArgumentError, match="damaged"):
+    with pytest.raises(StoreError, match="damaged"):
         folded_alone(log, Seen())
 
 
@@ -401,8 +401,8 @@ def test_a_password_in_a_url_is_refused_and_not_shown(cluster: Any) -> None:
 @pytest.mark.parametrize(
     ("content", "error", "message"),
     [
-        (b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xff\xff\xff", InvalidArgumentError, "can't be read"),
-        (b"PAR1\n\n", InvalidArgumentError, "is not a log: it seems to be a Parquet file"),
+        (b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xff\xff\xff", StoreError, "can't be read"),
+        (b"PAR1\n\n", StoreError, "is not a log: it seems to be a Parquet file"),
         (b"no gzip", StreamProtocolError, "not JSON"),
     ],
 )
@@ -415,5 +415,5 @@ def test_a_file_that_a_worker_fails_to_read_is_an_error(
 
 
 def test_a_file_that_was_deleted_meanwhile_is_an_error() -> None:
-    with pytest.raises(InvalidArgumentError, match="gone.ndjson can't be read"):
+    with pytest.raises(StoreError, match="gone.ndjson can't be read"):
         fold_part(LogPart("gone.ndjson", 0, 5, 5), Seen())

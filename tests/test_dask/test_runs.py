@@ -223,7 +223,7 @@ def test_a_client_of_this_process_is_refused(cluster: Any, server: DevServer) ->
     lock = threading.Lock()
     with server.client() as client:
         for connect, message in (
-            (lambda: client, "connect can't be sent to the workers: a RunsClient holds a key"),
+            (lambda: client, "connect can't be sent to the workers: a RunsClient can't be pickled"),
             (lambda: lock, "connect can't be sent to the workers"),
             (client, "connect must be a function that makes a RunsClient on the worker, got RunsClient"),
         ):
