@@ -25,6 +25,7 @@ GZIP, PIPE, PLAIN = "fold_logs of a gzip log", "gzip -dc | cat", "fold_logs of t
 DUCKDB_PROGRAM = """
 import sys, duckdb
 with duckdb.connect(config={"threads": 2}) as connection:
+    connection.execute("SET enable_progress_bar = false")
     print(sorted(connection.execute(sys.argv[1]).fetchall()))
 """
 

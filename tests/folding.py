@@ -90,6 +90,21 @@ class StuckElsewhere(Seen):
 
 
 @dataclass(frozen=True)
+class StuckHere(Seen):
+    """Writes the numbers of this process's children into a pipe, and waits until this process is killed."""
+
+    process: int = field(default_factory=os.getpid)
+    pipe: str = ""
+
+    def step(self, event: RunEvent) -> Any:
+        if os.getpid() == self.process:
+            children = Path(f"/proc/self/task/{os.getpid()}/children").read_text("ascii")
+            Path(self.pipe).write_text(children, "ascii")
+            signal.pause()
+        return super().step(event)
+
+
+@dataclass(frozen=True)
 class Refusing(Seen):
     """Raises at each event."""
 

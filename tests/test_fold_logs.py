@@ -65,6 +65,17 @@ def test_a_log_comes_to_what_its_events_come_to(log: Path, fold: Any, processes:
 
 
 @pytest.mark.usefixtures("small_parts")
+def test_where_no_process_can_be_started_this_one_does_the_work(
+    log: Path, monkeypatch: pytest.MonkeyPatch, start: str
+) -> None:
+    def refuse(*arguments: object) -> int:
+        raise BlockingIOError("no more processes")
+
+    monkeypatch.setattr(_pool, f"_{start}", refuse)
+    assert folded_here(Seen(), log) == fold_logs(log, Seen(), processes=3)
+
+
+@pytest.mark.usefixtures("small_parts")
 def test_overlapping_files_in_any_order_count_each_event_once(tmp_path: Path) -> None:
     events = run_of()
     logs = [write_log(tmp_path / f"{at}.ndjson", events[at : at + 20]) for at in (24, 0, 12)]
@@ -138,33 +149,35 @@ STUCK = """
 import sys
 from rxruns._logs import _engine, _pool
 from rxruns.folds import fold_logs
-from tests.folding import StuckElsewhere
+from tests import folding
 _pool._is_single_threaded = lambda: sys.argv[3] == "forked"
 _engine.SMALLEST, _engine.LARGEST = 1, 1_000
-fold_logs(sys.argv[1], StuckElsewhere(pipe=sys.argv[2]), processes=2)
+fold_logs(sys.argv[1], getattr(folding, sys.argv[4])(pipe=sys.argv[2]), processes=3)
 """
 
 
-def program(code: str, *arguments: object) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)], env=ENVIRONMENT, stderr=subprocess.PIPE
-    )
-
-
 def is_running(process: int) -> bool:
-    return Path(f"/proc/{process}").exists()
+    """Return False for a process that has ended, whether or not its parent has noticed."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text("ascii").rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
-def test_ctrl_c_ends_the_other_processes_too(log: Path, tmp_path: Path, start: str) -> None:
+@pytest.mark.parametrize(("end", "fold"), [(signal.SIGINT, "StuckElsewhere"), (signal.SIGKILL, "StuckHere")])
+def test_the_other_processes_end_with_this_one(
+    log: Path, tmp_path: Path, start: str, end: signal.Signals, fold: str
+) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with program(STUCK, log, pipe, start) as process:
-        other = int(pipe.read_text("ascii").split()[0])
-        process.send_signal(signal.SIGINT)
+    command = [sys.executable, "-c", STUCK, log, pipe, start, fold]
+    with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE) as process:
+        others = list(map(int, pipe.read_text("ascii").split()))
+        process.send_signal(end)
         _, errors = process.communicate(timeout=HANG)
 
-    assert b"KeyboardInterrupt" in errors
-    assert eventually(lambda: not is_running(other))
+    assert (end is signal.SIGINT) == (b"KeyboardInterrupt" in errors)
+    assert others and eventually(lambda: not any(map(is_running, others)))
 
 
 SCRIPT = """

@@ -57,8 +57,7 @@ class Pool:
         """
         self._work, self._results, self._errors = work, {}, {}
         self._calls.extend(enumerate(zip(*arguments, strict=True)))
-        if not self._workers:
-            self._workers = [_Worker() for _ in range(min(self._others, len(self._calls) - 1))]
+        self._start(min(self._others, len(self._calls) - 1) - len(self._workers))
         for worker in self._workers:
             self._give(worker)
         while self._calls:
@@ -87,6 +86,13 @@ class Pool:
     def tasks(self, tasks: list[Any], progress: bool) -> Generator[list[Any]]:
         """Return the tasks, which are done."""
         yield tasks
+
+    def _start(self, count: int) -> None:
+        for _ in range(count):
+            try:
+                self._workers.append(_Worker(self._workers))
+            except OSError:  # no more processes are allowed: those that are there do the work
+                return
 
     def _on_own_read(self, count: int) -> None:
         try:
@@ -140,17 +146,17 @@ class _Worker:
         receiving: the connection that it sends to.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, others: Sequence[_Worker]) -> None:
         theirs_in, ours_out = os.pipe()
         ours_in, theirs_out = os.pipe()
+        self._sending = Connection(ours_out, readable=False)
+        self.receiving = Connection(ours_in, writable=False)
         start = _forked if _is_single_threaded() else _spawned
         try:
-            self._process = start(theirs_in, theirs_out)
+            self._process = start(theirs_in, theirs_out, [self, *others])
         finally:
             os.close(theirs_in)
             os.close(theirs_out)
-        self._sending = Connection(ours_out, readable=False)
-        self.receiving = Connection(ours_in, writable=False)
         self.index: int | None = None
         self._call: tuple[Any, ...] = ()
         self._status: int | None = None
@@ -178,6 +184,10 @@ class _Worker:
         if self._status is None:
             os.kill(self._process, SIGKILL)
         self._wait()
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
         self._sending.close()
         self.receiving.close()
 
@@ -204,12 +214,14 @@ def _is_single_threaded() -> bool:
 # Both are in a group of their own, so that Ctrl-C in a terminal reaches this process alone, which ends them.
 
 
-def _forked(receiving: int, sending: int) -> int:
+def _forked(receiving: int, sending: int, workers: Sequence[_Worker]) -> int:
     """Start a process in 10 ms; to import rxruns takes 400."""
     process = os.fork()
     if process == 0:
         try:
             os.setpgid(0, 0)
+            for worker in workers:  # else the end of the other process would not close them
+                worker.close()
             sys.stdout = sys.stderr  # the output of the user's code, and not what is buffered in stdout
             _serve(Connection(receiving, writable=False), Connection(sending, readable=False))
         finally:
@@ -217,7 +229,7 @@ def _forked(receiving: int, sending: int) -> int:
     return process
 
 
-def _spawned(receiving: int, sending: int) -> int:
+def _spawned(receiving: int, sending: int, workers: Sequence[_Worker]) -> int:
     # multiprocessing would import the main program again, which may call `fold_logs` without a guard.
     code = "import sys; sys.path[:] = sys.argv[1:]; from rxruns._logs._pool import serve; serve()"
     command = [sys.executable, "-c", code, *sys.path]
