@@ -43,10 +43,16 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_engine, "LARGEST", 1_000)
 
 
+STARTS = pytest.mark.parametrize("start", ["forked", "spawned"])
+"""For tests that run a program of their own."""
+
+
 @pytest.fixture(params=["forked", "spawned"])
 def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Start other processes in this way, whether or not this process has threads."""
+    """Start other processes in this way."""
     name = str(request.param)
+    if name == "forked" and not _pool._is_single_threaded():
+        pytest.skip("a fork of this process isn't safe: earlier tests left threads, such as Dask's")
     monkeypatch.setattr(_pool, "_is_single_threaded", lambda: name == "forked")
     return name
 
@@ -164,6 +170,7 @@ def is_running(process: int) -> bool:
         return False
 
 
+@STARTS
 @pytest.mark.parametrize(("end", "fold"), [(signal.SIGINT, "StuckElsewhere"), (signal.SIGKILL, "StuckHere")])
 def test_the_other_processes_end_with_this_one(
     log: Path, tmp_path: Path, start: str, end: signal.Signals, fold: str
@@ -194,6 +201,7 @@ fold_logs(LOG, Mine(), processes=2)
 """
 
 
+@STARTS
 def test_a_program_needs_no_guard_and_its_own_classes_are_refused_with_a_remedy(
     log: Path, tmp_path: Path, start: str
 ) -> None:

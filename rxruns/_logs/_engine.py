@@ -32,8 +32,6 @@ _R = TypeVar("_R")
 SMALLEST, LARGEST = 8 * 2**20, 256 * 2**20
 """Bytes of a part."""
 
-_PARTS_PER_WORKER = 8
-
 
 class Runner(Protocol):
     """Where parts are folded. A task is whatever stands for a result there."""
@@ -42,15 +40,15 @@ class Runner(Protocol):
         """Start a task for each group of arguments."""
         ...
 
-    def results(self, function: Callable[[Any], _R], tasks: Sequence[Any]) -> list[_R]:
+    def results(self, function: Callable[[Any], _R], tasks: Sequence[Any], /) -> list[_R]:
         """Return what the function makes of each task's result."""
         ...
 
-    def combined(self, combine: Callable[[list[_R]], _R], tasks: Sequence[Any]) -> _R:
+    def combined(self, combine: Callable[[list[_R]], _R], tasks: Sequence[Any], /) -> _R:
         """Return all results combined in their order."""
         ...
 
-    def tasks(self, tasks: list[Any], progress: bool) -> AbstractContextManager[list[Any]]:
+    def tasks(self, tasks: list[Any], progress: bool, /) -> AbstractContextManager[list[Any]]:
         """Return the tasks, which are canceled if the block raises."""
         ...
 
@@ -94,12 +92,11 @@ class LogFold(Struct, Generic[_F], frozen=True):
         tolerant = self.on_invalid != "raise"
         return partial(fold_part, fold=self.fold, every_line=self.every_line, tolerant=tolerant)
 
-    def parts(self, workers: int, size: int | None = None) -> list[LogPart]:
-        """Return the parts for a number of workers; `size` in bytes replaces the one that suits them."""
+    def parts(self, count: int, size: int | None = None) -> list[LogPart]:
+        """Return about `count` parts of large files, or parts of `size` bytes."""
         if needs_whole_runs(self.fold):
             return self.files
-        fitting = -(-self.size // (_PARTS_PER_WORKER * workers))
-        return split(self.files, size or min(LARGEST, max(SMALLEST, fitting)))
+        return split(self.files, size or min(LARGEST, max(SMALLEST, -(-self.size // count))))
 
     def finish(self, folded: FoldedLogs[_F]) -> _F:
         """Report what was left out, and return the value."""

@@ -15,6 +15,8 @@ __all__ = ["fold_logs"]
 
 _F = TypeVar("_F", bound=Fold)
 
+_PARTS_PER_THREAD = 8
+
 
 def fold_logs(
     paths: Path | Iterable[Path],
@@ -63,5 +65,5 @@ def fold_logs(
     """
     cluster = Cluster(dask_client)
     logs = planned(paths, fold, every_line=every_line, on_invalid=on_invalid, partition_size=partition_size)
-    parts = logs.parts(cluster.threads, partition_size)
+    parts = logs.parts(_PARTS_PER_THREAD * cluster.threads, partition_size)
     return logs.finish(fold_parts(cluster, parts, logs.work, progress))

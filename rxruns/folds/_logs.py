@@ -16,6 +16,9 @@ __all__ = ["fold_files", "fold_logs"]
 
 _F = TypeVar("_F", bound=Fold)
 
+_PARTS_PER_PROCESS = 32
+"""Many, so that all processes end at about the same time."""
+
 _WORTH_A_PROCESS = 128 * 2**20
 """Bytes that take longer to fold than another process takes to start."""
 
@@ -94,7 +97,8 @@ def fold_files(
     if count > 1:
         check_importable(fold)
     with Pool(count - 1, _Progress(logs.size, on_progress)) as pool:
-        return logs, fold_parts(pool, logs.parts(count) if count > 1 else logs.files, logs.work)
+        parts = logs.parts(_PARTS_PER_PROCESS * count) if count > 1 else logs.files
+        return logs, fold_parts(pool, parts, logs.work)
 
 
 class _Progress:
