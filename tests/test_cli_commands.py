@@ -362,9 +362,9 @@ def test_invalid_lines_are_skipped_with_skip_invalid(
     for command in (["cost", "--every-line"], ["events", "--tail", "1"], ["replay", "--speed", "inf"]):
         assert 3 == rxruns(*command, log).code
         code, out, err = rxruns(*command, log, "--skip-invalid")
-        *told, last = err.splitlines()
-        assert (0, 10) == (code, len(told))
-        assert told[0].startswith(f"rxruns: skipped: {place.get(command[0], 'line 2')}: not JSON")
+        *skipped, last = err.splitlines()
+        assert (0, 10) == (code, len(skipped))
+        assert skipped[0].startswith(f"rxruns: skipped: {place.get(command[0], 'line 2')}: not JSON")
         assert "rxruns: further invalid lines are skipped silently" == last
         assert "run_completed" in out or "1,200" in out
 
@@ -545,7 +545,7 @@ def test_ctrl_c_ends_with_130_even_if_the_pipe_is_not_read(service: DevServer) -
     run_id = started(service, 20_000)
     with process("events", run_id, stdout=subprocess.PIPE) as writing:
         assert writing.stdout is not None and writing.stderr is not None
-        writing.stdout.readline()  # it is at work, and will soon wait for us
+        writing.stdout.readline()  # it is running, and soon blocks on a full pipe
         assert service.wait_for(lambda server: server.streams == 1)
         writing.send_signal(signal.SIGINT)
         writing.wait(60)
@@ -570,11 +570,11 @@ def test_completion_names_commands_types_and_flags(
     assert ["file,run"] == completed("rxruns", "cost", "run")
 
 
-def test_each_kind_of_event_that_tells_something_has_its_line() -> None:
+def test_each_event_of_a_tool_or_a_question_has_its_line() -> None:
     panel = Panel()
-    asked = [waiting(1), tool_call(2), tool_result(3), user_ask(4), user_answer(5)]
+    events = [waiting(1), tool_call(2), tool_result(3), user_ask(4), user_answer(5)]
     lines = []
-    for event in asked:
+    for event in events:
         panel.update(event)
         lines.append(line(event, panel))
 
@@ -582,6 +582,6 @@ def test_each_kind_of_event_that_tells_something_has_its_line() -> None:
         "draft waits: tool_results",
         "draft asks for add({})",
         "draft got 3",
-        "draft asks: Go on?",
+        f"draft asks: {user_ask(4).user_ask.question}",
         "draft was answered: yes",
     ] == lines

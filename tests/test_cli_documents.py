@@ -198,7 +198,7 @@ def test_prices_are_read_from_a_file_or_from_an_extra(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("[]", "line 1, column 1: prices must be an object like"),
         ('{\n"gpt-5": {}}', "line 2, column 1: a model must be named provider/model, got 'gpt-5'"),
@@ -212,10 +212,10 @@ def test_prices_are_read_from_a_file_or_from_an_extra(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_invalid_prices_are_reported_with_their_position(text: str, said: str, tmp_path: Path) -> None:
+def test_invalid_prices_are_reported_with_their_position(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(FileError) as refused:
         prices(str(written(tmp_path, "prices.json", text)))
-    assert said in refused.value.message
+    assert message in refused.value.message
 
 
 @pytest.mark.parametrize(

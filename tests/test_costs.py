@@ -221,7 +221,7 @@ class TestLaws:
         for event in log:
             totals = totals.step(event)
             before.append((totals, repr(totals)))
-        assert [] == [said for value, said in before if repr(value) != said]
+        assert [] == [text for value, text in before if repr(value) != text]
 
 
 class TestTheValue:
@@ -270,7 +270,7 @@ class TestAgainstTheService:
         assert (CostDifference(*GPT, "usd", Decimal("0.325"), Decimal("0.34")),) == found
         assert ["openai/gpt-5: usd 0.3250, the service reports 0.3400"] == [str(one) for one in found]
 
-    def test_requests_and_tokens_have_to_be_equal(self) -> None:
+    def test_requests_and_tokens_must_be_equal(self) -> None:
         found = self.SPENT.differences(summary(33, (*GPT, 2, 100_001, 19_999, 33), ("", "", 1, 1, 2, 0)))
         assert ["requests", "input_tokens", "output_tokens"] == [difference.field for difference in found]
 

@@ -112,7 +112,7 @@ def lives(path: Path, crash: Callable[[], None], step: int) -> CostTotals:
 
 
 def survivors(folder: Path) -> None:
-    """In a process of its own: a child dies between every two steps, and another one goes on."""
+    """Let a child process die between every two steps, and another one resume its work."""
     for step in count(1):
         path = folder / f"{step}.db"
         if (child := os.fork()) == 0:

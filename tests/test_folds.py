@@ -146,12 +146,12 @@ def test_spans_are_those_that_node_spans_emits(cut: int) -> None:
     assert tuple(emitted) == stepped(NodeSpans(), events).spans
 
 
-def test_a_step_of_spans_leaves_the_value_before_as_it_was() -> None:
+def test_a_step_of_spans_leaves_the_value_before_unchanged() -> None:
     before = NodeSpans().step(node_started("a"))
-    shown = before.spans
+    spans = before.spans
     before.step(node_succeeded("a"))
 
-    assert shown == before.spans
+    assert spans == before.spans
     assert before is before.step(delta("x", "a"))
 
 

@@ -93,10 +93,10 @@ class TestTable:
     def test_a_model_is_found_by_the_services_provider_and_the_start_of_its_name(
         self, provider: str, name: str
     ) -> None:
-        assert {(provider, name): Price(1, 2)} == genai_prices([(provider, name), ("nobody", name)])
+        assert {(provider, name): Price(1, 2)} == genai_prices([(provider, name), ("unknown", name)])
 
     @pytest.mark.parametrize("name", ["flat", "dated-2030-01-01", "DATED-x", "unheard-of", "requests"])
-    @pytest.mark.parametrize("provider", ["openai", "xai", "google", "elsewhere", "nobody"])
+    @pytest.mark.parametrize("provider", ["openai", "xai", "google", "elsewhere", "unknown"])
     def test_without_a_list_each_pair_is_looked_up_when_it_occurs(self, provider: str, name: str) -> None:
         key = (provider, name)
         assert genai_prices([key]).get(key) == genai_prices().get(key)
@@ -120,12 +120,12 @@ class TestTable:
         assert ({}, None, (("openai", name),)) == (prices, totals.usd, totals.unpriced)
 
     @pytest.mark.parametrize("read", [0, 1000, 1001, 2000, 2001, 10**6])
-    def test_each_call_of_a_tiered_model_costs_what_the_package_says(self, read: int) -> None:
+    def test_each_call_of_a_tiered_model_costs_what_the_package_calculates(self, read: int) -> None:
         from genai_prices import Usage, calc_price
 
-        said = calc_price(Usage(input_tokens=read, output_tokens=7), "tiered", provider_id="openai")
+        calculated = calc_price(Usage(input_tokens=read, output_tokens=7), "tiered", provider_id="openai")
         price = genai_prices([("openai", "tiered")])["openai", "tiered"]
-        assert said.total_price == price.usd(read, 7)
+        assert calculated.total_price == price.usd(read, 7)
 
     def test_tiers_are_those_of_calls_and_not_of_their_sum_and_pickle(self) -> None:
         call = llm_call("openai", "tiered", usage=tokens(1000, 0))
@@ -247,7 +247,7 @@ class TestNames:
         assert usd == json.loads(capsys.readouterr().out, parse_float=Decimal)["total"]["usd"]
 
 
-def test_a_run_priced_by_it_costs_what_the_service_says() -> None:
+def test_a_run_priced_by_it_costs_what_the_service_reports() -> None:
     names = ["claude-haiku-4-5", "gpt-4o-mini"]
     spec = workflow.parallel([workflow.llm(f"n{place}", model=name) for place, name in enumerate(names)])
     with DevServer() as server, server.client() as client:
@@ -256,6 +256,6 @@ def test_a_run_priced_by_it_costs_what_the_service_says() -> None:
         with client.stream_events(run_id) as events:
             for event in events:
                 state = state.step(event)
-        said = client.get(run_id).cost_summary
-    assert said is not None
-    assert ((), ()) == (state.costs.differences(said), state.costs.unpriced)
+        reported = client.get(run_id).cost_summary
+    assert reported is not None
+    assert ((), ()) == (state.costs.differences(reported), state.costs.unpriced)

@@ -58,7 +58,7 @@ def test_a_key_that_it_does_not_have_is_a_key_error() -> None:
 
 
 @pytest.mark.parametrize("start", [0, 100_000])
-def test_a_step_copies_as_many_entries_among_100_000_as_among_a_few(start: int) -> None:
+def test_a_step_among_100_000_entries_copies_no_more_than_among_a_few(start: int) -> None:
     growing, copied, steps = Growing(dict.fromkeys(range(start), 0)), 0, 100_000
     for key in range(steps):
         before = growing._older

@@ -33,7 +33,7 @@ def _line(**fields: Any) -> bytes:
 
 
 def lines(count: int, size: int = 20) -> Iterator[bytes]:
-    """A run of that many events, four in five of them texts of that size; made as they are read."""
+    """Generate the lines of a run with `count` events, four in five of them texts of `size` characters."""
     usage = {"input_tokens": 10, "output_tokens": 20, "total_tokens": 30}
     call = {"step": 0, "request_id": str(RUN), "provider": "openai", "model": "gpt-5", "usage": usage}
     delta = {"kind": "message_delta", "text_delta": "x" * size}

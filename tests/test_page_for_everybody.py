@@ -35,7 +35,7 @@ FAN_OUT: list[RunEvent] = [
 """Every status but canceled, also in a group."""
 
 RULES = {
-    # The bar's own words stand in the row's name in another order, which nobody speaks to choose a row.
+    # The row's name has the bar's words in another order; voice control doesn't need it to select a row.
     "label-content-name-mismatch": {"enabled": False}
 }
 OPTIONS = {
@@ -174,7 +174,7 @@ def test_a_printed_page_is_light_and_has_no_buttons(open_page: Open) -> None:
     )
 
 
-def test_nothing_moves_by_itself_so_that_no_motion_has_to_be_reduced(open_page: Open) -> None:
+def test_the_page_has_no_animations(open_page: Open) -> None:
     moving = """all => all.map((one) => getComputedStyle(one)).filter((s) => s.animationName !== "none"
         || parseFloat(s.transitionDuration) || s.scrollBehavior === "smooth").length"""
     assert 0 == open_page(page_of(FAN_OUT, refresh=60)).page.locator("*").evaluate_all(moving)

@@ -169,7 +169,7 @@ def kinds(opened: Any) -> list[str]:
 
 
 def wait_for_count(opened: Any, expected: str) -> None:
-    """Until the list has so many events."""
+    """Wait until the list's event count reads `expected`."""
     opened.page.locator("#count", has_text=re.compile(f"^{expected}$")).wait_for()
 
 
@@ -272,8 +272,8 @@ def test_untrusted_text_is_shown_and_never_executed(open_page: Open, text: str) 
     assert 3 == opened.page.evaluate("document.scripts.length") + 1  # the columns' own is read and gone
     assert [] == opened.dialogs + opened.logged
     assert 1 == len(opened.requests)
-    shown = opened.page.evaluate("document.body.innerText")
-    assert not set(shown) & set("\x1b\x07\x00\u202e\u2028")
+    text = opened.page.evaluate("document.body.innerText")
+    assert not set(text) & set("\x1b\x07\x00\u202e\u2028")
 
 
 INJECTIONS = (
@@ -323,10 +323,10 @@ def served() -> Iterator[tuple[dict[str, bytes], list[str], str]]:
             thread.join()
 
 
-def test_the_page_asks_for_nothing_but_itself(
+def test_the_page_requests_nothing_but_itself(
     open_page: Open, served: tuple[dict[str, bytes], list[str], str]
 ) -> None:
-    pages, asked, url = served
+    pages, requests, url = served
     html = page_of(ENDED)
     pages["/run.html"] = html.encode()
     over_http = open_page(html, url=f"{url}/run.html")
@@ -337,7 +337,7 @@ def test_the_page_asks_for_nothing_but_itself(
         opened.page.fill("#search", "fox")
         wait_for_count(opened, "1 of 15 events")
 
-    assert ["/run.html"] == asked
+    assert ["/run.html"] == requests
     assert [f"{url}/run.html"] == over_http.requests
     assert 1 == len(from_file.requests)
     assert from_file.requests[0].startswith("file://")
@@ -512,7 +512,7 @@ def test_the_event_that_was_looked_at_stays_so_after_a_reload(
     looked_at, top = opened.texts("#list .row.active .seq"), opened.page.evaluate(TOP)
     assert [1, True] == [len(looked_at), int(top[0]) > 230]
 
-    # More has come, and this time it was written by somebody who read the run from its first event on.
+    # Events were added, also before the others: this writer has read the run from its first event.
     path.write_text(page_of(log), "utf-8")
     opened.page.evaluate("keep()")  # as before each reload of its own
     opened.page.reload()

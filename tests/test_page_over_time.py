@@ -70,7 +70,7 @@ _CALLS = st.lists(
         st.floats(0, 1000),
         st.builds(
             lambda model, usage: llm_call(*model, usage=usage),
-            st.sampled_from([GPT, OPUS, ("nobody", "new")]),
+            st.sampled_from([GPT, OPUS, ("unknown", "new")]),
             st.one_of(st.none(), st.builds(tokens, st.integers(0, 10**7), st.integers(0, 10**7))),
         ),
     ),
@@ -97,7 +97,7 @@ def test_the_columns_of_usage_come_to_what_the_fold_says(timed: list[tuple[float
     }
 
 
-def said(opened: Any) -> str:
+def usage_text(opened: Any) -> str:
     return " ".join(opened.texts("#usage-summary"))
 
 
@@ -139,7 +139,7 @@ def test_the_curves_are_described_in_words_and_numbers(open_page: Open) -> None:
     opened = open_page(page_of(CALLS))
 
     expected = "2,000 tokens in 4 calls, half of them by 2.0 s. 1 call without usage is not counted."
-    assert f"{expected} Cost $0.009100." == said(opened)
+    assert f"{expected} Cost $0.009100." == usage_text(opened)
     assert ["1openai / gpt-5: 1,500 tokens", "2anthropic / opus: 500 tokens"] == opened.texts("#series li")
     opened.page.click("#usage summary")
     assert opened.page.locator("#usage-table").is_visible()
@@ -152,7 +152,7 @@ def test_the_curves_are_described_in_words_and_numbers(open_page: Open) -> None:
 
 def test_unknown_costs_and_runs_without_calls_have_no_curve(open_page: Open) -> None:
     opened = open_page(page_of(CALLS, prices=None))
-    assert "The cost is unknown: no price for openai / gpt-5, anthropic / opus." in said(opened)
+    assert "The cost is unknown: no price for openai / gpt-5, anthropic / opus." in usage_text(opened)
     assert [False, True] == [opened.page.locator(id).is_visible() for id in ("#cost", "#tokens")]
     opened.press("#curves", "End")
     assert "cost unknown" == opened.texts("#tip")[0].split("\n")[-1]
@@ -165,7 +165,7 @@ def test_unknown_costs_and_runs_without_calls_have_no_curve(open_page: Open) -> 
 def test_from_the_first_call_without_a_price_the_known_part_is_dashed(open_page: Open) -> None:
     opened = open_page(page_of(CALLS, prices={GPT: PRICES[GPT]}))
 
-    assert "The cost is unknown from 4.0 s (no price for anthropic / opus)" in said(opened)
+    assert "The cost is unknown from 4.0 s (no price for anthropic / opus)" in usage_text(opened)
     lines = opened.page.locator("#cost .curve-line")
     assert ["curve-line", "curve-line at-least"] == lines.evaluate_all(
         "all => all.map(one => one.getAttribute('class'))"
@@ -269,7 +269,7 @@ def look(opened: Any) -> Any:
 
 
 class Fingers:
-    """Fingers on a touch screen, at places told in shares of the time axis."""
+    """Fingers on a touch screen, at places given as fractions of the time axis."""
 
     def __init__(self, opened: Any, row: str = "#bars .row") -> None:
         self.session = opened.context.new_cdp_session(opened.page)
