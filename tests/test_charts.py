@@ -1,4 +1,4 @@
-"""Charts of a run: their marks, their text without colours, and that they need no network."""
+"""Charts of a run: their marks and their texts, readable without colours and drawn without a network."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def span(
 
 
 def texts(chart: Any) -> list[str]:
-    """All that the picture says, in the order in which it is drawn."""
+    """All texts of the picture, in the order in which they are drawn."""
     root = ElementTree.fromstring(svg(chart))
     return ["".join(element.itertext()) for element in root.iter("{http://www.w3.org/2000/svg}text")]
 
@@ -74,7 +74,7 @@ def spec(chart: Any) -> Any:
 
 
 def bars(chart: Any) -> list[dict[str, Any]]:
-    """The rows of a chart's first layer, or of the whole where all have the same."""
+    """The rows of a chart's first layer, or of the chart if all layers share them."""
     content = spec(chart)
     found: list[dict[str, Any]] = (content["layer"][0].get("data") or content["data"])["values"]
     return found
@@ -168,7 +168,7 @@ def test_a_call_at_the_end_is_visible_and_without_prices_there_is_no_cost() -> N
     assert ["Tokens so far"] == [panel["title"]["text"] for panel in chart["vconcat"]]
 
 
-def test_many_calls_and_models_are_drawn_as_what_can_be_seen() -> None:
+def test_many_calls_and_models_are_reduced_to_what_is_visible() -> None:
     events = in_turn(
         *(llm_call("p", f"model {number % 30}", usage=tokens(number)) for number in range(5_000))
     )
@@ -288,7 +288,7 @@ def test_a_notebook_shows_svg_without_a_network_unless_another_renderer_is_enabl
         assert {"text/plain": "Nodes over time"} == chart._repr_mimebundle_()
 
 
-def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.startswith("rxruns.charts")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "altair", None)

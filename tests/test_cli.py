@@ -170,7 +170,7 @@ def test_each_command_has_help_with_an_example_and_a_whole_line_in_the_list(rxru
         assert (0, True) == (code, f"Example: rxruns {name}" in out)
 
 
-def test_a_missing_extra_says_what_to_install(
+def test_a_missing_extra_names_the_package_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in [name for name in sys.modules if name.startswith("rxruns.cli")]:

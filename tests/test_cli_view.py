@@ -66,7 +66,7 @@ PRICES = {("openai", "gpt-5"): Price(1, 10)}
 
 
 def at(seconds: float) -> dict[str, Any]:
-    """The envelope of an event of that time."""
+    """The envelope of an event at that time."""
     return {"run_id": RUN, "seq": int(seconds * 1000) + 1, "ts": NOON + timedelta(seconds=seconds)}
 
 
@@ -92,7 +92,7 @@ RUNNING: list[RunEvent] = [
 
 
 class Terminal:
-    """A terminal in virtual time, with a view of one run: what it shows, and how often it was redrawn."""
+    """A terminal in virtual time, with a view of one run: its lines, and the number of redraws."""
 
     def __init__(self, width: int = 120, height: int = 24, **options: Any) -> None:
         self.file = io.StringIO()
@@ -161,7 +161,7 @@ def test_a_waiting_node_shows_its_reason_and_after_a_minute_its_time() -> None:
         assert "for " not in terminal.show(tool_result(3), user_answer(4), until=200)[2]
 
 
-def test_in_lines_a_node_that_waits_is_printed_each_minute_until_it_waits_no_longer() -> None:
+def test_without_a_table_a_waiting_node_is_printed_once_a_minute() -> None:
     output, clock = io.BytesIO(), HistoricalScheduler(NOON)
     file = io.TextIOWrapper(output, "utf-8")
     with RunView(None, Console(file=file), clock) as view:
@@ -178,7 +178,9 @@ def test_in_lines_a_node_that_waits_is_printed_each_minute_until_it_waits_no_lon
     assert ["draft got 3"] == got
 
 
-def test_a_run_that_is_left_while_it_waits_says_for_how_long(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_waiting_time_is_reported_when_following_stops_during_a_wait(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     panel = Panel(RUN)
     panel.update(waiting(1))
     report([panel], 5.0)
@@ -232,7 +234,7 @@ def test_warnings_stand_above_the_table() -> None:
 CLEARED = "\x1b[H\x1b[2J"
 
 
-def test_the_screen_is_cleared_once_where_a_new_size_would_have_wrapped_it() -> None:
+def test_the_screen_is_cleared_once_after_a_resize() -> None:
     with Terminal() as terminal:
         terminal.show(*RUNNING, until=0.2)
         assert CLEARED not in terminal.file.getvalue()
@@ -344,7 +346,7 @@ def test_more_runs_than_lines_are_counted_too() -> None:
     assert lines[-1] == "… 15 more: 15 connecting"
 
 
-def test_at_most_ten_redraws_a_second_whatever_comes() -> None:
+def test_a_table_is_redrawn_at_most_ten_times_a_second() -> None:
     redraws = 0
     with Terminal() as terminal:
         flush = terminal.file.flush
@@ -408,7 +410,7 @@ def test_a_panel_keeps_no_more_text_than_it_shows() -> None:
     assert kept < 2 * PIECES * 1000
 
 
-def test_a_panel_that_is_looked_at_while_events_come_folds_each_of_them_once() -> None:
+def test_a_panel_read_while_events_arrive_folds_each_of_them_once() -> None:
     panel = Panel()
     events = [RUNNING[0], *(call(1 + number, f"node {number % 7}") for number in range(5000))]
     reader = threading.Thread(target=lambda: [panel.update(event) for event in events])
@@ -422,7 +424,7 @@ def test_a_panel_that_is_looked_at_while_events_come_folds_each_of_them_once() -
     assert sorted(looks) == looks
 
 
-def test_no_colour_no_terminal_and_dumb_ones_get_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_colour_or_a_capable_terminal_lines_are_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     def is_live(**options: Any) -> bool:
         return RunView(console=Console(file=io.StringIO(), **options)).is_live
 
@@ -442,7 +444,7 @@ def test_no_colour_no_terminal_and_dumb_ones_get_plain_lines(monkeypatch: pytest
 def in_terminal(
     service: DevServer, *arguments: object, **variables: str
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """The command in a pseudo-terminal of 100 columns and 30 lines, killed in the end, and our end."""
+    """Run the command in a pseudo-terminal of 100 columns and 30 lines; yield it and our end."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
     environment = os.environ | {
@@ -500,7 +502,7 @@ def test_watch_in_a_terminal_is_a_table_that_follows_its_size_and_outlives_ctrl_
     assert "draft" in output and "Traceback" not in output
 
 
-def test_nodes_that_are_to_come_are_known_where_all_that_came_before_is_read(service: DevServer) -> None:
+def test_planned_nodes_are_known_only_if_the_run_is_read_from_its_start(service: DevServer) -> None:
     run_id = service.add_run(events=run_of(2)).run_id
     planned = []
     with service.client() as client:
@@ -511,7 +513,7 @@ def test_nodes_that_are_to_come_are_known_where_all_that_came_before_is_read(ser
     assert [("draft",), (), (), ()] == planned
 
 
-def test_no_colour_in_a_terminal_is_plain_and_a_typed_key_is_not_echoed(service: DevServer) -> None:
+def test_with_no_color_a_terminal_gets_plain_lines_and_a_typed_key_is_not_echoed(service: DevServer) -> None:
     run_id = service.add_run(events=run_of(1)).run_id
     with in_terminal(service, "watch", run_id, "--key-file", "-", NO_COLOR="1") as (process, ours):
         output = read_until(ours, "API key: ")

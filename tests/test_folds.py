@@ -85,7 +85,7 @@ EMPTY = [CostTotals(PRICES), RunStates(RunState(costs=CostTotals(PRICES))), Node
 @pytest.mark.parametrize("empty", EMPTY, ids=lambda fold: type(fold).__name__)
 @examples(50)
 @given(events=interleaved(), data=st.data())
-def test_runs_that_were_folded_apart_come_to_what_all_come_to(empty: Any, events: Any, data: Any) -> None:
+def test_runs_folded_separately_add_up_to_the_fold_of_all(empty: Any, events: Any, data: Any) -> None:
     parts = [
         stepped(empty, [event for event in events if event.run_id == run_id])
         for run_id in data.draw(st.permutations([RUN, OTHER_RUN, THIRD_RUN]))
@@ -119,7 +119,7 @@ def test_an_empty_fold_changes_nothing_on_either_side(empty: Any) -> None:
 
 @examples(50)
 @given(events=interleaved())
-def test_each_run_has_the_state_that_run_state_ends_with(events: Any) -> None:
+def test_each_run_has_the_final_state_of_run_state(events: Any) -> None:
     states = stepped(RunStates(), events)
 
     assert {RUN, OTHER_RUN, THIRD_RUN} == set(states)

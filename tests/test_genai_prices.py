@@ -74,7 +74,7 @@ MODELS = [
 
 @pytest.fixture
 def table() -> Iterator[None]:
-    """A table of our own: what the package brings changes with its versions."""
+    """Install a fixed table: the one bundled with the package changes with each version."""
     providers = [
         types.Provider(
             id=id, name=id, api_pattern=id, provider_match=types.ClauseEquals(id), models=list(MODELS)
@@ -134,7 +134,7 @@ class TestTable:
         assert isinstance(price, TieredPrice)
         assert (price, totals) == pickle.loads(pickle.dumps((price, totals)))
 
-    def test_list_prices_are_those_of_one_moment_wherever_they_are_sent(self) -> None:
+    def test_list_prices_are_those_of_one_moment_in_every_process(self) -> None:
         before, after = genai_prices(at=datetime(2029, 12, 31)), genai_prices(at=NEW_YEAR)
         key = ("openai", "later")
         assert [Price(1, 2), Price(6, 2)] == [prices[key] for prices in (before, after)]
@@ -185,13 +185,17 @@ def test_an_invalid_tier_is_refused(above: Any) -> None:
         TieredPrice(1, 1, above)
 
 
-def test_without_the_extra_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_the_error_names_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "genai_prices", None)
     with pytest.raises(InvalidArgumentError, match=r"pip install 'rxruns\[prices\]'"):
         genai_prices()
 
 
-def test_the_table_that_the_package_brings_is_read_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_bundled_with_the_package_is_read_without_a_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("no network")
 
@@ -213,7 +217,7 @@ NAMES = [
     ("xai", "grok-4"),
     ("x-ai", "grok-4"),
 ]
-"""As services and gateways call them."""
+"""Names of models as services and gateways report them."""
 
 
 @pytest.mark.parametrize(("provider", "name"), NAMES)

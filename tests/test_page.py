@@ -283,7 +283,7 @@ def test_events_are_written_as_a_page_in_one_call(tmp_path: Path) -> None:
     assert page.html() == (tmp_path / "run.html").read_text("utf-8")
 
 
-def test_the_run_of_the_screenshots_has_all_that_they_are_to_show() -> None:
+def test_the_run_of_the_screenshots_has_everything_that_they_show() -> None:
     events = runpy.run_path(str(ROOT / "docs/screenshots/sample.py"))["events"]()
     content = content_of(*events)
     attempts = [attempt["status"] for node in content["nodes"] for attempt in node["attempts"]]

@@ -1,4 +1,4 @@
-"""The state of a run as a value: its changes by events, and that it equals the service's."""
+"""The state of a run as a value: it changes with each event, and equals the service's at the end."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ class TestValues:
 
 @st.composite
 def logs(draw: st.DrawFn) -> list[RunEvent]:
-    """A run of any shape, with whatever order of a node's events."""
+    """A run of any shape, with the events of a node in any order."""
     makers = [
         node_started,
         node_succeeded,
