@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxruns import CostTotals, Price, ops
+from rxruns._fold import checked_fold, known_types, needs_whole_runs
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import (
     KNOWN_EVENTS,
@@ -24,7 +25,7 @@ from rxruns.events import (
     TerminalEvent,
     UnknownEvent,
 )
-from rxruns.folds import NodeSpans, RunStates, checked_fold, known_types, needs_whole_runs
+from rxruns.folds import NodeSpans, RunStates
 from rxruns.state import RunState
 from tests.folding import Seen, SeenInOrder
 from tests.making import (
