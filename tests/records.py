@@ -32,7 +32,7 @@ TIME = "2026-01-31T12:00:00Z"
 
 
 def examples(count: int) -> settings:
-    """Settings of a property that is tried on that many examples."""
+    """Settings of a property that is tried on `count` examples."""
     return settings(max_examples=max(1, int(count * EXAMPLES)))
 
 
@@ -93,9 +93,9 @@ _ALL = (
         user_ask={
             **_STEP,
             "tool_call": _CALL,
-            "question": "Go on?",
+            "question": "Continue?",
             "allow_freeform": True,
-            "options": [{"label": "yes", "description": "go on"}, {"label": "no"}],
+            "options": [{"label": "yes", "description": "continue"}, {"label": "no"}],
         },
     ),
     _node(
@@ -229,7 +229,7 @@ times = st.builds(
     _DIGITS,
     _OFFSETS,
 )
-"""Times of RFC 3339 in the years 1 to 9999. One that would be rounded into the year 10000 is none of them."""
+"""Times of RFC 3339 in the years 1 to 9999. One that would be rounded into the year 10000 is left out."""
 
 uuids = st.builds(
     lambda uuid, spelled: spelled(uuid),
@@ -416,7 +416,7 @@ _RAW_VALUES = [*_RAW_NUMBERS, *_RAW_TEXTS, "tru", "nul", "[1,]", "{}}", '{"a"}',
 
 
 class _Writer:
-    """Writes JSON in the many ways that mean the same, and now and then something that is none."""
+    """Writes JSON in the many ways that mean the same, and now and then something invalid."""
 
     def __init__(self, seed: int, flaws: float) -> None:
         self._random = random.Random(seed)

@@ -1,4 +1,4 @@
-"""What the design promises about the code as a whole: import direction, borders, the tree of errors."""
+"""The promises of the design about the code as a whole: import direction, borders, the tree of errors."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ BUILTIN_ERRORS = {
     "folds": {"AttributeError"},
     "state": {"KeyError"},  # like a mapping's own
     "structschema": {"TypeError", "ValueError"},  # the latter like marshmallow's own
-    "testing": {"AssertionError"},
+    "testing": {"AssertionError", "AttributeError"},  # the latter like a module's own
     "_streams": {"TypeError"},  # like Python's own for an object that isn't iterable
     "_threading": {"RuntimeError", "StopIteration"},
 }

@@ -1,4 +1,4 @@
-"""Charts of a run: their marks, their text without colours, and that they need no network."""
+"""Charts of a run: their marks and their texts, readable without colours and drawn without a network."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def span(
 
 
 def texts(chart: Any) -> list[str]:
-    """All that the picture says, in the order in which it is drawn."""
+    """All texts of the picture, in the order in which they are drawn."""
     root = ElementTree.fromstring(svg(chart))
     return ["".join(element.itertext()) for element in root.iter("{http://www.w3.org/2000/svg}text")]
 
@@ -74,9 +74,9 @@ def spec(chart: Any) -> Any:
 
 
 def bars(chart: Any) -> list[dict[str, Any]]:
-    """The rows of a chart's first layer, or of the whole where all have the same."""
-    told = spec(chart)
-    found: list[dict[str, Any]] = (told["layer"][0].get("data") or told["data"])["values"]
+    """The rows of a chart's first layer, or of the chart if all layers share them."""
+    content = spec(chart)
+    found: list[dict[str, Any]] = (content["layer"][0].get("data") or content["data"])["values"]
     return found
 
 
@@ -85,14 +85,14 @@ def spans_of(events: Iterable[RunEvent]) -> list[NodeSpan]:
     return found
 
 
-def test_a_timeline_says_the_status_and_the_time_of_each_node() -> None:
-    said = texts(
+def test_a_timeline_labels_each_node_with_its_status_and_time() -> None:
+    labels = texts(
         charts.timeline([span("draft", 0, 4.2), span("edit", 2, 5, "failed"), span("ask", 5, 6, "canceled")])
     )
 
-    assert {"draft", "edit", "ask", "✓ 4.2 s", "✗ 3.0 s", "⊘ 1.0 s"} <= set(said)
-    assert {"✓ succeeded", "✗ failed", "⊘ canceled"} <= set(said)
-    assert "3 nodes, 6.0 s from 2026-01-31 12:00:00 UTC" in said
+    assert {"draft", "edit", "ask", "✓ 4.2 s", "✗ 3.0 s", "⊘ 1.0 s"} <= set(labels)
+    assert {"✓ succeeded", "✗ failed", "⊘ canceled"} <= set(labels)
+    assert "3 nodes, 6.0 s from 2026-01-31 12:00:00 UTC" in labels
 
 
 def test_each_attempt_has_a_bar_in_the_row_of_its_node() -> None:
@@ -132,12 +132,12 @@ def test_nodes_of_two_runs_with_one_name_have_a_row_each_and_no_nodes_a_text() -
 def test_a_wide_fan_out_has_a_fixed_height_and_names_of_failed_nodes() -> None:
     spans = [span(f"child[{number}]", number / 10, 100) for number in range(500)]
     chart = charts.timeline([*spans, span("child[500]", 1, 3, "failed")])
-    shown = texts(chart)
+    labels = texts(chart)
 
     assert 1_200 == chart.to_dict()["height"]
-    assert "✗ 2.0 s  child[500]" in shown
-    assert "501 nodes, 1 min 40 s from 2026-01-31 12:00:00 UTC; succeeded nodes are not named" in shown
-    assert len(shown) < 40
+    assert "✗ 2.0 s  child[500]" in labels
+    assert "501 nodes, 1 min 40 s from 2026-01-31 12:00:00 UTC; succeeded nodes are not named" in labels
+    assert len(labels) < 40
 
 
 def test_tokens_and_cost_add_up_over_time() -> None:
@@ -168,7 +168,7 @@ def test_a_call_at_the_end_is_visible_and_without_prices_there_is_no_cost() -> N
     assert ["Tokens so far"] == [panel["title"]["text"] for panel in chart["vconcat"]]
 
 
-def test_many_calls_and_models_are_drawn_as_what_can_be_seen() -> None:
+def test_many_calls_and_models_are_reduced_to_what_is_visible() -> None:
     events = in_turn(
         *(llm_call("p", f"model {number % 30}", usage=tokens(number)) for number in range(5_000))
     )
@@ -182,9 +182,9 @@ def test_many_calls_and_models_are_drawn_as_what_can_be_seen() -> None:
 
 def test_cost_by_model_names_models_without_a_price_and_shows_tokens_without_prices() -> None:
     calls = [llm_call(usage=tokens(1_000_000)), llm_call("other", "free", usage=tokens(7))]
-    shown = texts(charts.cost_by_model(costs.fold(calls, PRICES)))
-    assert {"openai / gpt-5", "$2.00, 1,000,000 tokens in 1 call"} <= set(shown)
-    assert {"other / free", "no price, 7 tokens in 1 call", "some model has no price"} <= set(shown)
+    labels = texts(charts.cost_by_model(costs.fold(calls, PRICES)))
+    assert {"openai / gpt-5", "$2.00, 1,000,000 tokens in 1 call"} <= set(labels)
+    assert {"other / free", "no price, 7 tokens in 1 call", "some model has no price"} <= set(labels)
 
     chart = charts.cost_by_model(costs.fold(calls))
     assert [1_000_000, 7] == [row["amount"] for row in bars(chart)]
@@ -193,10 +193,10 @@ def test_cost_by_model_names_models_without_a_price_and_shows_tokens_without_pri
 
 def test_an_overview_shows_one_run_with_its_waits_until_now() -> None:
     chart = charts.overview(EVENTS, PRICES)
-    shown = texts(chart)
-    assert f"✗ failed: run {RUN}" in shown
-    assert "1 model call, 1,100 tokens, cost $0.003000no luck" in shown  # two lines
-    assert {"Nodes over time", "Tokens so far", "Cost so far", "Cost by model"} <= set(shown)
+    labels = texts(chart)
+    assert f"✗ failed: run {RUN}" in labels
+    assert "1 model call, 1,100 tokens, cost $0.003000no luck" in labels  # two lines
+    assert {"Nodes over time", "Tokens so far", "Cost so far", "Cost by model"} <= set(labels)
     (wait,) = spec(chart)["vconcat"][0]["layer"][1]["data"]["values"]
     assert (2, 4, "‖ waiting") == (wait["at"], wait["until"], wait["status"])
 
@@ -218,12 +218,12 @@ def test_untrusted_text_is_text_in_a_picture() -> None:
     ):
         root = ElementTree.fromstring(svg(chart))
         assert not {"script", "image", "a"} & {element.tag.rpartition("}")[2] for element in root.iter()}
-        shown = "".join(root.itertext())
-        assert "</text><script>" in shown
-        assert not set(shown) & {"\x1b", "\u202e"}
+        content = "".join(root.itertext())
+        assert "</text><script>" in content
+        assert not set(content) & {"\x1b", "\u202e"}
 
 
-def test_an_svg_tells_a_screen_reader_what_it_shows() -> None:
+def test_an_svg_labels_its_marks_for_screen_readers() -> None:
     spans = [span("draft", 0, 1, "failed"), span("draft", 2, 4)]
     calls = in_turn(run_started(), node_started(), llm_call("openai", "gpt-5", usage=tokens(1000, 200)))
     drawn = [
@@ -231,13 +231,13 @@ def test_an_svg_tells_a_screen_reader_what_it_shows() -> None:
         charts.tokens_over_time(calls, PRICES),
         charts.cost_by_model(costs.fold(calls, PRICES)),
     ]
-    told = [
+    labels = [
         element.get("aria-label")
         for chart in drawn
         for element in ElementTree.fromstring(svg(chart)).iter()
         if element.get("role") == "graphics-symbol" and "axis" not in str(element.get("aria-roledescription"))
     ]
-    marks = [text for text in told if text and not text.startswith(("Title", "Subtitle", "Symbol"))]
+    marks = [text for text in labels if text and not text.startswith(("Title", "Subtitle", "Symbol"))]
     assert [
         "draft: ✗ failed, 0 ms to 1.0 s after the start",
         "draft: ✓ succeeded, 2.0 s to 4.0 s after the start",
@@ -288,7 +288,7 @@ def test_a_notebook_shows_svg_without_a_network_unless_another_renderer_is_enabl
         assert {"text/plain": "Nodes over time"} == chart._repr_mimebundle_()
 
 
-def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.startswith("rxruns.charts")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "altair", None)

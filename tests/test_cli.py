@@ -46,13 +46,13 @@ def test_on_a_terminal_the_demo_redraws_a_table() -> None:
         [*PYTHON, "demo", "--delay", "0.002"], stdin=inner, stdout=inner, stderr=inner, env=environment
     ) as process:
         os.close(inner)
-        shown = read_until(outer)
+        output = read_until(outer)
         assert process.wait(60) == 0
     os.close(outer)
-    assert "translation" in shown
-    assert "✓ succeeded" in shown
-    assert "\x1b[" in shown
-    assert "6/6 nodes" in shown[-3000:]
+    assert "translation" in output
+    assert "✓ succeeded" in output
+    assert "\x1b[" in output
+    assert "6/6 nodes" in output[-3000:]
 
 
 @pytest.mark.parametrize("key", [None, "mr_sk_very_own"])
@@ -84,21 +84,21 @@ def serving(*options: str) -> Iterator[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("host", "shown"),
+    ("host", "printed"),
     [("::1", "[::1]"), ("::", "[::1]"), ("0.0.0.0", "127.0.0.1"), ("localhost", "localhost")],
 )
-def test_serve_prints_an_address_that_can_be_used(host: str, shown: str) -> None:
+def test_serve_prints_an_address_that_can_be_used(host: str, printed: str) -> None:
     if ":" in host and not has_ipv6():
         pytest.skip("no IPv6 here")
     with serving("--host", host) as (first, url, key):
-        assert re.fullmatch(rf"http://{re.escape(shown)}:\d+/api/v1", url)
+        assert re.fullmatch(rf"http://{re.escape(printed)}:\d+/api/v1", url)
         assert first.startswith(f"serving on {url} ")
         with RunsClient(api_key=key, base_url=url) as client:
             spec = workflow.chain(workflow.llm("a", user="Hello", model="gpt-4o"))
             assert "running" == client.create(spec).status
 
 
-def test_serve_goes_by_the_names_that_are_allowed() -> None:
+def test_serve_accepts_the_allowed_host_names() -> None:
     with serving("--allow-host", "one", "--allow-host", "two") as (_, url, key):
         address, statuses = urlsplit(url), []
         for name in ("one", "TWO", "three"):
@@ -170,7 +170,7 @@ def test_each_command_has_help_with_an_example_and_a_whole_line_in_the_list(rxru
         assert (0, True) == (code, f"Example: rxruns {name}" in out)
 
 
-def test_a_missing_extra_says_what_to_install(
+def test_a_missing_extra_names_the_package_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in [name for name in sys.modules if name.startswith("rxruns.cli")]:

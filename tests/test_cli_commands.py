@@ -102,7 +102,7 @@ def test_watch_shows_one_node_and_the_run(rxruns: Rxruns, service: DevServer) ->
     assert ["draft started", "other started", "run completed"] == out.splitlines()[:3]
 
 
-def test_a_run_that_is_open_after_the_timeout_is_3(rxruns: Rxruns, service: DevServer) -> None:
+def test_a_run_that_is_open_after_the_timeout_exits_with_3(rxruns: Rxruns, service: DevServer) -> None:
     script = unfinished(service, run_of(1)[:3])
     code, _, err = rxruns("watch", script.run_id, "--timeout", "0.5")
 
@@ -131,7 +131,7 @@ def test_after_the_last_event_of_a_run_the_service_reports_its_status(
 
 
 @pytest.mark.parametrize("command", ["watch", "events"])
-def test_a_run_without_its_end_is_3_if_the_service_does_not_answer(
+def test_a_run_without_its_end_exits_with_3_if_the_service_does_not_respond(
     rxruns: Rxruns, service: DevServer, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def get(client: RunsClient, run_id: UUID) -> None:
@@ -143,7 +143,7 @@ def test_a_run_without_its_end_is_3_if_the_service_does_not_answer(
     assert (3, f"rxruns: run {run_id}: GET /runs/{run_id}: connection reset") == (code, err.splitlines()[-1])
 
 
-def test_no_follow_ends_with_what_is_there(rxruns: Rxruns, service: DevServer) -> None:
+def test_no_follow_stops_after_the_existing_events(rxruns: Rxruns, service: DevServer) -> None:
     script = unfinished(service, run_of(1)[:3])
 
     assert 0 == rxruns("watch", script.run_id, "--no-follow").code
@@ -160,7 +160,7 @@ def test_reconnects_are_reported_and_lose_no_event(rxruns: Rxruns, service: DevS
     assert f"rxruns: run {run_id}: reconnecting in" in err
 
 
-def test_text_of_a_run_controls_no_terminal(rxruns: Rxruns, service: DevServer) -> None:
+def test_text_of_a_run_cannot_control_the_terminal(rxruns: Rxruns, service: DevServer) -> None:
     hostile = "\x1b]0;owned\x07\x9b2J[bold]x[/bold]\u202e\nrun completed"
     events = [
         {"type": "node_started", "node_id": hostile},
@@ -190,7 +190,9 @@ def test_events_are_written_as_on_the_wire(rxruns: Rxruns, service: DevServer, t
     assert live.out == rxruns("events", log).out
 
 
-def test_events_are_chosen_by_node_type_and_place(rxruns: Rxruns, service: DevServer, tmp_path: Path) -> None:
+def test_events_are_selected_by_node_type_and_position(
+    rxruns: Rxruns, service: DevServer, tmp_path: Path
+) -> None:
     run_id = started(service)
     log = recorded(service, tmp_path / "log", run_id)
 
@@ -337,7 +339,7 @@ def test_cost_as_json_has_exact_money_and_null_without_a_price(
     assert '"usd":0.006000' in rxruns("cost", run_id, "--json").out
 
 
-def test_cost_counts_all_that_can_be_read(rxruns: Rxruns, service: DevServer, tmp_path: Path) -> None:
+def test_cost_counts_every_event_that_can_be_read(rxruns: Rxruns, service: DevServer, tmp_path: Path) -> None:
     run_id = service.add_run(events=calling()).run_id
     code, out, err = rxruns("cost", UUID(int=7), run_id)
     assert (3, True) == (code, str(run_id) in out)
@@ -362,9 +364,9 @@ def test_invalid_lines_are_skipped_with_skip_invalid(
     for command in (["cost", "--every-line"], ["events", "--tail", "1"], ["replay", "--speed", "inf"]):
         assert 3 == rxruns(*command, log).code
         code, out, err = rxruns(*command, log, "--skip-invalid")
-        *told, last = err.splitlines()
-        assert (0, 10) == (code, len(told))
-        assert told[0].startswith(f"rxruns: skipped: {place.get(command[0], 'line 2')}: not JSON")
+        *skipped, last = err.splitlines()
+        assert (0, 10) == (code, len(skipped))
+        assert skipped[0].startswith(f"rxruns: skipped: {place.get(command[0], 'line 2')}: not JSON")
         assert "rxruns: further invalid lines are skipped silently" == last
         assert "run_completed" in out or "1,200" in out
 
@@ -545,7 +547,7 @@ def test_ctrl_c_ends_with_130_even_if_the_pipe_is_not_read(service: DevServer) -
     run_id = started(service, 20_000)
     with process("events", run_id, stdout=subprocess.PIPE) as writing:
         assert writing.stdout is not None and writing.stderr is not None
-        writing.stdout.readline()  # it is at work, and will soon wait for us
+        writing.stdout.readline()  # it is running, and soon blocks on a full pipe
         assert service.wait_for(lambda server: server.streams == 1)
         writing.send_signal(signal.SIGINT)
         writing.wait(60)
@@ -570,11 +572,11 @@ def test_completion_names_commands_types_and_flags(
     assert ["file,run"] == completed("rxruns", "cost", "run")
 
 
-def test_each_kind_of_event_that_tells_something_has_its_line() -> None:
+def test_each_event_of_a_tool_or_a_question_has_its_line() -> None:
     panel = Panel()
-    asked = [waiting(1), tool_call(2), tool_result(3), user_ask(4), user_answer(5)]
+    events = [waiting(1), tool_call(2), tool_result(3), user_ask(4), user_answer(5)]
     lines = []
-    for event in asked:
+    for event in events:
         panel.update(event)
         lines.append(line(event, panel))
 
@@ -582,6 +584,6 @@ def test_each_kind_of_event_that_tells_something_has_its_line() -> None:
         "draft waits: tool_results",
         "draft asks for add({})",
         "draft got 3",
-        "draft asks: Go on?",
+        f"draft asks: {user_ask(4).user_ask.question}",
         "draft was answered: yes",
     ] == lines

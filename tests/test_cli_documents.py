@@ -34,7 +34,7 @@ def written(tmp_path: Path, name: str, text: str | bytes) -> Path:
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]\n" for level in range(1, 12)
 )
-"""Twelve lines that stand for 9^12 values."""
+"""Twelve lines of aliases that expand to 9^12 values."""
 MERGE_BOMB = "a0: &a0 {x: 1, y: 2}\n" + "".join(
     f"a{level}: &a{level} {{<<: [{', '.join([f'*a{level - 1}'] * 9)}]}}\n" for level in range(1, 12)
 )
@@ -118,12 +118,12 @@ JSON = st.recursive(
 
 @examples(60)
 @given(JSON)
-def test_json_without_a_fault_is_what_json_says(value: Any) -> None:
+def test_valid_json_is_parsed_as_the_json_module_does(value: Any) -> None:
     assert value == _json.load(json.dumps(value, indent=1, ensure_ascii=False))[0]
 
 
 def paths(value: Any, at: tuple[Step, ...] = ()) -> Iterator[tuple[Step, ...]]:
-    """The paths of all values that are inside of one, in the order of their text."""
+    """Yield the path of each nested value, in the order of the text."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for step, item in inner:
         yield (*at, step)
@@ -145,7 +145,7 @@ def test_each_value_of_json_has_its_line(value: Any) -> None:
 @examples(60)
 @given(JSON)
 def test_each_value_of_yaml_has_its_place(value: Any) -> None:
-    """JSON is YAML, so both have to name the same places."""
+    """JSON is YAML, so both must report the same positions."""
     text = json.dumps(value, indent=1)
     in_json, in_yaml = _json.load(text), _yaml.load(text)
     if in_json[0] == in_yaml[0]:  # but for numbers that YAML 1.1 takes for text, such as 1e5
@@ -198,7 +198,7 @@ def test_prices_are_read_from_a_file_or_from_an_extra(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("[]", "line 1, column 1: prices must be an object like"),
         ('{\n"gpt-5": {}}', "line 2, column 1: a model must be named provider/model, got 'gpt-5'"),
@@ -212,10 +212,10 @@ def test_prices_are_read_from_a_file_or_from_an_extra(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_invalid_prices_are_reported_with_their_position(text: str, said: str, tmp_path: Path) -> None:
+def test_invalid_prices_are_reported_with_their_position(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(FileError) as refused:
         prices(str(written(tmp_path, "prices.json", text)))
-    assert said in refused.value.message
+    assert message in refused.value.message
 
 
 @pytest.mark.parametrize(

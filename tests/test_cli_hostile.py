@@ -26,7 +26,7 @@ LARGE = 2**18
 
 @pytest.fixture
 def outcomes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Outcomes:
-    """Run command lines; return each with its exit code and stderr. Together they take little memory."""
+    """Run command lines in little memory; return each with its exit code and stderr."""
     monkeypatch.setenv("MODELRELAY_API_KEY", "mr_sk_test")
     monkeypatch.setenv("MODELRELAY_API_BASE_URL", "http://127.0.0.1:9/api/v1")  # no request is expected
 

@@ -50,7 +50,7 @@ def test_each_command_reads_a_log_in_each_format_and_order(
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_each_command_says_that_a_log_ends_early_and_exits_with_3(
+def test_each_command_reports_that_a_log_ends_early_and_exits_with_3(
     rxruns: Rxruns, command: list[object], log: Path, format: str
 ) -> None:
     log.write_bytes(PACK[format](b"".join(A_RUN[:2])))
@@ -62,7 +62,7 @@ def test_each_command_says_that_a_log_ends_early_and_exits_with_3(
 
 @pytest.mark.parametrize("end", [run_completed(3), run_failed(3)])
 @pytest.mark.parametrize("cut", [b'{"type":"run_st', bytes(99), None])
-def test_each_command_says_that_a_log_was_cut_and_exits_with_3(
+def test_each_command_reports_that_a_log_was_cut_and_exits_with_3(
     rxruns: Rxruns, command: list[object], log: Path, cut: bytes | None, end: RunEvent
 ) -> None:
     """Whatever became of the run whose end is in it."""
@@ -73,14 +73,16 @@ def test_each_command_says_that_a_log_was_cut_and_exits_with_3(
     assert f"rxruns: {log}: " in err and " was cut" in err or "is cut" in err
 
 
-def test_each_command_says_how_to_strip_a_prefix(rxruns: Rxruns, command: list[object], log: Path) -> None:
+def test_each_command_explains_how_to_strip_a_prefix(
+    rxruns: Rxruns, command: list[object], log: Path
+) -> None:
     log.write_bytes(b"".join(b"[pod/worker/app] " + line for line in A_RUN))
     code, out, err = rxruns(*command, log)
     assert (3, True, True) == (code, "[pod/worker/app] " in err, "sed 's/^[^{]*//'" in err)
     assert "total" not in out
 
 
-def test_each_command_refuses_what_is_not_a_log_in_one_line(
+def test_each_command_rejects_a_file_that_is_not_a_log_in_one_line(
     rxruns: Rxruns, command: list[object], log: Path
 ) -> None:
     log.write_bytes(b"PAR1" + bytes(100))
@@ -89,7 +91,7 @@ def test_each_command_refuses_what_is_not_a_log_in_one_line(
     assert f"{log} is not a log: it seems to be a Parquet file" in err
 
 
-def test_a_log_that_may_not_be_read_is_a_usage_error(
+def test_a_log_without_read_permission_is_a_usage_error(
     rxruns: Rxruns, command: list[object], log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log.write_bytes(b"".join(A_RUN))
@@ -156,7 +158,7 @@ def test_a_run_in_rotated_logs_is_counted_once_and_whole(rxruns: Rxruns, log: Pa
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_an_early_end_names_the_last_event_of_whatever_type(rxruns: Rxruns, log: Path, format: str) -> None:
+def test_an_early_end_names_the_last_event_of_any_type(rxruns: Rxruns, log: Path, format: str) -> None:
     log.write_bytes(PACK[format](b"".join([*A_RUN[:2], *lines_of([delta(seq=5), delta(seq=6)])])))
     code, _, err = rxruns("cost", log)
     assert (3, f"rxruns: {log}: run {RUN}: the events end before the run, with seq 6\n") == (code, err)

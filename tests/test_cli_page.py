@@ -21,7 +21,7 @@ PAGE = (ROOT / "docs" / "cli.md").read_text("utf-8")
 
 
 class Example(NamedTuple):
-    """A command line, and what the page says that it prints."""
+    """A command line, and its output on the page."""
 
     command: str
     printed: str
@@ -33,15 +33,15 @@ def examples() -> Iterator[Example]:
             yield Example(found[1], found[2])
 
 
-def matches(printed: str, said: str) -> bool:
-    """Return True if that was printed; ``…`` matches anything, and spaces count as one."""
-    pattern = ".*".join(re.escape(" ".join(part.split())) for part in said.split("…"))
+def matches(printed: str, expected: str) -> bool:
+    """Return True if the output is as expected; ``…`` matches anything, and spaces count as one."""
+    pattern = ".*".join(re.escape(" ".join(part.split())) for part in expected.split("…"))
     return re.fullmatch(pattern.replace(r".*\ ", r".*\ ?"), " ".join(printed.split()), re.DOTALL) is not None
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where the examples run: ``rxruns`` is this one, and the files are there that the page shows."""
+    """The folder in which the examples run, with this ``rxruns`` and the files that the page shows."""
     command = tmp_path / "bin" / "rxruns"
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -W error -m rxruns "$@"\n')
@@ -52,7 +52,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_each_example_prints_what_the_page_says(folder: Path) -> None:
+def test_each_example_prints_the_output_on_the_page(folder: Path) -> None:
     with DevServer(seed=7) as server:
         (folder / "state").write_text("")  # of the shell: each example has one of its own
         environment = os.environ | {
@@ -80,7 +80,7 @@ def test_each_example_prints_what_the_page_says(folder: Path) -> None:
             assert server.api_key not in done.stdout + done.stderr
 
 
-def test_the_page_has_each_command_and_only_flags_that_are_there() -> None:
+def test_the_page_has_each_command_and_only_flags_that_exist() -> None:
     context = cli.make_context("rxruns", ["demo"])
     names = cli.list_commands(context)
     headings = ", ".join(re.findall(r"^## (.*)$", PAGE, flags=re.MULTILINE)).split(", ")
@@ -95,7 +95,7 @@ def test_the_page_has_each_command_and_only_flags_that_are_there() -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_shells_of_the_page_get_their_completion(
+def test_each_shell_of_the_page_gets_its_completion(
     shell: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert f"_RXRUNS_COMPLETE={shell}_source rxruns" in PAGE

@@ -74,7 +74,7 @@ def test_a_source_that_is_neither_a_run_nor_a_file_is_reported(tmp_path: Path) -
         assert refused.output.endswith(f"{why} {str(wrong)!r}.\n")
 
 
-def test_a_missing_key_is_a_usage_error_that_says_what_to_set() -> None:
+def test_a_missing_key_is_a_usage_error_that_names_the_variables_to_set() -> None:
     refused = counted(RUN)
 
     assert 2 == refused.exit_code

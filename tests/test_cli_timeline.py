@@ -169,7 +169,7 @@ def test_only_a_run_is_followed_and_only_into_a_page(
     assert (2, True) == (code, "--refresh needs a run id and -o FILE.html" in err)
 
 
-def test_a_page_is_written_again_until_the_run_has_ended(
+def test_a_page_is_rewritten_until_the_run_has_ended(
     rxruns: Rxruns, service: DevServer, page: Path, tmp_path: Path
 ) -> None:
     *events, last = run_of(2)

@@ -66,7 +66,7 @@ PRICES = {("openai", "gpt-5"): Price(1, 10)}
 
 
 def at(seconds: float) -> dict[str, Any]:
-    """The envelope of an event of that time."""
+    """The envelope of an event at that time."""
     return {"run_id": RUN, "seq": int(seconds * 1000) + 1, "ts": NOON + timedelta(seconds=seconds)}
 
 
@@ -92,7 +92,7 @@ RUNNING: list[RunEvent] = [
 
 
 class Terminal:
-    """A terminal in virtual time, with a view of one run: what it shows, and how often it was redrawn."""
+    """A terminal in virtual time, with a view of one run: its lines, and the number of redraws."""
 
     def __init__(self, width: int = 120, height: int = 24, **options: Any) -> None:
         self.file = io.StringIO()
@@ -111,7 +111,7 @@ class Terminal:
         self.view.__exit__(*raised)
 
     def show(self, *events: RunEvent, until: float) -> list[str]:
-        """The lines of the table when these events have come and that many seconds have passed."""
+        """Take in these events, and return the lines of the table `until` seconds after noon."""
         for event in events:
             self.view.update(event)
         self.file.seek(0)
@@ -120,8 +120,8 @@ class Terminal:
         return self.lines()
 
     def lines(self) -> list[str]:
-        shown = re.split(r"\x1b\[[0-9;]*[AJK]\r?|\x1b\[2K", self.file.getvalue())[-1]
-        return [line.rstrip() for line in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown).split("\n")]
+        drawn = re.split(r"\x1b\[[0-9;]*[AJK]\r?|\x1b\[2K", self.file.getvalue())[-1]
+        return [line.rstrip() for line in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", drawn).split("\n")]
 
 
 @pytest.fixture(autouse=True)
@@ -155,11 +155,13 @@ def test_a_waiting_node_shows_its_reason_and_after_a_minute_its_time() -> None:
     with Terminal() as terminal:
         line = terminal.show(waiting(1), until=59.9)[2]
         assert "‖ waiting" in line and line.endswith("  waits for add")
-        assert terminal.show(user_ask(2), until=125)[2].endswith("  for 2 min 05 s: asks: Go on?")
+        assert terminal.show(user_ask(2), until=125)[2].endswith(
+            f"  for 2 min 05 s: asks: {user_ask(2).user_ask.question}"
+        )
         assert "for " not in terminal.show(tool_result(3), user_answer(4), until=200)[2]
 
 
-def test_in_lines_a_node_that_waits_is_printed_each_minute_until_it_waits_no_longer() -> None:
+def test_without_a_table_a_waiting_node_is_printed_once_a_minute() -> None:
     output, clock = io.BytesIO(), HistoricalScheduler(NOON)
     file = io.TextIOWrapper(output, "utf-8")
     with RunView(None, Console(file=file), clock) as view:
@@ -176,7 +178,9 @@ def test_in_lines_a_node_that_waits_is_printed_each_minute_until_it_waits_no_lon
     assert ["draft got 3"] == got
 
 
-def test_a_run_that_is_left_while_it_waits_says_for_how_long(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_waiting_time_is_reported_when_following_stops_during_a_wait(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     panel = Panel(RUN)
     panel.update(waiting(1))
     report([panel], 5.0)
@@ -230,7 +234,7 @@ def test_warnings_stand_above_the_table() -> None:
 CLEARED = "\x1b[H\x1b[2J"
 
 
-def test_the_screen_is_cleared_once_where_a_new_size_would_have_wrapped_it() -> None:
+def test_the_screen_is_cleared_once_after_a_resize() -> None:
     with Terminal() as terminal:
         terminal.show(*RUNNING, until=0.2)
         assert CLEARED not in terminal.file.getvalue()
@@ -270,16 +274,16 @@ def test_no_line_is_wider_than_the_terminal(text: str, width: int) -> None:
 
 
 @given(text=st.text(st.sampled_from("ab 流れé\u0301🙂"), max_size=80), room=st.integers(0, 40))
-def test_a_text_that_is_too_wide_is_shown_with_as_much_of_its_end_as_fits(text: str, room: int) -> None:
-    shown = _end(text, room)
+def test_the_longest_end_that_fits_is_kept_of_a_text_that_is_too_wide(text: str, room: int) -> None:
+    end = _end(text, room)
     if cell_len(text) <= room:
-        assert text == shown
+        assert text == end
         return
-    kept = shown.removeprefix("…")
+    kept = end.removeprefix("…")
     assert text.endswith(kept)
-    assert cell_len(shown) <= max(room, 1)
+    assert cell_len(end) <= max(room, 1)
     more = text[-len(kept) - 1 :]
-    assert cell_len(f"…{more}") > room or len(more) > room, "one more would have fitted"
+    assert cell_len(f"…{more}") > room or len(more) > room, "one more character would fit"
 
 
 def test_runs_that_need_few_lines_leave_theirs_to_those_with_many_nodes() -> None:
@@ -342,7 +346,7 @@ def test_more_runs_than_lines_are_counted_too() -> None:
     assert lines[-1] == "… 15 more: 15 connecting"
 
 
-def test_at_most_ten_redraws_a_second_whatever_comes() -> None:
+def test_a_table_is_redrawn_at_most_ten_times_a_second() -> None:
     redraws = 0
     with Terminal() as terminal:
         flush = terminal.file.flush
@@ -406,7 +410,7 @@ def test_a_panel_keeps_no_more_text_than_it_shows() -> None:
     assert kept < 2 * PIECES * 1000
 
 
-def test_a_panel_that_is_looked_at_while_events_come_folds_each_of_them_once() -> None:
+def test_a_panel_read_while_events_arrive_folds_each_of_them_once() -> None:
     panel = Panel()
     events = [RUNNING[0], *(call(1 + number, f"node {number % 7}") for number in range(5000))]
     reader = threading.Thread(target=lambda: [panel.update(event) for event in events])
@@ -420,7 +424,7 @@ def test_a_panel_that_is_looked_at_while_events_come_folds_each_of_them_once() -
     assert sorted(looks) == looks
 
 
-def test_no_colour_no_terminal_and_dumb_ones_get_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_colour_or_a_capable_terminal_lines_are_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     def is_live(**options: Any) -> bool:
         return RunView(console=Console(file=io.StringIO(), **options)).is_live
 
@@ -440,7 +444,7 @@ def test_no_colour_no_terminal_and_dumb_ones_get_plain_lines(monkeypatch: pytest
 def in_terminal(
     service: DevServer, *arguments: object, **variables: str
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """The command in a pseudo-terminal of 100 columns and 30 lines, killed in the end, and our end."""
+    """Run the command in a pseudo-terminal of 100 columns and 30 lines; yield it and our end."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
     environment = os.environ | {
@@ -468,37 +472,37 @@ def in_terminal(
         os.close(ours)
 
 
-def read_until(descriptor: int, said: str = "") -> str:
-    """Read what the terminal shows, up to `said` or to its end."""
-    shown, end = b"", time.monotonic() + HANG
-    while not said or said not in shown.decode("utf-8", "ignore"):
-        assert select.select([descriptor], [], [], max(0, end - time.monotonic()))[0], shown
+def read_until(descriptor: int, expected: str = "") -> str:
+    """Read the output of the terminal, up to `expected` or to its end."""
+    output, end = b"", time.monotonic() + HANG
+    while not expected or expected not in output.decode("utf-8", "ignore"):
+        assert select.select([descriptor], [], [], max(0, end - time.monotonic()))[0], output
         try:
             piece = os.read(descriptor, 65536)
-        except OSError:  # Linux says so when the other end is closed
+        except OSError:  # on Linux: the other end is closed
             break
         if not piece:
             break
-        shown += piece
-    return shown.decode("utf-8", "replace")
+        output += piece
+    return output.decode("utf-8", "replace")
 
 
 def test_watch_in_a_terminal_is_a_table_that_follows_its_size_and_outlives_ctrl_c(service: DevServer) -> None:
     script = unfinished(service, run_of(2)[:4])
     with in_terminal(service, "watch", script.run_id) as (process, ours):
-        shown = read_until(ours, "piece 0 piece 1")
-        assert "► running" in shown and str(script.run_id) not in shown
+        output = read_until(ours, "piece 0 piece 1")
+        assert "► running" in output and str(script.run_id) not in output
         for width, height, part in ((150, 30, str(script.run_id)), (20, 3, "► r…")):
             fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
             assert CLEARED in read_until(ours, part)
         process.send_signal(signal.SIGINT)
-        shown = read_until(ours)
+        output = read_until(ours)
         assert 130 == process.wait(60)
-    assert shown.rstrip().endswith("\x1b[?25h"), "the cursor is visible again"
-    assert "draft" in shown and "Traceback" not in shown
+    assert output.rstrip().endswith("\x1b[?25h"), "the cursor is visible again"
+    assert "draft" in output and "Traceback" not in output
 
 
-def test_nodes_that_are_to_come_are_known_where_all_that_came_before_is_read(service: DevServer) -> None:
+def test_planned_nodes_are_known_only_if_the_run_is_read_from_its_start(service: DevServer) -> None:
     run_id = service.add_run(events=run_of(2)).run_id
     planned = []
     with service.client() as client:
@@ -509,13 +513,13 @@ def test_nodes_that_are_to_come_are_known_where_all_that_came_before_is_read(ser
     assert [("draft",), (), (), ()] == planned
 
 
-def test_no_colour_in_a_terminal_is_plain_and_a_typed_key_is_not_echoed(service: DevServer) -> None:
+def test_with_no_color_a_terminal_gets_plain_lines_and_a_typed_key_is_not_echoed(service: DevServer) -> None:
     run_id = service.add_run(events=run_of(1)).run_id
     with in_terminal(service, "watch", run_id, "--key-file", "-", NO_COLOR="1") as (process, ours):
-        shown = read_until(ours, "API key: ")
+        output = read_until(ours, "API key: ")
         os.write(ours, f"{service.api_key}\n".encode())
-        shown += read_until(ours)
+        output += read_until(ours)
         assert 0 == process.wait(60)
-    assert "\x1b" not in shown
-    assert service.api_key not in shown
-    assert "draft succeeded: piece 0" in shown
+    assert "\x1b" not in output
+    assert service.api_key not in output
+    assert "draft succeeded: piece 0" in output

@@ -76,7 +76,7 @@ class TestWhatIsCounted:
         ("usage", "counted"),
         [(tokens(total=9), (0, 0, 9)), (tokens(4, total=9), (4, 0, 9)), (tokens(None, 4, 9), (0, 4, 9))],
     )
-    def test_tokens_of_which_only_the_total_is_known_are_counted_and_their_cost_is_unknown(
+    def test_tokens_known_only_as_a_total_are_counted_and_their_cost_is_unknown(
         self, usage: TokenUsage, counted: tuple[int, int, int]
     ) -> None:
         totals = fold(
@@ -150,7 +150,7 @@ class TestPrices:
             {GPT: 3},
         ],
     )
-    def test_a_table_of_something_else_is_refused(self, table: Any) -> None:
+    def test_a_table_of_other_values_is_refused(self, table: Any) -> None:
         with pytest.raises(InvalidArgumentError) as refused:
             fold([], table)
         assert "prices" == refused.value.field
@@ -189,7 +189,7 @@ class TestLaws:
         assert a + CostTotals() == a == CostTotals() + a
 
     @given(events.flatmap(lambda log: st.tuples(st.just(log), st.permutations(log))), prices)
-    def test_merged_runs_cost_the_same_in_whatever_order_they_come(self, orders: Any, table: Any) -> None:
+    def test_merged_runs_cost_the_same_in_any_order(self, orders: Any, table: Any) -> None:
         one, other = orders
         assert fold(one, table) == fold(other, table)
         assert fold(one, table).usd == fold(other, table).usd
@@ -221,11 +221,11 @@ class TestLaws:
         for event in log:
             totals = totals.step(event)
             before.append((totals, repr(totals)))
-        assert [] == [said for value, said in before if repr(value) != said]
+        assert [] == [text for value, text in before if repr(value) != text]
 
 
 class TestTheValue:
-    def test_costs_stay_what_they_were_when_prices_differ(self) -> None:
+    def test_costs_counted_with_other_prices_stay_unchanged(self) -> None:
         cheap = fold([llm_call(usage=tokens(10**6, 0))], {GPT: Price(1, 0)})
         dear = fold([llm_call(usage=tokens(10**6, 0))], {GPT: Price(3, 0)})
         assert Decimal(4) == (cheap + dear).usd
@@ -248,7 +248,7 @@ class TestTheValue:
             totals + 1  # type: ignore[operator]
         assert totals != 0
 
-    def test_its_repr_says_what_was_spent(self) -> None:
+    def test_its_repr_has_the_tokens_and_the_cost(self) -> None:
         assert (
             "CostTotals(requests=1, input_tokens=0, output_tokens=0, total_tokens=0, unmetered=1, usd=None, "
             "unpriced=(('openai', 'gpt-5'),))"
@@ -270,7 +270,7 @@ class TestAgainstTheService:
         assert (CostDifference(*GPT, "usd", Decimal("0.325"), Decimal("0.34")),) == found
         assert ["openai/gpt-5: usd 0.3250, the service reports 0.3400"] == [str(one) for one in found]
 
-    def test_requests_and_tokens_have_to_be_equal(self) -> None:
+    def test_requests_and_tokens_must_be_equal(self) -> None:
         found = self.SPENT.differences(summary(33, (*GPT, 2, 100_001, 19_999, 33), ("", "", 1, 1, 2, 0)))
         assert ["requests", "input_tokens", "output_tokens"] == [difference.field for difference in found]
 

@@ -32,7 +32,7 @@ WHOLE = fold(LOG, PRICES)
 
 
 class Crash(BaseException):
-    """The process dies, as far as code in it can."""
+    """The death of the process, simulated by an exception that the recipe doesn't catch."""
 
 
 def recipe() -> dict[str, Any]:
@@ -76,13 +76,13 @@ def crash_at(step: int, crash: Callable[[], None]) -> Callable[..., Any]:
 
 
 def die() -> None:
-    """As by `kill -9`."""
+    """End the process as `kill -9` does."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 @contextmanager
 def closing_databases() -> Iterator[None]:
-    """Close at the end what was opened inside, as the end of a process does."""
+    """Close the databases that were opened inside, as the end of a process does."""
     opened: list[sqlite3.Connection] = []
     connect = sqlite3.connect
 
@@ -99,8 +99,8 @@ def closing_databases() -> Iterator[None]:
                 connection.close()
 
 
-def lives(path: Path, crash: Callable[[], None], step: int) -> CostTotals:
-    """One process's life, which a crash ends before it returns the totals."""
+def totals_of_a_process(path: Path, crash: Callable[[], None], step: int) -> CostTotals:
+    """Run the recipe in one process, which may crash before the totals are returned."""
     before = sys.gettrace()
     count = recipe()["count"]
     with closing_databases():
@@ -112,14 +112,14 @@ def lives(path: Path, crash: Callable[[], None], step: int) -> CostTotals:
 
 
 def survivors(folder: Path) -> None:
-    """In a process of its own: a child dies between every two steps, and another one goes on."""
+    """Let a child process die between every two steps, and another one resume its work."""
     for step in count(1):
         path = folder / f"{step}.db"
         if (child := os.fork()) == 0:
-            lives(path, die, step)
+            totals_of_a_process(path, die, step)
             os._exit(0)
         _, status = os.waitpid(child, 0)
-        found = lives(path, die, 0)
+        found = totals_of_a_process(path, die, 0)
         assert found == WHOLE, (step, found)
         if status == 0:
             print(step - 1)
@@ -134,10 +134,10 @@ def raising() -> None:
 def test_totals_are_exact_after_an_exception_between_every_two_steps(tmp_path: Path) -> None:
     for step in count(1):
         try:
-            assert WHOLE == lives(tmp_path / f"{step}.db", raising, step)
+            assert WHOLE == totals_of_a_process(tmp_path / f"{step}.db", raising, step)
             break
         except Crash:
-            assert WHOLE == lives(tmp_path / f"{step}.db", raising, 0), step
+            assert WHOLE == totals_of_a_process(tmp_path / f"{step}.db", raising, 0), step
     assert step > 15
 
 
@@ -150,17 +150,17 @@ def test_totals_are_exact_after_a_kill_between_every_two_steps(tmp_path: Path) -
     assert int(ran.stdout) > 15
 
 
-def test_totals_are_exact_however_often_the_process_dies_on_the_way(tmp_path: Path) -> None:
+def test_totals_are_exact_after_any_number_of_crashes(tmp_path: Path) -> None:
     for step in count(5):
         try:
-            assert WHOLE == lives(tmp_path / "totals.db", raising, step)
+            assert WHOLE == totals_of_a_process(tmp_path / "totals.db", raising, step)
             break
         except Crash:
             continue
 
 
 @pytest.mark.parametrize("crashes", [True, False])
-def test_totals_beside_a_checkpoint_count_the_event_twice_that_comes_again(crashes: bool) -> None:
+def test_totals_beside_a_checkpoint_count_a_redelivered_event_twice(crashes: bool) -> None:
     store, saved = MemoryCursors(), CostTotals(PRICES)
     run_id = LOG[0].run_id
 
@@ -183,7 +183,7 @@ def test_totals_beside_a_checkpoint_count_the_event_twice_that_comes_again(crash
     assert WHOLE.requests + crashes == saved.requests
 
 
-def test_a_state_skips_the_event_that_comes_again() -> None:
+def test_a_state_skips_a_redelivered_event() -> None:
     whole = state = RunState(costs=CostTotals(PRICES))
     for event in LOG:
         whole = whole.step(event)

@@ -205,7 +205,7 @@ UNUSABLE: dict[str, Callable[[Path], object]] = {
 def test_R41_an_unusable_file_is_a_store_error_with_its_path(what: str, tmp_path: Path) -> None:
     path = tmp_path / "folder" / "cursors.db"
     path.parent.mkdir()
-    kept = UNUSABLE[what](path)  # a lock lives as long as its connection
+    kept = UNUSABLE[what](path)  # a lock lasts until its connection is closed
     with pytest.raises(StoreError) as refused:
         SqliteCursors(path, busy_timeout=0.02)
     check_error(refused.value, path)

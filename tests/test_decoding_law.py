@@ -74,13 +74,13 @@ def depth(value: Any) -> int:
 
 
 def read(line: bytes) -> Any:
-    """The JSON value of a line, by Python's own decoder, as strict as RFC 8259; ValueError if it is none."""
+    """The JSON value of a line by Python's own decoder, as strict as RFC 8259; ValueError if it has none."""
 
     def refuse(constant: str) -> Any:
         raise ValueError(constant)
 
     def check(pairs: list[tuple[str, Any]]) -> Any:
-        json.dumps(pairs, ensure_ascii=False).encode()  # a lone surrogate is no text
+        json.dumps(pairs, ensure_ascii=False).encode()  # a lone surrogate isn't text
         return dict(pairs)
 
     value = json.loads(line.decode(), parse_constant=refuse, object_pairs_hook=check)
@@ -402,7 +402,7 @@ TIMES = {
     "1769860800": None,
     "": None,
 }
-"""Text to its time, None where it is none."""
+"""Texts, each with its time, or None if it is invalid."""
 
 RUN = UUID(RUN_ID)
 UUIDS = {
@@ -423,7 +423,7 @@ UUIDS = {
     "\uff17" + RUN_ID[1:]: None,
     "": None,
 }
-"""Text to its UUID, None where it is none."""
+"""Texts, each with its UUID, or None if it is invalid."""
 
 
 @pytest.mark.parametrize("text", TIMES)

@@ -63,10 +63,10 @@ def folded(*events: RunEvent, prices: Any = None) -> RunState:
 
 
 @given(st.text())
-def test_visible_text_controls_no_screen_and_is_never_longer(text: str) -> None:
-    for shown in (visible(text), one_line(text)):
-        assert shown.isprintable()
-        assert len(shown) <= len(text)
+def test_visible_text_is_printable_and_never_longer(text: str) -> None:
+    for result in (visible(text), one_line(text)):
+        assert result.isprintable()
+        assert len(result) <= len(text)
 
 
 @given(st.text(st.characters(categories=["L", "N", "P", "S"])).filter(str.isprintable))
@@ -89,10 +89,10 @@ def test_a_stack_of_combining_marks_is_cut_to_four() -> None:
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_printable_json_has_the_same_value_and_no_invisible_character(text: str) -> None:
     line = json.dumps({"text": text}, ensure_ascii=False).encode()
-    shown = printable_json(line)
+    printed = printable_json(line)
 
-    assert json.loads(line) == json.loads(shown)
-    assert not [char for char in shown.decode() if category(char) in ("Cc", "Cf", "Zl", "Zp")]
+    assert json.loads(line) == json.loads(printed)
+    assert not [char for char in printed.decode() if category(char) in ("Cc", "Cf", "Zl", "Zp")]
 
 
 @given(st.text())
@@ -108,18 +108,18 @@ def test_clipped_text_fits(text: str, length: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "shown"), [(0, "0 ms"), (0.9996, "1.0 s"), (59.96, "1 min 00 s"), (3599.7, "1 h 00 min")]
+    ("seconds", "expected"), [(0, "0 ms"), (0.9996, "1.0 s"), (59.96, "1 min 00 s"), (3599.7, "1 h 00 min")]
 )
-def test_a_duration_is_rounded_before_its_unit_is_chosen(seconds: float, shown: str) -> None:
-    assert shown == duration(seconds)
+def test_a_duration_is_rounded_before_its_unit_is_chosen(seconds: float, expected: str) -> None:
+    assert expected == duration(seconds)
 
 
 @pytest.mark.parametrize(
-    ("usd", "shown"),
+    ("usd", "expected"),
     [("0.1", "$0.100000"), ("0.0000123456", "$0.000012"), ("0.0000001", "< $0.000001"), ("12", "$12.00")],
 )
-def test_small_money_keeps_digits_that_count(usd: str, shown: str) -> None:
-    assert shown == money(Decimal(usd))
+def test_small_money_keeps_digits_that_count(usd: str, expected: str) -> None:
+    assert expected == money(Decimal(usd))
 
 
 def test_a_run_shows_its_nodes_in_a_notebook() -> None:

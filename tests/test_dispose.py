@@ -61,12 +61,12 @@ def patience(request: pytest.FixtureRequest) -> float:
 
 
 def idle_run(server: DevServer, events: int = 2) -> Any:
-    """A run that goes on: some events, then nothing."""
+    """A run that stays open: some events, then nothing."""
     return server.add_run(events=run_of(events)[: events or None], finish=False).run_id
 
 
 class Closing:
-    """An ``on_lifecycle`` that tells when the reader has closed what it had."""
+    """An ``on_lifecycle`` whose `closed` is set once the reader has closed its connection."""
 
     def __init__(self) -> None:
         self.values: list[LifecycleEvent] = []
@@ -135,7 +135,7 @@ def idle_check(server: DevServer) -> None:
 
 @dataclass(frozen=True)
 class SilentAfterBytes(Fault):
-    """Nothing comes any more after that many bytes."""
+    """Send `count` bytes, then nothing."""
 
     count: int
 

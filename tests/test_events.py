@@ -167,7 +167,7 @@ def test_an_event_made_by_hand_has_the_envelope_version() -> None:
     assert "v2" == event.envelope_version == json.loads(msgspec.json.encode(event))["envelope_version"]
 
 
-def test_absent_fields_are_none_and_not_written_arrays_are_tuples_and_from_is_from_() -> None:
+def test_absent_fields_read_as_none_and_are_not_written_arrays_are_tuples_and_from_is_from_() -> None:
     call = LLMCall(step=0, request_id=UUID(HASH[:32]))
     assert (None, None, None) == (call.provider, call.usage, call.stop_reason)
     assert {"step", "request_id"} == set(msgspec.to_builtins(call))
@@ -220,7 +220,7 @@ def test_an_unknown_event_has_the_envelope_its_type_and_its_whole_record() -> No
     assert sample("node_started", type="next_year", extra={"a": [None]}) == UNKNOWN.record
 
 
-def test_the_node_id_of_an_unknown_event_is_none_unless_it_is_text() -> None:
+def test_an_unknown_event_has_a_node_id_only_if_it_is_text() -> None:
     for node_id in (None, 7, [], {"a": 1}):
         event = load(sample("node_started", type="next_year", node_id=node_id))
         assert (UnknownEvent, None) == (type(event), event.node_id)

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxruns import CostTotals, Price, ops
+from rxruns._fold import checked_fold, known_types, needs_whole_runs
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import (
     KNOWN_EVENTS,
@@ -24,7 +25,7 @@ from rxruns.events import (
     TerminalEvent,
     UnknownEvent,
 )
-from rxruns.folds import NodeSpans, RunStates, checked_fold, known_types, needs_whole_runs
+from rxruns.folds import NodeSpans, RunStates
 from rxruns.state import RunState
 from tests.folding import Seen, SeenInOrder
 from tests.making import (
@@ -85,7 +86,7 @@ EMPTY = [CostTotals(PRICES), RunStates(RunState(costs=CostTotals(PRICES))), Node
 @pytest.mark.parametrize("empty", EMPTY, ids=lambda fold: type(fold).__name__)
 @examples(50)
 @given(events=interleaved(), data=st.data())
-def test_runs_that_were_folded_apart_come_to_what_all_come_to(empty: Any, events: Any, data: Any) -> None:
+def test_runs_folded_separately_add_up_to_the_fold_of_all(empty: Any, events: Any, data: Any) -> None:
     parts = [
         stepped(empty, [event for event in events if event.run_id == run_id])
         for run_id in data.draw(st.permutations([RUN, OTHER_RUN, THIRD_RUN]))
@@ -119,7 +120,7 @@ def test_an_empty_fold_changes_nothing_on_either_side(empty: Any) -> None:
 
 @examples(50)
 @given(events=interleaved())
-def test_each_run_has_the_state_that_run_state_ends_with(events: Any) -> None:
+def test_each_run_has_the_final_state_of_run_state(events: Any) -> None:
     states = stepped(RunStates(), events)
 
     assert {RUN, OTHER_RUN, THIRD_RUN} == set(states)
@@ -146,12 +147,12 @@ def test_spans_are_those_that_node_spans_emits(cut: int) -> None:
     assert tuple(emitted) == stepped(NodeSpans(), events).spans
 
 
-def test_a_step_of_spans_leaves_the_value_before_as_it_was() -> None:
+def test_a_step_of_spans_leaves_the_value_before_unchanged() -> None:
     before = NodeSpans().step(node_started("a"))
-    shown = before.spans
+    spans = before.spans
     before.step(node_succeeded("a"))
 
-    assert shown == before.spans
+    assert spans == before.spans
     assert before is before.step(delta("x", "a"))
 
 

@@ -12,7 +12,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 import pytest
 
-from rxruns.testing import Asked
+from rxruns.testing import Request
 from rxruns.testing._loopback import Loopback
 from tests.conftest import HANG
 from tests.observing import PLAN
@@ -86,16 +86,16 @@ class Mirror(Loopback):
         super().__init__()
         self._all_there = threading.Barrier(CHILDREN + 1, timeout=HANG)
 
-    def answer(self, asked: Asked, wire: Wire) -> bool:
-        if asked.method == "POST":
-            key = asked.json["options"]["idempotency_key"]
+    def _answer(self, request: Request, wire: Wire) -> bool:
+        if request.method == "POST":
+            key = request.json["options"]["idempotency_key"]
             if key.endswith("-0"):
                 self._all_there.wait()
             run_id = str(uuid5(NAMESPACE_URL, key))
             content = {"run_id": run_id, "status": "running", "plan_hash": PLAN}
         else:
-            run_id = asked.path.split("/")[4]
-            if asked.path.endswith("/events"):
+            run_id = request.path.split("/")[4]
+            if request.path.endswith("/events"):
                 body = b"".join(lines_of(run_id))
                 wire.send(head(200, {"Content-Type": NDJSON, "Content-Length": str(len(body))}) + body)
                 return True

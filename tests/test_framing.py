@@ -127,7 +127,7 @@ def test_the_number_is_that_of_the_last_line_that_was_found() -> None:
 
 @pytest.mark.parametrize("copies", [1, 10])
 @pytest.mark.parametrize("line", [b"", b" \t\r", KEEPALIVE])
-def test_a_line_that_only_shows_that_the_connection_lives_has_neither_event_nor_error(
+def test_a_line_that_only_keeps_the_connection_alive_has_neither_event_nor_error(
     line: bytes, copies: int
 ) -> None:
     batches = list(EventDecoder().feed((line + b"\n") * copies))
@@ -217,11 +217,11 @@ def test_an_over_long_line_is_an_error_before_its_end() -> None:
 
 def test_a_splitter_shows_whether_the_lines_that_it_returned_last_are_whole() -> None:
     splitter = LineSplitter(3)
-    shown = [splitter.has_overlong]
+    overlong = [splitter.has_overlong]
     for data in (b"abcd", b"ef\n", b"abc\nabcde\n", b"a\n", b"b"):
         splitter.feed(data)
-        shown.append(splitter.has_overlong)
-    assert [False, True, False, True, False, False] == shown
+        overlong.append(splitter.has_overlong)
+    assert [False, True, False, True, False, False] == overlong
 
 
 def test_a_line_of_just_the_limit_is_whole() -> None:

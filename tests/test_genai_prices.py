@@ -74,7 +74,7 @@ MODELS = [
 
 @pytest.fixture
 def table() -> Iterator[None]:
-    """A table of our own: what the package brings changes with its versions."""
+    """Install a fixed table: the one bundled with the package changes with each version."""
     providers = [
         types.Provider(
             id=id, name=id, api_pattern=id, provider_match=types.ClauseEquals(id), models=list(MODELS)
@@ -93,10 +93,10 @@ class TestTable:
     def test_a_model_is_found_by_the_services_provider_and_the_start_of_its_name(
         self, provider: str, name: str
     ) -> None:
-        assert {(provider, name): Price(1, 2)} == genai_prices([(provider, name), ("nobody", name)])
+        assert {(provider, name): Price(1, 2)} == genai_prices([(provider, name), ("unknown", name)])
 
     @pytest.mark.parametrize("name", ["flat", "dated-2030-01-01", "DATED-x", "unheard-of", "requests"])
-    @pytest.mark.parametrize("provider", ["openai", "xai", "google", "elsewhere", "nobody"])
+    @pytest.mark.parametrize("provider", ["openai", "xai", "google", "elsewhere", "unknown"])
     def test_without_a_list_each_pair_is_looked_up_when_it_occurs(self, provider: str, name: str) -> None:
         key = (provider, name)
         assert genai_prices([key]).get(key) == genai_prices().get(key)
@@ -120,12 +120,12 @@ class TestTable:
         assert ({}, None, (("openai", name),)) == (prices, totals.usd, totals.unpriced)
 
     @pytest.mark.parametrize("read", [0, 1000, 1001, 2000, 2001, 10**6])
-    def test_each_call_of_a_tiered_model_costs_what_the_package_says(self, read: int) -> None:
+    def test_each_call_of_a_tiered_model_costs_what_the_package_calculates(self, read: int) -> None:
         from genai_prices import Usage, calc_price
 
-        said = calc_price(Usage(input_tokens=read, output_tokens=7), "tiered", provider_id="openai")
+        calculated = calc_price(Usage(input_tokens=read, output_tokens=7), "tiered", provider_id="openai")
         price = genai_prices([("openai", "tiered")])["openai", "tiered"]
-        assert said.total_price == price.usd(read, 7)
+        assert calculated.total_price == price.usd(read, 7)
 
     def test_tiers_are_those_of_calls_and_not_of_their_sum_and_pickle(self) -> None:
         call = llm_call("openai", "tiered", usage=tokens(1000, 0))
@@ -134,7 +134,7 @@ class TestTable:
         assert isinstance(price, TieredPrice)
         assert (price, totals) == pickle.loads(pickle.dumps((price, totals)))
 
-    def test_list_prices_are_those_of_one_moment_wherever_they_are_sent(self) -> None:
+    def test_list_prices_are_those_of_one_moment_in_every_process(self) -> None:
         before, after = genai_prices(at=datetime(2029, 12, 31)), genai_prices(at=NEW_YEAR)
         key = ("openai", "later")
         assert [Price(1, 2), Price(6, 2)] == [prices[key] for prices in (before, after)]
@@ -185,13 +185,17 @@ def test_an_invalid_tier_is_refused(above: Any) -> None:
         TieredPrice(1, 1, above)
 
 
-def test_without_the_extra_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_the_error_names_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "genai_prices", None)
     with pytest.raises(InvalidArgumentError, match=r"pip install 'rxruns\[prices\]'"):
         genai_prices()
 
 
-def test_the_table_that_the_package_brings_is_read_without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_bundled_with_the_package_is_read_without_a_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("no network")
 
@@ -213,7 +217,7 @@ NAMES = [
     ("xai", "grok-4"),
     ("x-ai", "grok-4"),
 ]
-"""As services and gateways call them."""
+"""Names of models as services and gateways report them."""
 
 
 @pytest.mark.parametrize(("provider", "name"), NAMES)
@@ -247,7 +251,7 @@ class TestNames:
         assert usd == json.loads(capsys.readouterr().out, parse_float=Decimal)["total"]["usd"]
 
 
-def test_a_run_priced_by_it_costs_what_the_service_says() -> None:
+def test_a_run_priced_by_it_costs_what_the_service_reports() -> None:
     names = ["claude-haiku-4-5", "gpt-4o-mini"]
     spec = workflow.parallel([workflow.llm(f"n{place}", model=name) for place, name in enumerate(names)])
     with DevServer() as server, server.client() as client:
@@ -256,6 +260,6 @@ def test_a_run_priced_by_it_costs_what_the_service_says() -> None:
         with client.stream_events(run_id) as events:
             for event in events:
                 state = state.step(event)
-        said = client.get(run_id).cost_summary
-    assert said is not None
-    assert ((), ()) == (state.costs.differences(said), state.costs.unpriced)
+        reported = client.get(run_id).cost_summary
+    assert reported is not None
+    assert ((), ()) == (state.costs.differences(reported), state.costs.unpriced)

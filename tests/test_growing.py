@@ -22,7 +22,7 @@ def grown(changes: list[tuple[int, int]], start: dict[int, int] | None = None) -
 
 @examples(60)
 @given(st.randoms(use_true_random=False), st.integers(0, 3_000), st.integers(1, 3_000))
-def test_it_is_what_a_dict_would_be(dice: random.Random, start: int, changes: int) -> None:
+def test_it_equals_a_dict_with_the_same_changes(dice: random.Random, start: int, changes: int) -> None:
     expected = dict.fromkeys(range(start), -1)
     growing = Growing(expected)
     for value in range(changes):
@@ -35,7 +35,7 @@ def test_it_is_what_a_dict_would_be(dice: random.Random, start: int, changes: in
     assert f"Growing({expected!r})" == repr(growing)
 
 
-def test_each_of_its_values_stays_what_it_was() -> None:
+def test_older_values_stay_unchanged() -> None:
     steps = [Growing[int, int]()]
     for number in range(2_000):
         steps.append(steps[-1].having(number * 7 % 1_300, number))
@@ -46,19 +46,19 @@ def test_each_of_its_values_stays_what_it_was() -> None:
         expected[number * 7 % 1_300] = number
 
 
-def test_two_may_grow_out_of_one() -> None:
+def test_two_mappings_can_grow_from_one() -> None:
     one = grown([(number, 0) for number in range(1_000)])
     first, second = one.having(1, 1), one.having(1, 2)
     assert (0, 1, 2) == (one[1], first[1], second[1])
 
 
-def test_a_key_that_it_does_not_have_is_a_key_error() -> None:
+def test_a_missing_key_is_a_key_error() -> None:
     with pytest.raises(KeyError, match="7"):
         grown([(number, 0) for number in range(2_000) if number != 7])[7]
 
 
 @pytest.mark.parametrize("start", [0, 100_000])
-def test_a_step_copies_as_many_entries_among_100_000_as_among_a_few(start: int) -> None:
+def test_a_step_among_100_000_entries_copies_no_more_than_among_a_few(start: int) -> None:
     growing, copied, steps = Growing(dict.fromkeys(range(start), 0)), 0, 100_000
     for key in range(steps):
         before = growing._older

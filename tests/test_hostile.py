@@ -74,7 +74,7 @@ def record(seq: int, **fields: Any) -> dict[str, Any]:
 
 
 def saying(text: str, seq: int) -> bytes:
-    """A line with that text, as many bytes of UTF-8 as it takes."""
+    """A line with that text, in UTF-8."""
     return line_of(record(seq, delta={"kind": "message_delta", "text_delta": text}))
 
 
@@ -312,7 +312,7 @@ def test_R16_a_function_gets_all_bad_lines_and_the_events_between_them_are_emitt
     assert list(range(2, 2 * len(BAD_LINES) + 1, 2)) == [error.line_number for error in refused]
 
 
-# ---- R17: what is no error ----
+# ---- R17: tolerated input ----
 
 
 def test_R17_unknown_fields_and_types_arrive_and_keep_alives_and_blank_lines_do_not(
@@ -446,7 +446,7 @@ BOUND = 32 * MIB
 
 @cache
 def bomb_of(letter: bytes, size: int, times: int = 1) -> bytes:
-    """That many MiB of a letter, packed."""
+    """Compress `size` MiB of a letter, `times` times."""
     return packed([letter * MIB] * size, times)
 
 

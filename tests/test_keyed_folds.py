@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from rxruns import CostTotals, Price
+from rxruns._fold import checked_fold, known_types
+from rxruns._fold import needs_whole_runs as whole
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import LLMCall, NodeFailed, NodeLLMCall, RunEvent
-from rxruns.folds import By, NodeSpans, RunStates, Together, checked_fold, fold_logs, known_types
-from rxruns.folds import needs_whole_runs as whole
+from rxruns.folds import By, NodeSpans, RunStates, Together, fold_logs
 from tests.folding import Seen, SeenCalls, SeenInOrder, folded_here, write_log
 from tests.making import (
     CALL_ID,

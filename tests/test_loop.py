@@ -171,7 +171,7 @@ def test_R21_leaving_the_loop_disposes(
 
     async def leave_and_look(client: RunsClient) -> bool:
         await leave(client, run.run_id)
-        return await asyncio.to_thread(gone, server)  # while the loop goes on
+        return await asyncio.to_thread(gone, server)  # while the loop runs
 
     with server.client() as client:
         assert asyncio.run(leave_and_look(client))

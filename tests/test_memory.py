@@ -1,4 +1,4 @@
-"""Memory does not grow with what flows (R14)."""
+"""Memory does not grow with the number of events (R14)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RUN = UUID("7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11")
 PRICES = {("openai", "gpt-5"): Price("1.25", "10")}
 MARK = 5 * MIB
 WARM_UP = 20_000
-"""Events after which all is allocated that is allocated once."""
+"""Events after which every one-time allocation was made."""
 
 
 def _line(**fields: Any) -> bytes:
@@ -33,7 +33,7 @@ def _line(**fields: Any) -> bytes:
 
 
 def lines(count: int, size: int = 20) -> Iterator[bytes]:
-    """A run of that many events, four in five of them texts of that size; made as they are read."""
+    """Generate the lines of a run with `count` events, four in five of them texts of `size` characters."""
     usage = {"input_tokens": 10, "output_tokens": 20, "total_tokens": 30}
     call = {"step": 0, "request_id": str(RUN), "provider": "openai", "model": "gpt-5", "usage": usage}
     delta = {"kind": "message_delta", "text_delta": "x" * size}
@@ -47,7 +47,7 @@ def lines(count: int, size: int = 20) -> Iterator[bytes]:
 
 @dataclass(frozen=True)
 class Flood(Fault):
-    """A run whose events are made while they are sent."""
+    """A run whose events are generated while they are sent."""
 
     events: int
     size: int
@@ -56,7 +56,7 @@ class Flood(Fault):
         return (line + b"\n" for line in lines(self.events, self.size))
 
     def pieces(self, pieces: Iterator[bytes], dice: random.Random, wire: Any) -> Iterator[bytes]:
-        """Of 64 KiB or more, as a service sends that has much to send."""
+        """Chunks of 64 KiB or more, as sent by a busy service."""
         piece: list[bytes] = []
         held = 0
         for line in pieces:
@@ -73,7 +73,7 @@ def is_call(event: RunEvent) -> bool:
 
 
 @both_sizes
-def test_R14_events_through_filter_and_fold_leave_no_memory_behind(soaking: bool) -> None:
+def test_R14_filtering_and_folding_events_does_not_leak_memory(soaking: bool) -> None:
     count = 1_000_000 if soaking else 100_000
 
     def totals_of(events: int) -> CostTotals | None:
@@ -91,7 +91,7 @@ def test_R14_events_through_filter_and_fold_leave_no_memory_behind(soaking: bool
 
 @both_sizes
 @pytest.mark.parametrize(("size", "whole"), [(20, 16_000_000), (100_000, 2_500_000_000)])
-def test_R14_a_long_stream_through_a_socket_leaves_no_memory_behind(
+def test_R14_a_long_stream_through_a_socket_does_not_leak_memory(
     size: int, whole: int, soaking: bool
 ) -> None:
     """A million small events, and 2.5 GB of text in events of 100 kB."""
@@ -125,8 +125,8 @@ def test_R14_a_long_stream_through_a_socket_leaves_no_memory_behind(
 
 
 @both_sizes
-def test_R14_a_slow_subscriber_holds_the_service_back_and_not_in_memory(soaking: bool) -> None:
-    """Events not yet taken stay at the service, or in the sockets' buffers."""
+def test_R14_a_slow_subscriber_slows_the_service_down_instead_of_filling_memory(soaking: bool) -> None:
+    """Events that were not received yet stay at the service, or in the sockets' buffers."""
     size, count = 100_000, 3_000 if soaking else 600
     seen = 0
     with DevServer() as server, server.client() as client:

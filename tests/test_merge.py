@@ -39,7 +39,7 @@ def server(no_leaks: None) -> Iterator[DevServer]:
 
 
 def open_runs(server: DevServer, count: int) -> list[Any]:
-    """Runs with two events that go on until they are finished."""
+    """Runs with two events that stay open until they are finished."""
     return [server.add_run(events=run_of(2)[:2], finish=False) for _ in range(count)]
 
 
@@ -47,7 +47,7 @@ def finish(run: Any) -> None:
     run.append(run_of(0)[-1])
 
 
-def streams_asked(server: DevServer) -> int:
+def streams_requested(server: DevServer) -> int:
     return sum(request.path.endswith("/events") for request in server.requests)
 
 
@@ -82,7 +82,7 @@ def test_the_next_id_is_taken_when_there_is_a_place_and_not_before(server: DevSe
         seen.wait_count(6)
         for ended in range(5):
             # Each step holds for as long as no run ends, so there is nothing to wait for.
-            assert (3 + ended, 3 + ended) == (ids.taken, streams_asked(server))
+            assert (3 + ended, 3 + ended) == (ids.taken, streams_requested(server))
             finish(runs[ended])
             ids.wait(4 + ended)
             seen.wait_count(6 + 3 * (ended + 1))
@@ -231,7 +231,7 @@ def test_ids_of_an_observable_wait_for_a_place(server: DevServer) -> None:
         ids.on_completed()
         for ended in range(5):
             seen.wait_count(2 * min(2 + ended, 5) + ended)
-            assert min(2 + ended, 5) == streams_asked(server)
+            assert min(2 + ended, 5) == streams_requested(server)
             finish(runs[ended])
         seen.wait_end()
     assert seen.completed
@@ -483,11 +483,11 @@ def test_dispose_ends_all_in_each_phase(server: DevServer, phase: str) -> None:
     server.use_faults(PHASES[phase])
     with server.client() as client:
         subscription = merge_runs(ids, max_concurrent=4, client=client).subscribe(seen)
-        assert server.wait_for(lambda server: streams_asked(server) == 4)
+        assert server.wait_for(lambda server: streams_requested(server) == 4)
         subscription.dispose()
         assert eventually(lambda: [] == reader_threads())
         assert server.wait_for(lambda server: server.streams == 0)
-    assert (4, 4) == (ids.taken, streams_asked(server))
+    assert (4, 4) == (ids.taken, streams_requested(server))
     assert not seen.ended
 
 

@@ -145,10 +145,10 @@ def test_a_repeated_id_is_followed_twice() -> None:
     assert [(1, 6), (3, 8)] == stage.followed("a")
 
 
-# ---- a run that can not be followed ----
+# ---- a run that fails ----
 
 
-def test_a_failure_ends_all_and_lets_go_of_all() -> None:
+def test_a_failure_ends_and_disposes_all() -> None:
     stage = Stage("-abc-----", a="-p--#", b="--s--t", c="---v---w")
     assert "--p-s#" == stage.play(most=2)
     assert BROKEN is stage.end.exception
@@ -218,7 +218,7 @@ def test_thousands_that_fail_to_begin_do_not_pile_up_on_the_stack() -> None:
 # ---- dispose ----
 
 
-def test_dispose_lets_go_of_ids_and_runs() -> None:
+def test_dispose_disposes_ids_and_runs() -> None:
     stage = Stage("-abc-----", a="-p---q", b="-s", c="-v")
     stopped: list[str] = []
     assert "--ps" == stage.play(most=2, until=205, on_stopped=lambda: stopped.append("once"))
@@ -228,7 +228,7 @@ def test_dispose_lets_go_of_ids_and_runs() -> None:
     assert ["once"] == stopped
 
 
-def test_it_lets_go_once_however_it_ends() -> None:
+def test_on_stopped_is_called_once_however_it_ends() -> None:
     for ids, run in (("-a|", "-p|"), ("-a|", "-#"), ("-a#", "-p"), ("-x", "")):
         stopped: list[str] = []
         Stage(ids, a=run).play(on_stopped=lambda stopped=stopped: stopped.append("once"))  # type: ignore[misc]
@@ -239,7 +239,7 @@ def test_it_lets_go_once_however_it_ends() -> None:
 
 
 class Nested:
-    """An observer that tells whether it is called within itself."""
+    """An observer that records where each of its calls begins and ends."""
 
     def __init__(self, on_event: Callable[[Any], object]) -> None:
         self.story: list[str] = []

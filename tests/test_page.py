@@ -55,7 +55,7 @@ def data_of(html: str, id: str = "content") -> Any:
     return msgspec.json.decode(block)
 
 
-def told(*events: RunEvent, **options: Any) -> Any:
+def content_of(*events: RunEvent, **options: Any) -> Any:
     page = RunPage()
     for event in events:
         page.add(event)
@@ -63,7 +63,7 @@ def told(*events: RunEvent, **options: Any) -> Any:
 
 
 def attempts(*events: RunEvent, **options: Any) -> Any:
-    return told(*events, **options)["nodes"][0]["attempts"]
+    return content_of(*events, **options)["nodes"][0]["attempts"]
 
 
 _NODES = st.sampled_from(["a", "b", "c"])
@@ -86,7 +86,7 @@ _EVENTS = st.one_of(
 def test_its_bars_are_the_spans_of_the_operator(events: list[RunEvent], end: RunEvent | None) -> None:
     log = in_turn(run_started(), *events, *([] if end is None else [end]))
     spans = reactivex.from_iterable(log).pipe(ops.node_spans(), ops.to_list()).run() if events else []
-    content = told(*log)
+    content = content_of(*log)
 
     def seconds(at: Any) -> float | None:
         return None if at is None else (at - NOON).total_seconds() * 1000
@@ -120,11 +120,11 @@ def test_an_open_run_is_drawn_until_now_and_reloads() -> None:
     events = in_turn(node_started(), delta())
     ended = in_turn(node_started(), delta(), run_completed())
 
-    assert 1000 == told(*events)["run"]["now"]
-    assert 60_000 == told(*events, now=NOON + timedelta(minutes=1))["run"]["now"]
-    assert 1000 == told(*events, now=NOON)["run"]["now"]  # a clock that is behind the service's
-    assert 2000 == told(*ended, now=NOON + timedelta(1))["run"]["now"]
-    assert [2, None] == [told(*log, refresh=2)["refresh"] for log in (events, ended)]
+    assert 1000 == content_of(*events)["run"]["now"]
+    assert 60_000 == content_of(*events, now=NOON + timedelta(minutes=1))["run"]["now"]
+    assert 1000 == content_of(*events, now=NOON)["run"]["now"]  # a clock that is behind the service's
+    assert 2000 == content_of(*ended, now=NOON + timedelta(1))["run"]["now"]
+    assert [2, None] == [content_of(*log, refresh=2)["refresh"] for log in (events, ended)]
 
 
 def test_a_page_takes_each_event_once_and_of_one_run() -> None:
@@ -153,8 +153,8 @@ def test_each_type_of_event_is_written_whole(wire_type: str, tmp_path: Path) -> 
     written = body
     if wire_type == "node_output_delta":
         kind, model, response_id = columns["shapes"][shape]
-        said = {"kind": kind, "text_delta": body, "model": model, "response_id": response_id}
-        written = {"delta": said}
+        delta = {"kind": kind, "text_delta": body, "model": model, "response_id": response_id}
+        written = {"delta": delta}
     envelope = ("type", "run_id", "seq", "ts", "node_id", "envelope_version")
     assert {key: value for key, value in record.items() if key not in envelope} == (written or {})
     assert ([wire_type], [7]) == (columns["types"], columns["seq"])
@@ -211,7 +211,7 @@ def test_a_write_that_fails_leaves_the_existing_file(
     assert [path] == list(tmp_path.iterdir())
 
 
-def test_a_node_among_many_takes_as_many_calls_as_a_node_among_few() -> None:
+def test_a_node_costs_no_more_calls_among_many_nodes_than_among_few() -> None:
     def calls(nodes: int) -> int:
         ids = [f"n{number}" for number in range(nodes)]
         log = in_turn(*map(node_started, ids), *map(node_succeeded, ids))
@@ -283,9 +283,9 @@ def test_events_are_written_as_a_page_in_one_call(tmp_path: Path) -> None:
     assert page.html() == (tmp_path / "run.html").read_text("utf-8")
 
 
-def test_the_run_of_the_screenshots_has_all_that_they_are_to_show() -> None:
+def test_the_run_of_the_screenshots_has_everything_that_they_show() -> None:
     events = runpy.run_path(str(ROOT / "docs/screenshots/sample.py"))["events"]()
-    content = told(*events)
+    content = content_of(*events)
     attempts = [attempt["status"] for node in content["nodes"] for attempt in node["attempts"]]
 
     assert list(range(1, len(events) + 1)) == [event.seq for event in events]

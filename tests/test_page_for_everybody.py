@@ -35,7 +35,7 @@ FAN_OUT: list[RunEvent] = [
 """Every status but canceled, also in a group."""
 
 RULES = {
-    # The bar's own words stand in the row's name in another order, which nobody speaks to choose a row.
+    # The row's name has the bar's words in another order; voice control doesn't need it to select a row.
     "label-content-name-mismatch": {"enabled": False}
 }
 OPTIONS = {
@@ -78,7 +78,7 @@ FOCUSED = """() => {
 }"""
 
 
-def test_the_tab_key_goes_through_the_page_from_top_to_bottom_and_the_focus_is_seen(open_page: Open) -> None:
+def test_the_tab_key_moves_from_top_to_bottom_and_the_focus_is_visible(open_page: Open) -> None:
     opened = open_page(page_of(STORY, refresh=60, now=NOON), viewport=DESKTOP)
     met = []
     while not met or met[-1][0] != "list":
@@ -92,7 +92,7 @@ def test_the_tab_key_goes_through_the_page_from_top_to_bottom_and_the_focus_is_s
     assert [] == [name for name, is_seen in met if not is_seen]
 
 
-def test_the_sign_of_a_bar_is_read_over_the_stripes_of_its_waiting(open_page: Open) -> None:
+def test_the_sign_of_a_bar_is_readable_over_the_stripes_of_its_wait(open_page: Open) -> None:
     opened = open_page(
         page_of([at(0, node_started("ask", 1)), at(0, waiting(2, node_id="ask")), at(9, delta("", seq=3))])
     )
@@ -103,7 +103,7 @@ def test_the_sign_of_a_bar_is_read_over_the_stripes_of_its_waiting(open_page: Op
     assert bar == sign
 
 
-def test_escape_takes_the_words_beside_a_bar_away(open_page: Open) -> None:
+def test_escape_hides_the_tooltip_of_a_bar(open_page: Open) -> None:
     opened = open_page(page_of(ENDED))
     opened.press("#bars", "ArrowDown")
     assert opened.page.locator("#tip").is_visible()
@@ -136,7 +136,7 @@ COLOURS = """() => {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_in_the_reader_s_own_colours_bars_differ_by_pattern_and_all_text_is_read(
+def test_in_forced_colours_bars_differ_by_pattern_and_all_text_is_readable(
     open_page: Open, scheme: str
 ) -> None:
     opened = open_page(page_of(FAN_OUT), forced_colors="active", color_scheme=scheme, viewport=DESKTOP)
@@ -152,7 +152,7 @@ def test_in_the_reader_s_own_colours_bars_differ_by_pattern_and_all_text_is_read
 OUTLINE = "one => { const s = getComputedStyle(one); return [s.outlineStyle, s.outlineColor]; }"
 
 
-def test_in_the_reader_s_own_colours_what_is_active_and_focused_is_outlined(open_page: Open) -> None:
+def test_in_forced_colours_active_and_focused_elements_are_outlined(open_page: Open) -> None:
     opened = open_page(page_of(FAN_OUT), forced_colors="active")
     opened.press("#bars", "ArrowDown")
 
@@ -174,7 +174,7 @@ def test_a_printed_page_is_light_and_has_no_buttons(open_page: Open) -> None:
     )
 
 
-def test_nothing_moves_by_itself_so_that_no_motion_has_to_be_reduced(open_page: Open) -> None:
+def test_the_page_has_no_animations(open_page: Open) -> None:
     moving = """all => all.map((one) => getComputedStyle(one)).filter((s) => s.animationName !== "none"
         || parseFloat(s.transitionDuration) || s.scrollBehavior === "smooth").length"""
     assert 0 == open_page(page_of(FAN_OUT, refresh=60)).page.locator("*").evaluate_all(moving)

@@ -116,7 +116,7 @@ def test_an_open_run_shows_its_waits_on_top_and_in_bars(open_page: Open) -> None
     assert ["‖ ask waits for the result of approve (9.0 s so far){}"] == opened.texts("#waits li")
 
 
-def test_zoom_shows_less_time_and_fit_all_of_it(open_page: Open) -> None:
+def test_zoom_shows_less_time_and_fit_shows_all_of_it(open_page: Open) -> None:
     opened = open_page(page_of(ENDED))
     width = "parseFloat(document.querySelector('#bars .span').style.width)"
 
@@ -131,7 +131,7 @@ def test_zoom_shows_less_time_and_fit_all_of_it(open_page: Open) -> None:
     assert 20 == opened.page.evaluate(width)
 
 
-def test_dragging_over_a_stretch_zooms_into_it(open_page: Open) -> None:
+def test_dragging_over_a_time_range_zooms_into_it(open_page: Open) -> None:
     opened = open_page(page_of(ENDED), viewport=DESKTOP)
     box = opened.page.locator("#axis").bounding_box()
     row = opened.page.locator("#bars .row").first.bounding_box()
@@ -169,7 +169,7 @@ def kinds(opened: Any) -> list[str]:
 
 
 def wait_for_count(opened: Any, expected: str) -> None:
-    """Until the list has so many events."""
+    """Wait until the list's event count reads `expected`."""
     opened.page.locator("#count", has_text=re.compile(f"^{expected}$")).wait_for()
 
 
@@ -272,8 +272,8 @@ def test_untrusted_text_is_shown_and_never_executed(open_page: Open, text: str) 
     assert 3 == opened.page.evaluate("document.scripts.length") + 1  # the columns' own is read and gone
     assert [] == opened.dialogs + opened.logged
     assert 1 == len(opened.requests)
-    shown = opened.page.evaluate("document.body.innerText")
-    assert not set(shown) & set("\x1b\x07\x00\u202e\u2028")
+    text = opened.page.evaluate("document.body.innerText")
+    assert not set(text) & set("\x1b\x07\x00\u202e\u2028")
 
 
 INJECTIONS = (
@@ -323,10 +323,10 @@ def served() -> Iterator[tuple[dict[str, bytes], list[str], str]]:
             thread.join()
 
 
-def test_the_page_asks_for_nothing_but_itself(
+def test_the_page_requests_nothing_but_itself(
     open_page: Open, served: tuple[dict[str, bytes], list[str], str]
 ) -> None:
-    pages, asked, url = served
+    pages, requests, url = served
     html = page_of(ENDED)
     pages["/run.html"] = html.encode()
     over_http = open_page(html, url=f"{url}/run.html")
@@ -337,7 +337,7 @@ def test_the_page_asks_for_nothing_but_itself(
         opened.page.fill("#search", "fox")
         wait_for_count(opened, "1 of 15 events")
 
-    assert ["/run.html"] == asked
+    assert ["/run.html"] == requests
     assert [f"{url}/run.html"] == over_http.requests
     assert 1 == len(from_file.requests)
     assert from_file.requests[0].startswith("file://")
@@ -381,7 +381,7 @@ def test_a_wide_fan_out_holds_few_rows(open_page: Open) -> None:
 
 
 @pytest.mark.parametrize("events", [[], [run_started(1)]], ids=["no events", "no nodes"])
-def test_a_run_without_nodes_says_so(open_page: Open, events: list[RunEvent]) -> None:
+def test_a_page_of_a_run_without_nodes_states_that(open_page: Open, events: list[RunEvent]) -> None:
     opened = open_page(page_of(events))
 
     assert ["No node has started."] == opened.texts("#no-nodes")
@@ -499,9 +499,7 @@ TOP = """() => {
 
 
 @pytest.mark.parametrize("join", [True, False])
-def test_the_event_that_was_looked_at_stays_so_after_a_reload(
-    open_page: Open, tmp_path: Path, join: bool
-) -> None:
+def test_the_active_event_stays_active_after_a_reload(open_page: Open, tmp_path: Path, join: bool) -> None:
     path, log = tmp_path / "run.html", many(900)
     log[100:700:7] = [node_failed(f"node[{seq % 3}]", seq) for seq in range(101, 701, 7)]
     path.write_text(page_of(log[200:600], refresh=3600), "utf-8")
@@ -512,7 +510,7 @@ def test_the_event_that_was_looked_at_stays_so_after_a_reload(
     looked_at, top = opened.texts("#list .row.active .seq"), opened.page.evaluate(TOP)
     assert [1, True] == [len(looked_at), int(top[0]) > 230]
 
-    # More has come, and this time it was written by somebody who read the run from its first event on.
+    # Events were added, also before the others: this writer has read the run from its first event.
     path.write_text(page_of(log), "utf-8")
     opened.page.evaluate("keep()")  # as before each reload of its own
     opened.page.reload()
@@ -523,7 +521,7 @@ def test_the_event_that_was_looked_at_stays_so_after_a_reload(
     assert "list" == opened.page.evaluate("document.activeElement.id")
 
 
-def test_an_event_that_was_chosen_among_few_is_shown_among_all(open_page: Open) -> None:
+def test_an_event_selected_in_a_filtered_list_is_shown_among_all(open_page: Open) -> None:
     events = [*many(400)[:-1], node_failed("node[1]", 400), *many(900)[400:]]
     opened = open_page(page_of(events), viewport=DESKTOP)
     opened.page.select_option("#type", label="node_failed")

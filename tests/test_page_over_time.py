@@ -41,7 +41,7 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobil
 
 
 def log(*timed: tuple[float, RunEvent]) -> list[RunEvent]:
-    """The events at their seconds, numbered."""
+    """The events at the given seconds, numbered."""
     return [
         msgspec.structs.replace(event, seq=place + 1, ts=NOON + timedelta(seconds=at))
         for place, (at, event) in enumerate(timed)
@@ -70,7 +70,7 @@ _CALLS = st.lists(
         st.floats(0, 1000),
         st.builds(
             lambda model, usage: llm_call(*model, usage=usage),
-            st.sampled_from([GPT, OPUS, ("nobody", "new")]),
+            st.sampled_from([GPT, OPUS, ("unknown", "new")]),
             st.one_of(st.none(), st.builds(tokens, st.integers(0, 10**7), st.integers(0, 10**7))),
         ),
     ),
@@ -79,7 +79,9 @@ _CALLS = st.lists(
 
 
 @given(_CALLS)
-def test_the_columns_of_usage_come_to_what_the_fold_says(timed: list[tuple[float, NodeLLMCall]]) -> None:
+def test_the_columns_of_usage_add_up_to_the_totals_of_the_fold(
+    timed: list[tuple[float, NodeLLMCall]],
+) -> None:
     events = log(*timed)
     usage, totals = Usage(PRICES), fold(events, PRICES)
     for event in events:
@@ -97,7 +99,7 @@ def test_the_columns_of_usage_come_to_what_the_fold_says(timed: list[tuple[float
     }
 
 
-def said(opened: Any) -> str:
+def usage_text(opened: Any) -> str:
     return " ".join(opened.texts("#usage-summary"))
 
 
@@ -139,7 +141,7 @@ def test_the_curves_are_described_in_words_and_numbers(open_page: Open) -> None:
     opened = open_page(page_of(CALLS))
 
     expected = "2,000 tokens in 4 calls, half of them by 2.0 s. 1 call without usage is not counted."
-    assert f"{expected} Cost $0.009100." == said(opened)
+    assert f"{expected} Cost $0.009100." == usage_text(opened)
     assert ["1openai / gpt-5: 1,500 tokens", "2anthropic / opus: 500 tokens"] == opened.texts("#series li")
     opened.page.click("#usage summary")
     assert opened.page.locator("#usage-table").is_visible()
@@ -152,7 +154,7 @@ def test_the_curves_are_described_in_words_and_numbers(open_page: Open) -> None:
 
 def test_unknown_costs_and_runs_without_calls_have_no_curve(open_page: Open) -> None:
     opened = open_page(page_of(CALLS, prices=None))
-    assert "The cost is unknown: no price for openai / gpt-5, anthropic / opus." in said(opened)
+    assert "The cost is unknown: no price for openai / gpt-5, anthropic / opus." in usage_text(opened)
     assert [False, True] == [opened.page.locator(id).is_visible() for id in ("#cost", "#tokens")]
     opened.press("#curves", "End")
     assert "cost unknown" == opened.texts("#tip")[0].split("\n")[-1]
@@ -165,7 +167,7 @@ def test_unknown_costs_and_runs_without_calls_have_no_curve(open_page: Open) -> 
 def test_from_the_first_call_without_a_price_the_known_part_is_dashed(open_page: Open) -> None:
     opened = open_page(page_of(CALLS, prices={GPT: PRICES[GPT]}))
 
-    assert "The cost is unknown from 4.0 s (no price for anthropic / opus)" in said(opened)
+    assert "The cost is unknown from 4.0 s (no price for anthropic / opus)" in usage_text(opened)
     lines = opened.page.locator("#cost .curve-line")
     assert ["curve-line", "curve-line at-least"] == lines.evaluate_all(
         "all => all.map(one => one.getAttribute('class'))"
@@ -221,7 +223,7 @@ def test_each_pixel_shows_the_sum_at_its_moment_however_many_calls(open_page: Op
     assert "4 other models" in opened.texts("#series li")[-1]
 
 
-def test_the_curves_show_the_stretch_of_the_timeline(open_page: Open) -> None:
+def test_the_curves_show_the_time_range_of_the_timeline(open_page: Open) -> None:
     opened = open_page(page_of(CALLS), viewport=DESKTOP)
     ticks = opened.texts("#axis .tick")
     assert ticks == opened.texts("#usage-axis .tick")
@@ -264,12 +266,12 @@ def test_bands_are_numbered_and_seen_in_light_and_dark(open_page: Open, scheme: 
 
 
 def look(opened: Any) -> Any:
-    """The stretch that is seen, in milliseconds."""
+    """The visible time range, in milliseconds."""
     return opened.page.evaluate("[view.timeline.from, view.timeline.to]")
 
 
 class Fingers:
-    """Fingers on a touch screen, at places told in shares of the time axis."""
+    """Fingers on a touch screen, at places given as fractions of the time axis."""
 
     def __init__(self, opened: Any, row: str = "#bars .row") -> None:
         self.session = opened.context.new_cdp_session(opened.page)
@@ -286,7 +288,7 @@ class Fingers:
         self.session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
     def slide(self, *path: tuple[float, ...]) -> None:
-        """Down at the first places, through the others, and up."""
+        """Touch the first places, move through the others, and lift."""
         self.send("touchStart", path[0][0])
         if len(path[0]) > 1:
             self.send("touchStart", *path[0])
@@ -315,7 +317,7 @@ def test_spreading_two_fingers_zooms_and_a_tap_still_opens_a_node(open_page: Ope
     assert ["✓ succeeded draft"] == opened.texts("#detail-title")
 
 
-def test_one_finger_moves_the_stretch_and_never_beyond_the_run(open_page: Open) -> None:
+def test_one_finger_moves_the_time_range_but_never_beyond_the_run(open_page: Open) -> None:
     opened = open_page(page_of(NODES), **PHONE)
     opened.page.evaluate("view.timeline.look(4000, 6000)")
     fingers = Fingers(opened)
@@ -406,7 +408,7 @@ def test_a_group_is_unfolded_and_folded_by_the_keyboard(open_page: Open, key: st
     assert [FOLDED[1]] == opened.texts("#bars .row.active .name")
 
 
-def test_a_click_unfolds_a_group_and_a_button_all_of_them_and_a_filter_needs_neither(open_page: Open) -> None:
+def test_groups_unfold_by_click_or_button_and_a_filter_finds_folded_nodes(open_page: Open) -> None:
     opened = open_page(page_of(FAN_OUT))
     opened.page.locator("#bars .row").nth(1).click()
     assert (UNFOLDED, ["Fold all"]) == (names(opened), opened.texts("#fold"))
@@ -434,7 +436,7 @@ def test_only_children_of_a_fan_out_are_folded_and_only_several(open_page: Open)
     assert not opened.page.locator("#fold").is_visible()
 
 
-def test_what_was_unfolded_and_chosen_outlives_a_reload(open_page: Open, tmp_path: Path) -> None:
+def test_unfolded_groups_and_selections_survive_a_reload(open_page: Open, tmp_path: Path) -> None:
     path = tmp_path / "run.html"
     page = RunPage()
     for event in FAN_OUT[:9]:

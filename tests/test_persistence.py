@@ -45,7 +45,7 @@ os.write(1, b"end\\n")
 """Follows a run. The subscriber writes the ``seq`` of each event."""
 
 
-def life(arguments: list[str], kill_at: int) -> tuple[list[int], bool]:
+def worked(arguments: list[str], kill_at: int) -> tuple[list[int], bool]:
     """Let a worker follow the run, and kill it after `kill_at` events.
 
     Returns:
@@ -69,25 +69,25 @@ def test_R23_a_killed_process_loses_no_event_and_sees_one_twice_at_most(
     dice = random.Random(23)
     count, most = (3_000, 250) if soaking else (200, 90)
     trouble = [Delay(per_event=0.0005), CutRandomly(2_000, 20_000)]
-    lives: list[list[int]] = []
+    processes: list[list[int]] = []
     with DevServer() as server:
         run = server.add_run(events=run_of(count - 4))
         server.use_faults(Faults(otherwise=trouble, seed=23))
         arguments = [server.url, server.api_key, str(run.run_id), str(tmp_path / "cursors.db")]
         ended = False
         while not ended:
-            seen, ended = life(arguments, kill_at=dice.randint(1, most))
-            lives.append(seen)
-            assert len(lives) < 500
-    lives = [seen for seen in lives if seen]
-    for seen in lives:
+            seen, ended = worked(arguments, kill_at=dice.randint(1, most))
+            processes.append(seen)
+            assert len(processes) < 500
+    processes = [seen for seen in processes if seen]
+    for seen in processes:
         assert list(range(seen[0], seen[0] + len(seen))) == seen
-    for before, after in pairwise(lives):
+    for before, after in pairwise(processes):
         assert after[0] in (before[-1], before[-1] + 1)  # the one in flight comes again, if it was not stored
-    lost = count - len({seq for seen in lives for seq in seen})
-    assert len(lives) > 2
-    assert 0 == measured("R23", f"events lost of {count:,} in {len(lives)} lives", lost, 0, "")
-    assert sum(map(len, lives)) - count <= len(lives) - 1
+    lost = count - len({seq for seen in processes for seq in seen})
+    assert len(processes) > 2
+    assert 0 == measured("R23", f"events lost of {count:,} in {len(processes)} processes", lost, 0, "")
+    assert sum(map(len, processes)) - count <= len(processes) - 1
 
 
 # ---- R24: folds ----

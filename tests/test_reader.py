@@ -115,7 +115,7 @@ def test_outputs_are_accepted_if_they_were_requested(include_output: bool, count
 def test_an_output_that_was_not_requested_is_left_out_where_bad_lines_are_collected() -> None:
     whole = events.run().node("draft").text("one").output("hi", included=True).succeeds()
     (place,) = [place for place, event in enumerate(whole) if event.type == "node_output"]
-    log = [*whole[:2], BAD, *whole[3:]]  # as many as may come together, the refused one in their midst
+    log = [*whole[:2], BAD, *whole[3:]]  # as long as the run allows, with the refused line inside
     seen = follow(sends(log), log=whole, collect=True)
 
     assert [event for event in whole if event.seq not in (3, whole[place].seq)] == seen.events

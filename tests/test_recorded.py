@@ -59,7 +59,7 @@ def read(path: Path, **options: Any) -> Seen:
 
 
 def at(seconds: float, event: RunEvent) -> bytes:
-    """The event, recorded that many seconds after noon."""
+    """The event, recorded `seconds` after noon."""
     return encode_event(replace(event, ts=NOON + timedelta(seconds=seconds)))
 
 

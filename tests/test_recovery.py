@@ -158,7 +158,7 @@ def test_another_gap_and_the_same_after_an_event_are_looked_at_anew() -> None:
     assert isinstance(one.after_gap(gap(6)), Reconnect)
 
 
-def test_a_gap_costs_no_budget_and_is_no_second_warning() -> None:
+def test_a_gap_costs_no_budget_and_is_warned_about_once() -> None:
     one = recovery()
     one.after_fault(LOUD, "", 0.0)
     first, second = gap(5), gap(6)

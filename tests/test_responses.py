@@ -15,7 +15,7 @@ import pytest
 from rxruns import ResumePolicy, RetryPolicy, RunsClient, block_on, ops, run_events
 from rxruns._loopback import Wire
 from rxruns.errors import APIError, RunsError, TransportError
-from rxruns.testing import Asked
+from rxruns.testing import Request
 from rxruns.testing._loopback import Loopback
 from tests.disposing import END, LINES, RUN
 from tests.observing import PLAN, Seen
@@ -78,16 +78,16 @@ class Interim(Loopback):
         super().__init__()
         self._kinds = cycle(INTERIM.values())
 
-    def answer(self, asked: Asked, wire: Wire) -> bool:
+    def _answer(self, request: Request, wire: Wire) -> bool:
         for piece in next(self._kinds):
             wire.send(piece)
-        if asked.method == "POST":
+        if request.method == "POST":
             body = json.dumps({"run_id": str(RUN), "status": "running", "plan_hash": PLAN}).encode()
-        elif asked.path.endswith("/events"):
+        elif request.path.endswith("/events"):
             body = LINES + END
         else:
-            body = json.dumps(run_body(asked.path.rpartition("/")[2])).encode()
-        kind = NDJSON if asked.path.endswith("/events") else "application/json"
+            body = json.dumps(run_body(request.path.rpartition("/")[2])).encode()
+        kind = NDJSON if request.path.endswith("/events") else "application/json"
         head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
         wire.send(head.encode() + body)
         return True
@@ -194,7 +194,7 @@ def test_R36_an_unknown_content_encoding_is_an_error_that_names_the_header(encod
     check_refused(act, "Content-Encoding must be one of")
 
 
-def test_R36_an_error_status_counts_even_if_its_body_can_not_be_decompressed() -> None:
+def test_R36_an_error_status_counts_even_if_its_body_cannot_be_decompressed() -> None:
     act = raw(b"HTTP/1.1 404 Gone\r\nContent-Encoding: br-2\r\nContent-Length: 4\r\n\r\n\0\1\2\3")
     assert "404: Not Found" == str(error_of(act))
 

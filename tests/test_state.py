@@ -1,4 +1,4 @@
-"""The state of a run as a value: its changes by events, and that it equals the service's."""
+"""The state of a run as a value: it changes with each event, and equals the service's at the end."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class TestNode:
         events = [node_started(seq=1), delta("Hel", seq=2), delta("", seq=3), delta("lo", seq=4)]
         node = fold(events).nodes["draft"]
         assert ("running", NOON, None) == (node.status, node.started_at, node.ended_at)
-        assert ("Hello", 5) == (node.text, len(node.said))
+        assert "Hello" == node.text
 
     def test_its_end_is_kept_with_error_and_output(self) -> None:
         done = fold([node_started(seq=1), node_output(2), node_succeeded(seq=3)]).nodes["draft"]
@@ -121,14 +121,14 @@ class TestNode:
 
     def test_a_waiting_node_resumes_with_the_last_result(self) -> None:
         calls = call(), call("user_ask", "call_2")
-        asked = fold([node_started(seq=1), user_ask(2), waiting(3, *calls)])
-        once = asked.step(tool_result(4))
+        waits = fold([node_started(seq=1), user_ask(2), waiting(3, *calls)])
+        once = waits.step(tool_result(4))
         twice = once.step(user_answer(5))
         assert ["waiting", "waiting", "running"] == [
-            one.nodes["draft"].status for one in (asked, once, twice)
+            one.nodes["draft"].status for one in (waits, once, twice)
         ]
-        assert [2, 1, 0] == [len(one.pending_tools) for one in (asked, once, twice)]
-        assert ["Go on?"] == [question.user_ask.question for question in once.questions]
+        assert [2, 1, 0] == [len(one.pending_tools) for one in (waits, once, twice)]
+        assert [user_ask(2).user_ask] == [question.user_ask for question in once.questions]
         assert () == twice.questions
         pending = once.pending_tools[0]
         assert ("draft", 0, CALL_ID, "user_ask") == (
@@ -184,7 +184,7 @@ class TestValues:
 
 @st.composite
 def logs(draw: st.DrawFn) -> list[RunEvent]:
-    """A run of any shape, with whatever order of a node's events."""
+    """A run of any shape, with the events of a node in any order."""
     makers = [
         node_started,
         node_succeeded,
@@ -238,10 +238,10 @@ class TestRope:
     ) -> None:
         ropes = [(Rope(), "")]
         for piece in pieces:
-            rope, said = data.draw(st.sampled_from(ropes))
-            ropes.append((rope.plus(piece), said + piece))
-        assert [said for _, said in ropes] == [str(rope) for rope, _ in ropes]
-        assert [len(said) for _, said in ropes] == [len(rope) for rope, _ in ropes]
+            rope, text = data.draw(st.sampled_from(ropes))
+            ropes.append((rope.plus(piece), text + piece))
+        assert [text for _, text in ropes] == [str(rope) for rope, _ in ropes]
+        assert [len(text) for _, text in ropes] == [len(rope) for rope, _ in ropes]
 
     def test_long_texts_are_joined_in_stretches_that_ropes_share(self) -> None:
         ropes = list(accumulate((f"{number} " for number in range(5_000)), Rope.plus, initial=Rope()))
@@ -258,8 +258,8 @@ class TestRope:
         assert "Rope('ab')" == repr(rope)
 
 
-def say(server: DevServer, client: RunsClient, *nodes: Any) -> tuple[RunState, Any]:
-    """The fold of a run's whole log, and what the service says of it."""
+def followed(server: DevServer, client: RunsClient, *nodes: Any) -> tuple[RunState, Any]:
+    """Return the fold of a run's whole log, and the run as the service reports it."""
     created = client.create(workflow.parallel(*nodes))
     state = RunState()
     with client.stream_events(created.run_id) as events:
@@ -269,15 +269,19 @@ def say(server: DevServer, client: RunsClient, *nodes: Any) -> tuple[RunState, A
 
 
 @pytest.mark.parametrize("prompt", ["Hello", "[[fail: no credit]]"])
-def test_at_its_end_it_is_what_the_service_says(prompt: str) -> None:
+def test_at_the_end_of_a_run_its_state_is_what_the_service_reports(prompt: str) -> None:
     nodes = [
         workflow.llm("a", model="gpt-4o", user="Hello"),
         workflow.llm("b", model="gpt-4o", user=prompt, tools=["clock"]),
     ]
     with DevServer() as server, server.client() as client:
-        state, said = say(server, client, *nodes)
-    assert (said.run_id, said.status, said.plan_hash) == (state.run_id, state.status, state.plan_hash)
-    theirs = {node.id: node for node in said.nodes}
+        state, reported = followed(server, client, *nodes)
+    assert (reported.run_id, reported.status, reported.plan_hash) == (
+        state.run_id,
+        state.status,
+        state.plan_hash,
+    )
+    theirs = {node.id: node for node in reported.nodes}
     for name, node in state.nodes.items():
         there = theirs[name]
         assert (there.status, there.started_at, there.ended_at) == (
@@ -286,5 +290,5 @@ def test_at_its_end_it_is_what_the_service_says(prompt: str) -> None:
             node.ended_at,
         )
         assert (there.error and there.error.message) == (node.error and node.error.message)
-    assert said.summary is not None
-    assert said.summary.total_llm_calls == state.costs.requests
+    assert reported.summary is not None
+    assert reported.summary.total_llm_calls == state.costs.requests

@@ -98,7 +98,7 @@ def error(found: Any) -> tuple[str, str | None] | None:
 def test_the_state_at_the_end_is_that_of_the_service(shape: str) -> None:
     tools = {"clock": lambda **_: "noon", "sky": lambda **_: "blue"}
     with DevServer() as server, server.client() as client:
-        answers = ops.execute_tools(tools, client=client, answer=lambda asked: "left")
+        answers = ops.execute_tools(tools, client=client, answer=lambda question: "left")
         state, served = followed(server, SHAPES[shape], answers)
     check(state, served)
     assert ("failed" if "fail" in shape else "succeeded") == state.status

@@ -129,7 +129,7 @@ def test_the_record_is_not_changed() -> None:
     assert FULL == record
 
 
-def test_fields_that_are_none_by_default_or_unset_are_not_dumped() -> None:
+def test_fields_that_default_to_none_or_unset_are_not_dumped() -> None:
     dumped = ShapeSchema().dump(Shape(points=(Point(x=0),), name="a"))
     assert {"points", "name", "color", "closed", "width", "layers", "tags", "kind-of"} == set(dumped)
     assert [{"x": 0}] == dumped["points"]
@@ -595,14 +595,14 @@ class Box(Struct, Generic[T]):
         (Annotated[int, Meta(multiple_of=2)], "multiple_of can't be translated"),
     ],
 )
-def test_an_annotation_that_can_not_be_translated_is_a_type_error_that_names_the_field(
+def test_an_annotation_that_cannot_be_translated_is_a_type_error_that_names_the_field(
     annotation: Any, reason: str
 ) -> None:
     with pytest.raises(TypeError, match=rf"^One\.x: {reason}"):
         one(annotation)
 
 
-def test_a_struct_inside_that_can_not_be_translated_is_a_type_error_too() -> None:
+def test_a_struct_inside_that_cannot_be_translated_is_a_type_error_too() -> None:
     with pytest.raises(TypeError, match="Array: array_like can't be translated"):
         schema_of(Array)()
     with pytest.raises(TypeError, match="Clash.type: a field can't have the name of the tag"):

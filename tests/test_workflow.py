@@ -476,7 +476,7 @@ REFUSED: list[tuple[Callable[[], object], str, str]] = [
         "depends_on[1]",
         "depends_on[1]: Expected `str`, got `int`",
     ),
-    (lambda: check_outputs((Output(name="t", from_="z"),), ()), "outputs[0].from", "the nodes are none"),
+    (lambda: check_outputs((Output(name="t", from_="z"),), ()), "outputs[0].from", "the nodes are (none)"),
     (
         lambda: workflow().llm("a").llm("b").llm("c").build(),
         "outputs",

@@ -58,7 +58,7 @@ def user_ask(seq: int, id: str = "call_2", *, allow_freeform: bool = True) -> No
         step=0,
         request_id=CALL_ID,
         tool_call=call("user_ask", id),
-        question="Go on?",
+        question="Continue?",
         allow_freeform=allow_freeform,
         options=(UserAskOption(label="yes"), UserAskOption(label="no")),
     )

@@ -19,10 +19,10 @@ import trustme
 from rxruns import testing
 from rxruns._loopback import NDJSON, Cut, Wire, chunk
 from rxruns._loopback import head_of as head
-from rxruns.testing import Asked
+from rxruns.testing import Request
 from tests.conftest import HANG
 
-__all__ = ["KEY", "NDJSON", "Act", "Asked", "FakeAuthority", "FakeRuns", "Wire", "has_ipv6", "head"]
+__all__ = ["KEY", "NDJSON", "Act", "FakeAuthority", "FakeRuns", "Wire", "has_ipv6", "head"]
 
 KEY = "mr_sk_fake_key_of_the_tests"
 
@@ -130,7 +130,7 @@ class FakeRuns(testing.FakeRuns):
         super().__init__(tls=tls.server if tls else None)
         self._script = iter(script)
 
-    def answer(self, asked: Asked, wire: Wire) -> bool:
+    def _answer(self, request: Request, wire: Wire) -> bool:
         with self._changed:
             act = next(self._script, drops)
         return act(wire)

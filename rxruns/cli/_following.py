@@ -42,7 +42,7 @@ def follow(
     Raises:
         Exception: any other than an error of a run, such as a closed pipe.
     """
-    ends = reactivex.merge(*(_shown(view, panel, events, ended) for panel, events in runs.items()))
+    ends = reactivex.merge(*(_ends(view, panel, events, ended) for panel, events in runs.items()))
     block_on(ends if timeout is None else ends.pipe(ops.take_until(reactivex.timer(timeout))))
 
 
@@ -83,7 +83,7 @@ def _why(panel: Panel, timeout: float | None) -> str:
     return early_end(panel.last_seq) if panel.last_seq else NO_EVENT
 
 
-def _shown(
+def _ends(
     view: RunView, panel: Panel, events: Observable[RunEvent], ended: Callable[[Panel], None]
 ) -> Observable[RunEvent]:
     """Show the events, and return an Observable of their end alone: each further operator would cost time."""

@@ -68,7 +68,7 @@ class Panel:
     """One run. Its reader's thread calls :meth:`update` and :meth:`note`; another thread reads.
 
     Folding a text delta into a :class:`RunState` costs more than reading it from the network, and four in
-    five events are deltas. A view shows one line of them, so only that many are kept. The other events are
+    five events are deltas. A view shows one line of text, so only the end of it is kept. The other events are
     queued and folded when a value is read, or when enough have arrived.
 
     Args:

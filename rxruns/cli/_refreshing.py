@@ -1,4 +1,4 @@
-"""The page of a run as a file that is written again and again, and what is said of files that are written."""
+"""A run's page, rewritten while the run continues, and the lines that report written files."""
 
 from __future__ import annotations
 

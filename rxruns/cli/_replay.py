@@ -68,8 +68,8 @@ def show(
         is_partial: a run without its end is expected.
     """
     with RunView(prices, is_replay=True) as view:
-        shown = events.pipe(ops.tap(view.update))
-        block_on(shown if timeout is None else shown.pipe(ops.take_until(reactivex.timer(timeout))))
+        updated = events.pipe(ops.tap(view.update))
+        block_on(updated if timeout is None else updated.pipe(ops.take_until(reactivex.timer(timeout))))
     if not view.panels and timeout is None:
         names = ", ".join(map(str, logs))
         click.echo(one_line(f"rxruns: {names}: {NO_EVENT}"), err=True)

@@ -67,13 +67,13 @@ class Tables:
 
 def _lines(panels: Sequence[Panel], now: datetime | None, width: int, height: int | None) -> Iterator[Text]:
     room = None if height is None else height - 1  # one line is the cursor's
-    shown, hidden = _fit(panels, lambda panel: panel.status, room)
-    nodes = [panel.rows(now) for panel in shown]
-    lines: list[int | None] = [None] * len(shown)
+    fitting, hidden = _fit(panels, lambda panel: panel.status, room)
+    nodes = [panel.rows(now) for panel in fitting]
+    lines: list[int | None] = [None] * len(fitting)
     if room is not None:
-        spare = room - bool(hidden) - sum(1 + len(_notes(panel)) for panel in shown)
+        spare = room - bool(hidden) - sum(1 + len(_notes(panel)) for panel in fitting)
         lines[:] = _shares([len(rows) + 1 if rows else 0 for rows in nodes], spare)
-    for panel, rows, share in zip(shown, nodes, lines, strict=True):
+    for panel, rows, share in zip(fitting, nodes, lines, strict=True):
         yield _headline(panel, rows, now, width)
         yield from (Text(_cut(f"  {one_line(note)}", width), style) for note, style in _notes(panel))
         if rows and share != 0:
@@ -106,8 +106,8 @@ def _fit(items: Sequence[T], status: Callable[[T], str], room: int | None) -> tu
     kept = set(ranked[: max(0, room - 1)])
     rest = Counter(status(item) for place, item in enumerate(items) if place not in kept)
     more = ", ".join(f"{count} {one_line(name)}" for name, count in rest.items())
-    shown = [item for place, item in enumerate(items) if place in kept]
-    return shown, f"{len(items) - len(shown)} more: {more}"
+    fitting = [item for place, item in enumerate(items) if place in kept]
+    return fitting, f"{len(items) - len(fitting)} more: {more}"
 
 
 def _headline(panel: Panel, rows: Sequence[Row], now: datetime | None, width: int) -> Text:
@@ -150,14 +150,14 @@ def _notes(panel: Panel) -> list[tuple[str, str]]:
 def _nodes(rows: Sequence[Row], width: int, lines: int | None) -> Iterator[Text]:
     """Return the nodes of a run in at most `lines` lines, with a header if there is space for one."""
     headed = lines is None or lines >= min(_HEADED, len(rows) + 1)
-    shown, hidden = _fit(rows, lambda row: row.status, None if lines is None else lines - headed)
-    names = [one_line(row.node_id) for row in shown]
+    fitting, hidden = _fit(rows, lambda row: row.status, None if lines is None else lines - headed)
+    names = [one_line(row.node_id) for row in fitting]
     room = min(max(map(cell_len, [*names, "node"])), max(12, width // 4))
     numbers = [name for name, (_, least) in _NUMBERS.items() if width >= least]
     header = _numbers({name: name for name in numbers})
     if headed:
         yield Text(_cut(f"  {set_cell_size('node', room)}  {'status':{_STATUS}}{header}  text", width), "dim")
-    for row, name in zip(shown, names, strict=True):
+    for row, name in zip(fitting, names, strict=True):
         figures = _figures(row)
         line = Text.assemble(
             f"  {set_cell_size(_cut(name, room), room)}  ",
@@ -189,8 +189,8 @@ def _numbers(cells: dict[str, str]) -> str:
 
 
 def _status(status: str) -> Text:
-    shown = set_cell_size(f"{_MARKS.get(status, '?')} {one_line(status)}", _STATUS)
-    return Text(shown, style=_STYLES.get(status, ""))
+    cell = set_cell_size(f"{_MARKS.get(status, '?')} {one_line(status)}", _STATUS)
+    return Text(cell, style=_STYLES.get(status, ""))
 
 
 def _cut(text: str, room: int) -> str:

@@ -33,7 +33,7 @@ class Problem(Exception):
 
 
 def check_length(text: str, place: int) -> None:
-    """Raise `Problem` for a number with so many digits that parsing it takes long."""
+    """Raise `Problem` for a number with too many digits, which would take long to parse."""
     if len(text) > _MAX_DIGITS:
         raise Problem(f"a number must have at most {_MAX_DIGITS} digits, got {len(text):,}", place)
 

@@ -65,12 +65,12 @@ def refuse_foreign(head: Head, hosts: frozenset[str]) -> None:
         if name is None:
             raise Refusal(400, "INVALID_INPUT", "the header Host must be a host with an optional port")
         if name != "localhost" and name not in hosts and not is_address(name):
-            shown = visible(name[:100])
+            printable = visible(name[:100])
             raise Refusal(
                 403,
                 "FORBIDDEN",
-                f"Host must be localhost, an IP address or a name that was allowed, got {shown}; "
-                f"start the service with --allow-host {shown} (allow_hosts of DevServer)",
+                f"Host must be localhost, an IP address or a name that was allowed, got {printable}; "
+                f"start the service with --allow-host {printable} (allow_hosts of DevServer)",
             )
     origin = head.headers.get("origin")
     if origin is not None and origin.lower() != f"http://{head.host}".lower():

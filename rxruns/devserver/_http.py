@@ -172,8 +172,8 @@ def _no_route(request: Request, path: Sequence[str]) -> Refusal:
         case ["runs", _, "steps", _, "tool-calls", _]:
             allowed = "GET"
         case _:
-            shown = visible(request.path[:200])
-            return Refusal(404, "NOT_FOUND", f"there is no {request.method} {shown} here")
+            printable = visible(request.path[:200])
+            return Refusal(404, "NOT_FOUND", f"there is no {request.method} {printable} here")
     return _wrong_method(request.method, allowed)
 
 

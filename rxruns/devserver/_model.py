@@ -184,7 +184,7 @@ def _prose(dice: random.Random, wish: Mapping[str, str]) -> str:
 
 
 def _question(prompt: str) -> dict[str, Any]:
-    question = _wish(prompt).get("ask") or "Shall I go on?"
+    question = _wish(prompt).get("ask") or "Shall I continue?"
     return {"question": question, "options": [{"label": "yes"}, {"label": "no"}], "allow_freeform": True}
 
 

@@ -21,8 +21,8 @@ _OPS = ("equals", "matches", "exists")
 def fulfils(predicate: Mapping[str, Any] | None, output: Any) -> bool:
     """Return True if a node that succeeded with this output fulfils a predicate; None: it does.
 
-    >>> asked = {"source": "node_output", "op": "equals", "path": "$.scores[0]", "value": 1}
-    >>> fulfils(asked, '{"scores": [1]}'), fulfils(asked, "no JSON")
+    >>> wanted = {"source": "node_output", "op": "equals", "path": "$.scores[0]", "value": 1}
+    >>> fulfils(wanted, '{"scores": [1]}'), fulfils(wanted, "no JSON")
     (True, False)
     """
     if predicate is None:

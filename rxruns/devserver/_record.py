@@ -196,8 +196,8 @@ def tasks_of(arguments: str) -> list[dict[str, Any]]:
     written = decoded(arguments)
     tasks = written.get("tasks") if is_object(written) else None
     kept = ("content", "status", "active_form")
-    told = [{name: task[name] for name in kept if name in task} for task in tasks or () if is_object(task)]
-    return [task for task in told if {"content", "status"} <= task.keys() and _are_texts(task.values())]
+    trimmed = [{name: task[name] for name in kept if name in task} for task in tasks or () if is_object(task)]
+    return [task for task in trimmed if {"content", "status"} <= task.keys() and _are_texts(task.values())]
 
 
 def _are_texts(values: Iterable[object]) -> bool:

@@ -23,7 +23,7 @@ _FAILED = "Error: "
 def take_results(record: RunRecord, log: EventLog, body: Mapping[str, Any]) -> dict[str, Any]:
     """Write the results into the log, which resumes the node, and return the body of the response.
 
-    Some of the pending calls are enough: the node goes on waiting for the rest. Hold the log's lock.
+    Some of the pending calls are enough: the node keeps waiting for the rest. Hold the log's lock.
 
     Raises:
         Refusal: 400 for a bad payload, 404 when nothing is pending, 409 for another step or request id.
@@ -81,8 +81,8 @@ def _event(node: NodeRecord, place: int, item: dict[str, Any]) -> tuple[str, dic
     if pending.get(call["id"]) != call["name"]:
         wrong = {f"results[{place}].tool_call": f"{call['name']} {call['id']} is not pending"}
         raise Refusal(400, "INVALID_INPUT", "a result for a tool call that is not pending", wrong)
-    told = {"id": call["id"], "name": call["name"]}
-    payload: dict[str, Any] = {"step": step.step, "request_id": step.request_id, "tool_call": told}
+    answered = {"id": call["id"], "name": call["name"]}
+    payload: dict[str, Any] = {"step": step.step, "request_id": step.request_id, "tool_call": answered}
     if call["name"] == USER_ASK and not item["output"].startswith(_FAILED):
         return "user_answer", payload | _answer(place, item["output"])
     payload["output"] = item["output"]

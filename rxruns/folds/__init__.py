@@ -24,8 +24,12 @@ A fold may declare more in its class:
 ...         return Failures(self.count + 1) if isinstance(event, NodeFailed) else self
 ...     def combine(self, other: "Failures") -> "Failures":
 ...         return Failures(self.count + other.count)
->>> [found.__name__ for found in known_types(checked_fold(Failures()))]
-['NodeFailed']
+>>> from rxruns.testing import events
+>>> failures = Failures()
+>>> for event in events.run().node("draft").fails():
+...     failures = failures.step(event)
+>>> failures
+Failures(count=1)
 """
 
 from __future__ import annotations
@@ -34,7 +38,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple, TypeVar
 from uuid import UUID
 
-from rxruns._fold import Fold, checked_fold, known_types, needs_whole_runs
+from rxruns._fold import Fold
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import NodeEvent, RunEvent, TerminalEvent
 from rxruns.folds._by import By
@@ -54,10 +58,7 @@ __all__ = [
     "RunStates",
     "Together",
     "Window",
-    "checked_fold",
     "fold_logs",
-    "known_types",
-    "needs_whole_runs",
 ]
 
 

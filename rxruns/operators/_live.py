@@ -14,7 +14,7 @@ from rxruns.operators._fold import changes
 from rxruns.operators._select import check_node_ids
 from rxruns.operators._stateful import Handlers, stateful
 from rxruns.state import NodeSpan, NodeText, RunState, Timed
-from rxruns.state._nodes import said_after
+from rxruns.state._nodes import text_after
 from rxruns.state._rope import Rope
 from rxruns.state._spans import SpanTracker
 
@@ -123,12 +123,12 @@ def text(*node_ids: str) -> Callable[[Observable[RunEvent]], Observable[NodeText
                 piece, node_id = event.delta.text_delta, event.node_id
                 if piece and (not wanted or node_id in wanted):
                     nodes = runs.setdefault(event.run_id.int, {})
-                    rope = nodes[node_id] = said_after(nodes.get(node_id, nothing), event)
+                    rope = nodes[node_id] = text_after(nodes.get(node_id, nothing), event)
                     observer.on_next(NodeText(event.run_id, node_id, piece, rope))
             elif isinstance(event, NodeStarted):
                 nodes = runs.get(event.run_id.int, {})
                 if event.node_id in nodes:
-                    nodes[event.node_id] = said_after(nodes[event.node_id], event)
+                    nodes[event.node_id] = text_after(nodes[event.node_id], event)
             elif isinstance(event, TerminalEvent):
                 runs.pop(event.run_id.int, None)
 

@@ -50,7 +50,7 @@ function showProblems({ run, nodes }) {
 function problem(of, error) {
   const title = typeof of === "string" ? element("strong", {}, of) : nodeLink(of);
   const code = error?.code ? ` (${visible(error.code)})` : "";
-  return element("li", {}, element("span", { class: "said failed" }, "✗ "), title, code, element("pre", {}, visibleLines(error?.message ?? "no message")));
+  return element("li", {}, element("span", { class: "status failed" }, "✗ "), title, code, element("pre", {}, visibleLines(error?.message ?? "no message")));
 }
 
 const nodeLink = (node) => element("button", { type: "button", class: "link", onclick: () => openNode(node) }, visible(node.id));
@@ -68,7 +68,7 @@ function showWaits({ nodes }) {
 
 function wait(node, what, more) {
   const since = node.waited ? ` (${duration(node.waited)} so far)` : "";
-  return element("li", {}, element("span", { class: "said waiting" }, "‖ "), nodeLink(node), ` ${what}${since}`, element("pre", {}, visibleLines(more)));
+  return element("li", {}, element("span", { class: "status waiting" }, "‖ "), nodeLink(node), ` ${what}${since}`, element("pre", {}, visibleLines(more)));
 }
 
 function fillList(id, items) {

@@ -76,7 +76,7 @@ class NodeTable {
       "tr",
       {},
       element("td", { class: "node" }, name),
-      element("td", {}, statusElement(node.status, "said")),
+      element("td", {}, statusElement(node.status, "status")),
       number(node.attempts.length, true),
       number(node.attempts.length ? duration(node.took) : ""),
       number(node.waited ? duration(node.waited) : ""),

@@ -63,7 +63,6 @@ class NodeState(Struct, frozen=True, kw_only=True):
         started_at: ``ts`` of its last ``node_started``.
         ended_at: ``ts`` of its end, or of its run's end if it was open.
         step: the step of its last event, counted from 0.
-        said: its text since its last start as a rope: ``len(said)`` is cheap, :attr:`text` joins it.
         error: the error of a failed node.
         output: its artifact, as in ``node_output``.
         pending_tools: the calls that it waits for.
@@ -76,19 +75,22 @@ class NodeState(Struct, frozen=True, kw_only=True):
     started_at: datetime | None = None
     ended_at: datetime | None = None
     step: int | None = None
-    said: Rope = Rope()
     error: NodeError | None = None
     output: PayloadArtifact | None = None
     pending_tools: tuple[PendingTool, ...] = ()
     questions: tuple[Question, ...] = ()
+    _text: Rope = Rope()
 
     @property
     def text(self) -> str:
-        """The text since the node's last start, including text after its end. Joined at each access."""
-        return str(self.said)
+        """The text since the node's last start, including text after its end; joined at each access."""
+        return str(self._text)
 
     def step_to(self, event: RunEvent) -> NodeState:
         """Return the node after one of its events; `self` if nothing changed."""
+        if isinstance(event, NodeOutputDelta):
+            text = text_after(self._text, event)
+            return self if text is self._text else replace(self, _text=text)
         change = _CHANGES.get(type(event))
         return self if change is None else change(self, event)
 
@@ -120,7 +122,7 @@ def summary(node: NodeState, text: str = "") -> str:
     return text
 
 
-def said_after(said: Rope, event: NodeStarted | NodeOutputDelta) -> Rope:
+def text_after(text: Rope, event: NodeStarted | NodeOutputDelta) -> Rope:
     """Return a node's text after one of its events: the text since its last start.
 
     Text after the node's end belongs to the attempt that has ended.
@@ -128,26 +130,20 @@ def said_after(said: Rope, event: NodeStarted | NodeOutputDelta) -> Rope:
     if isinstance(event, NodeStarted):
         return _NOTHING
     piece = event.delta.text_delta
-    return said.plus(piece) if piece else said
+    return text.plus(piece) if piece else text
 
 
 _NOTHING = Rope()
 
 
 def _started(node: NodeState, event: NodeStarted) -> NodeState:
-    """Return the next attempt of a node."""
+    """Return the next attempt of a node, without text."""
     return NodeState(
         id=node.id,
         attempt=node.attempt + 1,
         started_at=event.ts,
-        said=said_after(node.said, event),
         output=node.output,
     )
-
-
-def _output(node: NodeState, event: NodeOutputDelta) -> NodeState:
-    said = said_after(node.said, event)
-    return node if said is node.said else replace(node, said=said)
 
 
 def _question(node: NodeState, event: NodeUserAsk) -> NodeState:
@@ -176,7 +172,6 @@ def _answered(node: NodeState, result: ToolCallResult | UserAnswer) -> NodeState
 
 _CHANGES: dict[type[RunEvent], Callable[[NodeState, Any], NodeState]] = {
     NodeStarted: _started,
-    NodeOutputDelta: _output,
     NodeLLMCall: lambda node, event: replace(node, step=event.llm_call.step),
     NodeToolCall: lambda node, event: replace(node, step=event.tool_call.step),
     NodeToolResult: lambda node, event: _answered(node, event.tool_result),

@@ -8,22 +8,28 @@
 (sends(run_compiled), drops())
 
 The fixtures for pytest are ``runs_service``, ``runs_client``, ``runs_environment`` and ``fake_runs``.
+
+.. deprecated:: 0.2
+   ``Asked`` is the former name of :class:`Request`.
 """
 
 from __future__ import annotations
 
+import warnings
+from typing import TYPE_CHECKING, Any
+
 from rxruns.testing import events
-from rxruns.testing._asked import Asked
 from rxruns.testing._fake import QUICK, FakeRuns
 from rxruns.testing._marbles import Played, drawn, play, subscription_times
+from rxruns.testing._request import Request
 from rxruns.testing._steps import Step, drops, ends, hangs, refuses, replies, resets, sends, waits_for
 from rxruns.testing.events import RunLog
 
 __all__ = [
     "QUICK",
-    "Asked",
     "FakeRuns",
     "Played",
+    "Request",
     "RunLog",
     "Step",
     "drawn",
@@ -39,3 +45,15 @@ __all__ = [
     "subscription_times",
     "waits_for",
 ]
+
+if not TYPE_CHECKING:  # pragma: no branch -- a type checker refuses the old name
+
+    def __getattr__(name: str) -> Any:
+        if name != "Asked":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        warnings.warn(
+            "rxruns.testing.Asked is deprecated and will be removed in 0.4; use rxruns.testing.Request",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return Request

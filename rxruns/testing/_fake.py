@@ -11,8 +11,8 @@ from rxruns._policies import ResumePolicy, RetryPolicy
 from rxruns.client import RunsClient
 from rxruns.events import RunEvent
 from rxruns.testing import events
-from rxruns.testing._asked import Asked
 from rxruns.testing._loopback import HANG, Loopback
+from rxruns.testing._request import Request
 from rxruns.testing._steps import Answer, Call, Step, refuses
 from rxruns.testing._unscripted import call_of, unscripted
 
@@ -77,10 +77,10 @@ class FakeRuns(Loopback):
         return f"FakeRuns({', '.join(map(repr, self.unplayed))})"
 
     @property
-    def streams(self) -> list[Asked]:
+    def streams(self) -> list[Request]:
         """The requests for events."""
         with self._changed:
-            return [asked for asked in self.requests if call_of(asked) == "events"]
+            return [request for request in self.requests if call_of(request) == "events"]
 
     @property
     def unplayed(self) -> tuple[Step, ...]:
@@ -100,11 +100,11 @@ class FakeRuns(Loopback):
             client._ignore_proxies()
         return client
 
-    def answer(self, asked: Asked, wire: Wire) -> bool:
+    def _answer(self, request: Request, wire: Wire) -> bool:
         answer = Answer(wire, self._sent)
-        call = call_of(asked)
+        call = call_of(request)
         if call != "events":
-            return self._other(call, asked).play(answer) == "keep"
+            return self._other(call, request).play(answer) == "keep"
         try:
             while step := self._next(answer):
                 then = step.play(answer)
@@ -136,11 +136,11 @@ class FakeRuns(Loopback):
                 self._turn = answer
                 self._changed.notify_all()
 
-    def _other(self, call: Call | None, asked: Asked) -> Step:
+    def _other(self, call: Call | None, request: Request) -> Step:
         with self._changed:
             for step in self._answers:
                 if step.to == call:
                     self._answers.remove(step)
                     return step
-            run_id = next((known for known in self._run_ids if str(known) in asked.path), self._run_ids[0])
-            return unscripted(call, asked, run_id, self._sent)
+            run_id = next((known for known in self._run_ids if str(known) in request.path), self._run_ids[0])
+            return unscripted(call, request, run_id, self._sent)

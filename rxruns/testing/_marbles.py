@@ -13,6 +13,7 @@ from reactivex import Observable
 from reactivex.notification import OnCompleted, OnError, OnNext
 from reactivex.testing import Recorded, TestScheduler
 
+from rxruns._errors import must_be
 from rxruns.errors import InvalidArgumentError
 from rxruns.events import RunEvent, TerminalEvent
 
@@ -105,10 +106,7 @@ def drawn(
     cast.update((names or {}).items())
     for name in _MARBLE.findall(diagram):
         if name not in cast:
-            raise InvalidArgumentError(
-                f"diagram has {name!r}, which is none of the {len(log)} events of the log; a is the first",
-                field="diagram",
-            )
+            raise must_be("diagram", f"made of names and the log's {len(log)} events, from a on", name)
     source: Observable[Any] = reactivex.from_marbles(diagram, timespan=1.0, lookup=cast)
     observed = TestScheduler().start(
         lambda: source.pipe(*operators), subscribed=_SUBSCRIBED, disposed=_SUBSCRIBED + len(diagram) + _HOUR

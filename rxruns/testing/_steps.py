@@ -83,7 +83,7 @@ def sends(*parts: Part | Iterable[RunEvent]) -> Step:
         parts: events, logs, or bytes, such as a line cut in two.
 
     Raises:
-        InvalidArgumentError: a part is none of them.
+        InvalidArgumentError: a part is of another type.
 
     >>> from rxruns.testing import events
     >>> sends(events.run(), b'{"type":')

@@ -8,15 +8,15 @@ from uuid import UUID
 
 from rxruns.events import RunEvent
 from rxruns.state import RunState
-from rxruns.testing._asked import Asked
+from rxruns.testing._request import Request
 from rxruns.testing._steps import Call, Step, refuses, replies
 
 _PLAN_HASH = "0" * 64
 
 
-def call_of(asked: Asked) -> Call | None:
+def call_of(request: Request) -> Call | None:
     """Return the call of the API that a request makes; None for any other."""
-    match [asked.method, *asked.path.split("/")]:
+    match [request.method, *request.path.split("/")]:
         case ["POST", *_, "runs"]:
             return "create"
         case ["POST", *_, "compile"]:
@@ -41,7 +41,7 @@ def call_of(asked: Asked) -> Call | None:
             return None
 
 
-def unscripted(call: Call | None, asked: Asked, run_id: UUID, sent: Sequence[RunEvent]) -> Step:
+def unscripted(call: Call | None, request: Request, run_id: UUID, sent: Sequence[RunEvent]) -> Step:
     """Answer a call about a run, of which these events were sent."""
     state = RunState()
     for event in sent:
@@ -61,10 +61,10 @@ def unscripted(call: Call | None, asked: Asked, run_id: UUID, sent: Sequence[Run
         case "pending":
             return replies({"run_id": run_id, "pending": _pending(state)}, to="pending")
         case "results":
-            accepted = len(asked.json["results"])
+            accepted = len(request.json["results"])
             return replies({"accepted": accepted, "status": state.status}, to="results")
         case _:
-            message = f"the story has no answer to {asked.method} {asked.path}: add replies(..., to=...)"
+            message = f"the story has no answer to {request.method} {request.path}: add replies(..., to=...)"
             return refuses(404, "NOT_FOUND", message)
 
 

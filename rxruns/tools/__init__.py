@@ -216,7 +216,7 @@ class Tools(Mapping[str, Callable[..., Any]]):
         return definition
 
 
-def user_answer(asked: UserAsk, given: Answer | str) -> str:
+def user_answer(asked: UserAsk, given: Answer | str) -> str:  # words: ok, the name of 0.1
     """Return an answer as the output of a ``user_ask`` call: JSON with ``answer`` and ``is_freeform``.
 
     Args:
@@ -227,16 +227,17 @@ def user_answer(asked: UserAsk, given: Answer | str) -> str:
         InvalidArgumentError: the answer is blank, or isn't one of the options where only these are allowed.
 
     >>> from rxruns.testing import events
-    >>> asked = events.run().node("plan").asks("Where to?", "Lisbon", "Porto")[-1].user_ask
-    >>> user_answer(asked, "Porto"), user_answer(asked, " Faro ")
+    >>> question = events.run().node("plan").asks("Where to?", "Lisbon", "Porto")[-1].user_ask
+    >>> user_answer(question, "Porto"), user_answer(question, " Faro ")
     ('{"answer":"Porto","is_freeform":false}', '{"answer":"Faro","is_freeform":true}')
     """
-    labels = {option.label.strip(): option.label for option in asked.options or ()}
+    question = asked  # words: ok
+    labels = {option.label.strip(): option.label for option in question.options or ()}
     if isinstance(given, str):
         given = Answer(given, given.strip() not in labels)
     if not isinstance(given, Answer) or not isinstance(given.answer, str) or not given.answer.strip():
         raise must_be("answer", "text that isn't blank", given)
     text = given.answer.strip()
-    if text not in labels and not asked.allow_freeform:
+    if text not in labels and not question.allow_freeform:
         raise must_be("answer", f"one of the options {', '.join(map(repr, labels))}", text)
     return as_output(Answer(labels.get(text, text), given.is_freeform))

@@ -196,7 +196,7 @@ def _known(name: str, ids: Collection[str], who: str, field: str) -> None:
 
 
 def _listed(names: Iterable[str]) -> str:
-    first, *rest = sorted(names)[:9] or ["none"]
+    first, *rest = sorted(names)[:9] or ["(none)"]
     return ", ".join([first, *rest[:7], *(["..."] if len(rest) > 7 else [])])
 
 

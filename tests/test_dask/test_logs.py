@@ -284,7 +284,7 @@ def test_a_line_that_is_not_a_record_is_reported_too(tmp_path: Path) -> None:
     folded = folded_alone(log, Seen(), tolerant=True)
 
     message = ["byte 0: not a JSON object", "byte 3: not UTF-8", "byte 27: not JSON"]
-    assert [True] * 3 == [said in str(error) for said, error in zip(message, folded.invalid, strict=True)]
+    assert [True] * 3 == [reason in str(error) for reason, error in zip(message, folded.invalid, strict=True)]
     assert 1 == len(folded.value.events)
 
 
@@ -373,7 +373,7 @@ def test_windows_line_ends_and_a_byte_order_mark_are_ignored(tmp_path: Path) -> 
         ({"paths": ["a", None]}, "paths[1]", "a path or a URL"),
         ({"paths": "no/such*file"}, "paths", "no file matches"),
         ({"paths": ["no_such_file"]}, "paths", "no file matches no_such_file"),
-        ({"paths": "nobody://knows"}, "paths", "nobody"),
+        ({"paths": "unknown://place"}, "paths", "unknown"),
         ({"fold": CostTotals}, "fold", "CostTotals()"),
         ({"partition_size": 0}, "partition_size", "from 1"),
         ({"on_invalid": "skip"}, "on_invalid", "'raise' or a function"),

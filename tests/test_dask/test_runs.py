@@ -60,7 +60,7 @@ def add_runs(server: DevServer, count: int) -> list[UUID]:
 
 
 def with_call(deltas: int) -> list[dict[str, Any]]:
-    """A run with as many deltas, modulo 7, and a model call."""
+    """A run with `deltas` modulo 7 deltas, and a model call."""
     *events, succeeded, completed = run_of(deltas % 7)
     return [*events, CALL, succeeded, completed]
 

@@ -41,7 +41,7 @@ def test_a_run_of_one_node_has_these_events(api):
 
 
 def test_the_deltas_are_the_text_and_usage_counts_them(api):
-    run_id = api.start(workflow(llm("a", "Tell me more, please!")))
+    run_id = api.start(workflow(llm("a", "Send me more, please!")))
     events = api.events(run_id)
     deltas = [event["delta"].get("text_delta", "") for event in events if "delta" in event]
     call = next(event["llm_call"] for event in events if "llm_call" in event)

@@ -195,10 +195,10 @@ def test_silence_lasts_until_the_client_hangs_up(faulty):
 def test_no_answer_at_all_until_the_client_hangs_up(serve):
     api = serve(faults=Faults([NoAnswer()], rest=[NoAnswer()]))
     for path in ("/runs/x/events", "/runs/x"):
-        asked = len(api.server.requests)
+        before = len(api.server.requests)
         connection = api.connect()
         connection.request("GET", api.address.path + path, headers=api.headers())
-        assert api.server.wait_for(lambda server, asked=asked: len(server.requests) == asked + 1)
+        assert api.server.wait_for(lambda server, before=before: len(server.requests) == before + 1)
         connection.close()
 
 

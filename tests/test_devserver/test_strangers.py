@@ -247,10 +247,10 @@ def test_no_key_is_shown(api: Api, caplog: pytest.LogCaptureFixture) -> None:
         for headers in (api.headers(), {"Authorization": f"Bearer {api.server.access_token}"}):
             for path in (f"/runs/{uuid4()}", "/\x7f"):
                 api.ask("GET", path.replace("\x7f", "%7f"), headers=headers | {"Cookie": "secret=1"})
-    shown = f"{api.server!r} {api.server.requests!r} {caplog.text}"
+    output = f"{api.server!r} {api.server.requests!r} {caplog.text}"
     assert f"GET {RUNS}" in caplog.text
     assert [] == [
-        secret for secret in (api.server.api_key, api.server.access_token, "secret=1") if secret in shown
+        secret for secret in (api.server.api_key, api.server.access_token, "secret=1") if secret in output
     ]
 
 
@@ -474,7 +474,7 @@ def test_the_schema_of_events_is_served_to_all(api: Api, base: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "shown"),
+    ("host", "named"),
     [
         ("127.0.0.1", "127.0.0.1"),
         ("localhost", "localhost"),
@@ -484,11 +484,11 @@ def test_the_schema_of_events_is_served_to_all(api: Api, base: str) -> None:
         ("::", "[::1]"),
     ],
 )
-def test_the_url_leads_to_the_service_wherever_it_listens(serve: Serve, host: str, shown: str) -> None:
+def test_the_url_leads_to_the_service_wherever_it_listens(serve: Serve, host: str, named: str) -> None:
     if ":" in host and not has_ipv6():
         pytest.skip("no IPv6 here")
     server = serve(host=host).server
-    assert f"http://{shown}:{urlsplit(server.url).port}/api/v1" == server.url
+    assert f"http://{named}:{urlsplit(server.url).port}/api/v1" == server.url
     run = server.add_run(events=[STARTED])
     with server.client() as client:
         assert [1] == [event.seq for event in client.list_events(run.run_id)]

@@ -159,12 +159,12 @@ def test_a_question_waits_for_its_answer_in_every_mode(api, check_event):
     events = api.events(run_id)
     for event in events:
         check_event(event)
-    asked = next(event["user_ask"] for event in events if "user_ask" in event)
+    question = next(event["user_ask"] for event in events if "user_ask" in event)
     answer = next(event["user_answer"] for event in events if "user_answer" in event)
     assert ("Left or right?", ["yes", "no"], True) == (
-        asked["question"],
-        [option["label"] for option in asked["options"]],
-        asked["allow_freeform"],
+        question["question"],
+        [option["label"] for option in question["options"]],
+        question["allow_freeform"],
     )
     assert ("left", False) == (answer["answer"], answer["is_freeform"])
 
@@ -275,7 +275,7 @@ def test_more_rounds_are_asked_for_in_the_prompt(api):
     assert "run_completed" == api.events(run_id)[-1]["type"]
 
 
-def test_a_run_with_a_node_at_work_is_running_though_another_waits(api):
+def test_a_run_with_a_busy_node_is_running_though_another_waits(api):
     run = api.server.script()
     run.append({"type": "node_started", "node_id": "busy"})
     run.append({"type": "node_started", "node_id": "asks"})

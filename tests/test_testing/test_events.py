@@ -43,7 +43,7 @@ STEPS: dict[str, Callable[[RunLog], RunLog]] = {
     "metered": lambda log: log.llm_call(input_tokens=3, output_tokens=4),
     "unmetered": lambda log: log.llm_call(None, None),
     "tool call": lambda log: log.tool_call("add", {"a": 1}),
-    "asks": lambda log: log.asks("Go on?", "yes", "no"),
+    "asks": lambda log: log.asks("Continue?", "yes", "no"),
     "waits": lambda log: log.waits(),
     "tool result": lambda log: log.tool_result("3", error="late"),
     "answers": lambda log: log.answers("yes"),
@@ -137,7 +137,7 @@ def test_steps_and_ids_follow_the_model_calls_of_a_node() -> None:
 
 
 def test_a_node_waits_for_its_unanswered_calls() -> None:
-    begun = events.run().node("a").tool_call("add").asks("Go on?", "yes").waits()
+    begun = events.run().node("a").tool_call("add").asks("Continue?", "yes").waits()
     answered = begun.tool_result("3", call_id="call_1").waits().answers("yes")
 
     waits = [event for event in answered if isinstance(event, NodeWaiting)]
@@ -178,7 +178,7 @@ def test_times_advance_by_the_pace_and_by_pauses() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tell", "words"),
+    ("build", "words"),
     [
         (lambda log: log.text("hi"), "there is no node yet"),
         (lambda log: log.node("a").node_succeeds().text("hi"), "node 'a' has ended"),
@@ -194,9 +194,9 @@ def test_times_advance_by_the_pace_and_by_pauses() -> None:
         (lambda log: events.run(start=datetime(2026, 1, 1)), "RunCompiled"),
     ],
 )
-def test_a_step_that_does_not_fit_is_refused(tell: Callable[[RunLog], RunLog], words: str) -> None:
+def test_a_step_that_does_not_fit_is_refused(build: Callable[[RunLog], RunLog], words: str) -> None:
     with pytest.raises(InvalidArgumentError, match=words):
-        tell(events.run())
+        build(events.run())
 
 
 def test_any_type_of_event_can_be_appended() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rxruns import ResumePolicy, RunsClient, block_on, ops, run_events, start_run, workflow
+from rxruns import ResumePolicy, RunsClient, block_on, ops, run_events, start_run, testing, workflow
 from rxruns.errors import APIError, InvalidArgumentError, StreamInterruptedError, StreamProtocolError
 from rxruns.events import RunEvent
 from rxruns.models import RunsToolCall, RunsToolResultItem, RunsToolResultsRequest
@@ -56,7 +56,7 @@ def following(*story: Step, log: RunLog = LOG) -> Iterator[tuple[FakeRuns, RunsC
 
 
 @pytest.mark.parametrize(
-    ("story", "asked"),
+    ("story", "cursors"),
     [
         ([sends(LOG)], [0]),
         ([sends(LOG[:2]), sends(*LOG[2:])], [0]),
@@ -70,11 +70,11 @@ def following(*story: Step, log: RunLog = LOG) -> Iterator[tuple[FakeRuns, RunsC
     ids=repr,
 )
 def test_a_client_receives_the_whole_run_whatever_the_script_does(
-    story: list[Step], asked: list[int]
+    story: list[Step], cursors: list[int]
 ) -> None:
     with FakeRuns(*story) as service:
         assert list(LOG) == seen(service)
-        assert asked == [one.after_seq for one in service.streams]
+        assert cursors == [one.after_seq for one in service.streams]
         assert () == service.unplayed
 
 
@@ -143,13 +143,13 @@ def test_a_client_gives_up_after_its_reconnects() -> None:
         seen(service, resume=ResumePolicy(max_reconnects=2, base_backoff=0.001))
 
 
-def test_a_run_is_created_followed_and_asked_about() -> None:
+def test_a_run_is_created_followed_and_looked_up() -> None:
     with FakeRuns(sends(LOG)) as service, service.client() as client:
         assert list(LOG) == block_on(start_run(SPEC, client=client).pipe(ops.to_list()))
         got = client.get(LOG.run_id)
 
         assert ("succeeded", LOG.plan_hash) == (got.status, got.plan_hash)
-        assert ["POST", "GET", "GET"] == [asked.method for asked in service.requests]
+        assert ["POST", "GET", "GET"] == [request.method for request in service.requests]
         assert "workflow" == service.requests[0].json["spec"]["kind"]
 
 
@@ -169,18 +169,18 @@ def test_tools_are_called_while_the_script_waits_for_their_results() -> None:
         observed = Seen()
         source = run_events(log.run_id, client=client, resume=QUICK)
         with source.pipe(ops.execute_tools(tools, client=client)).subscribe(observed):
-            assert eventually(lambda: any(asked.method == "POST" for asked in service.requests))
+            assert eventually(lambda: any(request.method == "POST" for request in service.requests))
             answered.set()
             observed.wait_end()
 
-    (posted,) = (asked for asked in service.requests if asked.method == "POST")
+    (posted,) = (request for request in service.requests if request.method == "POST")
     results = posted.json["results"]
     assert [("call_1", "3")] == [(item["tool_call"]["id"], item["output"]) for item in results]
     assert list(end) == observed.events
 
 
 def test_pending_calls_are_those_that_were_sent_and_not_answered() -> None:
-    log = events.run().node("sum").tool_call("add").asks("Go on?", "yes").waits()
+    log = events.run().node("sum").tool_call("add").asks("Continue?", "yes").waits()
     with following(sends(log), hangs(), log=log) as (_, client, observed):
         observed.wait_count(len(log))
         pending = client.pending_tools(log.run_id).pending
@@ -236,9 +236,9 @@ def test_steps_without_a_request_are_unplayed() -> None:
 def test_the_repr_of_a_request_has_no_key() -> None:
     with FakeRuns(sends(LOG)) as service:
         seen(service)
-        (asked,) = service.requests
+        (request,) = service.requests
 
-        assert service.api_key == asked.headers["x-modelrelay-api-key"]
+        assert service.api_key == request.headers["x-modelrelay-api-key"]
         assert service.api_key not in repr(service.requests) + repr(service)
 
 
@@ -275,3 +275,11 @@ def test_waiting_for_a_request_that_never_arrives_fails_the_test() -> None:
         with pytest.raises(AssertionError, match="0 connections, not 1"):
             service.wait_connections(1, timeout=0.01)
     assert [] == died
+
+
+def test_the_former_name_of_a_request_warns_with_its_replacement() -> None:
+    with pytest.warns(DeprecationWarning, match=r"use rxruns\.testing\.Request"):
+        former = testing.Asked
+    assert testing.Request is former
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        testing.nothing  # noqa: B018

@@ -31,7 +31,7 @@ def test_a_script_is_played(fake_runs):
         with each.client() as client:
             source = run_events(LOG.run_id, client=client, resume=QUICK)
             assert list(LOG) == block_on(source.pipe(ops.to_list()))
-    assert [0, 2] == [asked.after_seq for asked in service.streams]
+    assert [0, 2] == [request.after_seq for request in service.streams]
 """
 
 UNUSED = """

@@ -47,7 +47,7 @@ def folds(run_ids: list[UUID], logs: list[Path]) -> None:
     fold_logs(logs, Halfway())  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
 
 
-def told(logs: list[Path], errors: list[StreamProtocolError], client: RunsClient) -> None:
+def arguments(logs: list[Path], errors: list[StreamProtocolError], client: RunsClient) -> None:
     fold_logs(logs, Counted(), on_invalid=errors.append)
     fold_logs(logs, Counted(), on_invalid="skip")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     fold_runs([], Counted(), connect=lambda: client)

@@ -37,7 +37,7 @@ def live(source: Observable[RunEvent], deltas: Observable[NodeOutputDelta]) -> N
     assert_type(source.pipe(ops.run_state(RunState())), Observable[RunState])
     assert_type(source.pipe(ops.node_spans(open_spans=True)), Observable[NodeSpan])
     assert_type(deltas.pipe(ops.event_time()), Observable[Timed[NodeOutputDelta]])
-    source.pipe(ops.text(), ops.tap(lambda said: print(said.piece, end="")))
+    source.pipe(ops.text(), ops.tap(lambda text: print(text.piece, end="")))
 
 
 def clients() -> None:
@@ -65,26 +65,26 @@ def the_elements_type_stays(calls: Observable[NodeLLMCall]) -> None:
             ops.budget("1.50", prices, ignore_unpriced=True),
             ops.handoff(100, overflow="drop_oldest", on_dropped=lambda total: print(total)),
             ops.execute_tools(tools, timeout=5.0, answer=answer),
-            ops.execute_tools({"add": add}, answer=lambda asked: Answer("yes", False)),
+            ops.execute_tools({"add": add}, answer=lambda question: Answer("yes", False)),
         ),
         Observable[NodeLLMCall],
     )
 
 
-def answer(asked: UserAsk) -> str | None:
-    return asked.options[0].label if asked.options else None
+def answer(question: UserAsk) -> str | None:
+    return question.options[0].label if question.options else None
 
 
 def loop(source: Observable[NodeText]) -> None:
-    for said in iterate(source, capacity=10):
-        assert_type(said, NodeText)
+    for text in iterate(source, capacity=10):
+        assert_type(text, NodeText)
     with iterate(source) as texts:
         assert_type(next(texts), NodeText)
 
 
 async def asynchronous(source: Observable[NodeText]) -> None:
-    async for said in aio.iterate(source):
-        assert_type(said, NodeText)
+    async for text in aio.iterate(source):
+        assert_type(text, NodeText)
     async with aio.events("7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11", after_seq=3) as events:
         assert_type(await anext(events), RunEvent)
     assert_type(await aio.last(source), NodeText | None)

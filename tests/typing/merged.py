@@ -13,11 +13,13 @@ from rxruns.cursors import CursorStore
 from rxruns.events import RunEvent
 
 
-def ids(several: list[UUID], texts: Iterable[str], emitted: Observable[UUID], said: Observable[str]) -> None:
+def ids(
+    several: list[UUID], texts: Iterable[str], emitted: Observable[UUID], emitted_texts: Observable[str]
+) -> None:
     assert_type(merge_runs(several), Observable[RunEvent])
     assert_type(merge_runs(texts, max_concurrent=100), Observable[RunEvent])
     assert_type(merge_runs(emitted, on_run_error="raise"), Observable[RunEvent])
-    assert_type(merge_runs(said, limit=3), Observable[RunEvent])
+    assert_type(merge_runs(emitted_texts, limit=3), Observable[RunEvent])
 
 
 def failures(several: list[UUID], either: OnRunError) -> None:

@@ -134,8 +134,8 @@ def stores(run_id: UUID) -> None:
 operator: Callable[[Observable[RunEvent]], Observable[NodeOutputDelta]] = ops.of_type(NodeOutputDelta)
 
 
-def length(said: NodeText) -> int:
-    return len(said.text)
+def length(text: NodeText) -> int:
+    return len(text.text)
 
 
 def seven_in_a_row(source: Observable[RunEvent], store: CursorStore) -> None:

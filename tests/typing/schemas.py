@@ -9,7 +9,7 @@ from rxruns.structschema import StructSchema
 
 
 class Mine(schemas.NodeOutputDeltaSchema):
-    """A schema of one's own."""
+    """A custom schema."""
 
 
 class Point(msgspec.Struct):

@@ -1,4 +1,4 @@
-"""Uses of specs that have to pass the type checkers; never run."""
+"""Typed uses of specs: checked by mypy and pyright, never run."""
 
 from __future__ import annotations
 

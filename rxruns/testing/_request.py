@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Asked"]
+__all__ = ["Request"]
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """One request, as it was received. Its repr leaves the headers out, which hold the key.
 
     Attributes:
