@@ -70,6 +70,13 @@ def test_a_log_comes_to_what_its_events_come_to(log: Path, fold: Any, processes:
     assert folded_here(fold, log) == fold_logs(log, fold, processes=processes)
 
 
+def test_a_process_without_threads_runs_the_cases_that_this_one_may_skip() -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "forked"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=4 * HANG, check=False)
+    assert 0 == done.returncode, done.stdout
+    assert "passed" in done.stdout and "skipped" not in done.stdout
+
+
 @pytest.mark.usefixtures("small_parts")
 def test_where_no_process_can_be_started_this_one_does_the_work(
     log: Path, monkeypatch: pytest.MonkeyPatch, start: str
