@@ -115,4 +115,5 @@ class _Progress:
 
 def _suitable(logs: LogFold[_F]) -> int:
     """Return the number of processes for these logs."""
-    return max(1, min(len(os.sched_getaffinity(0)), logs.size // _WORTH_A_PROCESS))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, logs.size // _WORTH_A_PROCESS))
