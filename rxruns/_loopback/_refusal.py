@@ -21,8 +21,12 @@ class Refusal(Exception):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
-        self.status, self.code, self.message = status, code, message
-        self.fields, self.issues, self.headers = dict(fields or {}), list(issues), dict(headers or {})
+        self.status: int = status
+        self.code: str = code
+        self.message: str = message
+        self.fields: dict[str, str] = dict(fields or {})
+        self.issues: list[Mapping[str, str]] = list(issues)
+        self.headers: dict[str, str] = dict(headers or {})
 
     def body(self, request_id: str) -> dict[str, Any]:
         """Return the error body of the contract, in the one flat form that all of the service's SDKs read.

@@ -73,7 +73,7 @@ class Wire:
         self.request_id: str = f"req_{uuid4().hex[:16]}"
         self.content_type: str | None = None
         self.chunked: bool = chunked
-        self.rewind = 0
+        self.rewind: int = 0
         self.keep_open: bool = keep_open
         self.status: int | None = None
         self._bodiless = bodiless

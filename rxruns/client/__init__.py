@@ -63,7 +63,7 @@ __all__ = ["DEFAULT_BASE_URL", "CallOptions", "ClientOptions", "RequestMetrics",
 
 DEFAULT_BASE_URL = "https://api.modelrelay.ai/api/v1"
 
-logger = logging.getLogger("rxruns")
+logger: logging.Logger = logging.getLogger("rxruns")
 
 
 class RunsClient:
@@ -124,9 +124,9 @@ class RunsClient:
         check_callback("on_request", on_request)
         if session is not None:
             check_kind("session", session, Session, "a requests.Session or None")
-        self.base_url = check_base_url(base_url)
-        self.timeout = timeout
-        self.max_line_bytes = max_line_bytes
+        self.base_url: str = check_base_url(base_url)
+        self.timeout: float | None = timeout
+        self.max_line_bytes: int = max_line_bytes
         name = f"rxruns/{__version__}"
         own_headers = {"X-ModelRelay-Client": name}
         if customer := filled("customer_id", customer_id):
