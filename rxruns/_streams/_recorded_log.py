@@ -96,7 +96,7 @@ class RecordedLog:
     def _emit(self, batch: Batch, emit: Callable[[RunEvent], object]) -> None:
         """Emit events up to one before which some are missing, if the rest is to be read by ``seq``."""
         run, last = self._run, self._last
-        for number, event in enumerate(batch.events, batch.number):
+        for event in batch.events:
             if event.run_id.int != run:
                 self._last_seqs[run] = last
                 run = event.run_id.int
@@ -106,7 +106,7 @@ class RecordedLog:
                 last = seq
                 emit(event)
             elif seq > last:
-                self._done = number
+                self._done = batch.number + [other is event for other in batch.events].index(True)
                 break
             elif self._gaps is not None:
                 self._count_if_late(run, seq)
