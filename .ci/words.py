@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import io
 import re
-import subprocess
 import sys
 import tokenize
 import tomllib
@@ -21,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LISTS = tomllib.loads((ROOT / ".ci/words.toml").read_text("utf-8"))
 OTHER_FILES = {".cfg", ".css", ".html", ".ini", ".js", ".md", ".pyi", ".toml"}
 EXEMPT = "words: ok"
+FOLDERS = (".ci", "benchmarks", "docs", "examples", "rxruns", "tests")
 
 
 class Text(NamedTuple):
@@ -33,18 +33,22 @@ class Text(NamedTuple):
 
 def main(arguments: list[str]) -> int:
     """Print each word that was found; return the exit code."""
-    files = [Path(argument).resolve() for argument in arguments] or tracked()
+    files = [Path(argument).resolve() for argument in arguments] or project()
     found = sorted({line for file in files for line in findings(file)})
     for path, line, reason in found:
         print(f"{path}:{line}: {reason}")
     return 1 if found else 0
 
 
-def tracked() -> list[Path]:
-    """The files of the project that people read."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
-    files = [ROOT / name for name in listed.stdout.split("\0") if name and name != ".ci/words.toml"]
-    return [file for file in files if file.suffix in OTHER_FILES | {".py"} and file.exists()]
+def project() -> list[Path]:
+    """The files of the project that people read, except those that the site's build writes."""
+    files = [*ROOT.glob("*"), *(file for folder in FOLDERS for file in (ROOT / folder).rglob("*"))]
+    generated = {ROOT / "docs/api", ROOT / "docs/project", ROOT / ".ci/words.toml"}
+    return [
+        file
+        for file in files
+        if file.suffix in OTHER_FILES | {".py"} and file.is_file() and not generated & {file, *file.parents}
+    ]
 
 
 def findings(file: Path) -> Iterator[tuple[str, int, str]]:
