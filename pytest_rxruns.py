@@ -59,7 +59,7 @@ def fake_runs() -> Iterator[Callable[..., FakeRuns]]:
 
     with ExitStack() as started:
 
-        def start(*story: Step) -> FakeRuns:
-            return started.enter_context(FakeRuns(*story))
+        def start(*script: Step) -> FakeRuns:
+            return started.enter_context(FakeRuns(*script))
 
         yield start

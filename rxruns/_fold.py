@@ -25,24 +25,24 @@ class Fold(Protocol):
 _F = TypeVar("_F", bound=Fold)
 
 
-def checked_fold(fold: _F) -> _F:
-    """Return the fold if it is one.
+def checked_fold(fold: _F, name: str = "fold") -> _F:
+    """Return the fold if it is one; errors use the argument's name.
 
     Raises:
         InvalidArgumentError: it lacks a method, is a class, declares wrong event types, or is not empty.
     """
     if isinstance(fold, type):
-        raise must_be("fold", "a value", fold, f"pass {fold.__name__}()")
+        raise must_be(name, "a value", fold, f"pass {fold.__name__}()")
     if not all(callable(getattr(fold, method, None)) for method in ("step", "combine")):
         raise must_be(
-            "fold", "a value with step(event) and combine(other)", fold, "for example CostTotals(prices)"
+            name, "a value with step(event) and combine(other)", fold, "for example CostTotals(prices)"
         )
     known_types(fold)
     if type(fold).__eq__ is not object.__eq__ and fold.combine(fold) != fold:
         raise InvalidArgumentError(
-            f"fold must be empty, because each part of the work begins with it, got a filled "
+            f"{name} must be empty, because each part of the work begins with it, got a filled "
             f"{type(fold).__name__}; combine a stored value with the result instead",
-            field="fold",
+            field=name,
         )
     return fold
 

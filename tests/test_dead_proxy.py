@@ -82,8 +82,8 @@ def test_a_certificate_authority_of_the_environment_is_still_trusted(
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", authority.bundle)
     about = {"run_id": str(LOG.run_id), "status": "running", "plan_hash": "0" * 64}
     costs = {"cost_summary": {"total_usd_cents": 0, "line_items": []}}
-    story = replies(about | costs, to="status")
-    with FakeRuns(story, tls=authority.server) as service, service.client(retry=ONCE) as client:
+    script = replies(about | costs, to="status")
+    with FakeRuns(script, tls=authority.server) as service, service.client(retry=ONCE) as client:
         assert "running" == client.get(LOG.run_id).status
 
 

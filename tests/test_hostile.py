@@ -510,8 +510,8 @@ def test_R30_an_endless_line_is_a_typed_error_in_bounded_memory(server: DevServe
 
     skipped = Faults([Body(lambda: [*endless(), b"\n"]), None])
     refused: list[StreamProtocolError] = []
-    for story, options in ((Faults(otherwise=Body(endless)), {}), (skipped, {"on_invalid": refused.append})):
-        server.use_faults(story)
+    for script, options in ((Faults(otherwise=Body(endless)), {}), (skipped, {"on_invalid": refused.append})):
+        server.use_faults(script)
         with peak_of_memory() as grown:
             seen = follow(server, run.run_id, SMALL, **options)
             peak = measured("R30", "RSS for an endless line", grown(), BOUND, "MiB")

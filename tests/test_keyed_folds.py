@@ -158,7 +158,7 @@ def test_they_fold_logs_on_processes(tmp_path: Path, processes: int, monkeypatch
         (lambda: By("day", CostTotals), "fold"),  # type: ignore[type-var]
         (lambda: By("day", CostTotals().step(llm_call())), "fold"),
         (lambda: Together(), "folds"),
-        (lambda: Together(cost=5), "fold"),  # type: ignore[arg-type]
+        (lambda: Together(cost=5), "cost"),  # type: ignore[arg-type]
     ],
 )  # fmt: skip
 def test_a_wrong_argument_is_refused_by_name(make: Any, field: str) -> None:

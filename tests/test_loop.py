@@ -64,14 +64,14 @@ def test_R21_an_event_wakes_an_idle_loop(server: DevServer, soaking: bool) -> No
 
     async def follow(client: RunsClient) -> None:
         loop = asyncio.get_running_loop()
-        story = iter(run_of(events)[1:])
+        script = iter(run_of(events)[1:])
         async for event in aio.events(run.run_id, client=client):
             if event.seq > 1:
                 taken = time.perf_counter() - sent[-1]
                 assert measured("R21", "from the service to an idle loop", taken, MARK) < MARK * patience(
                     soaking
                 )
-            following = next(story, None)
+            following = next(script, None)
             if following is not None:  # from another thread, when the loop is idle again
                 await loop.run_in_executor(None, send, following)
 

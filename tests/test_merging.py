@@ -242,19 +242,19 @@ class Nested:
     """An observer that records where each of its calls begins and ends."""
 
     def __init__(self, on_event: Callable[[Any], object]) -> None:
-        self.story: list[str] = []
+        self.script: list[str] = []
         self._on_event = on_event
 
     def on_next(self, value: Any) -> None:
-        self.story.append("begins")
+        self.script.append("begins")
         self._on_event(value)
-        self.story.append("ends")
+        self.script.append("ends")
 
     def on_error(self, error: Exception) -> None:
-        self.story.append(type(error).__name__)
+        self.script.append(type(error).__name__)
 
     def on_completed(self) -> None:
-        self.story.append("completed")
+        self.script.append("completed")
 
 
 def _nested(on_event: Callable[[Subject[Any], Any], object], *, emits: bool) -> list[str]:
@@ -264,7 +264,7 @@ def _nested(on_event: Callable[[Subject[Any], Any], object], *, emits: bool) -> 
     ids.on_next(A)
     run.on_next(EVENTS["p"])
     run.on_next(EVENTS["q"])
-    return observer.story
+    return observer.script
 
 
 def test_a_bad_id_inside_on_next_is_reported_after_it() -> None:

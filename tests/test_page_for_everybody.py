@@ -17,14 +17,14 @@ from tests.test_page_in_browser import (
     ENDED,
     NOON,
     PHONE,
-    STORY,
+    SCRIPT,
     at,
     page_of,
 )
 from tests.waiting import waiting
 
 FAN_OUT: list[RunEvent] = [
-    *STORY,
+    *SCRIPT,
     *(at(8, node_started(f"each[{number}]", 20 + number)) for number in range(6)),
     at(9, node_succeeded("each[0]", 30)),
     at(9, node_failed("each[1]", 31)),
@@ -79,7 +79,7 @@ FOCUSED = """() => {
 
 
 def test_the_tab_key_moves_from_top_to_bottom_and_the_focus_is_visible(open_page: Open) -> None:
-    opened = open_page(page_of(STORY, refresh=60, now=NOON), viewport=DESKTOP)
+    opened = open_page(page_of(SCRIPT, refresh=60, now=NOON), viewport=DESKTOP)
     met = []
     while not met or met[-1][0] != "list":
         opened.page.keyboard.press("Tab")

@@ -54,7 +54,7 @@ def page_of(events: Iterable[RunEvent], **options: Any) -> str:
     return page.html(**options)
 
 
-STORY = [
+SCRIPT = [
     at(0, run_started(1)),
     at(1, node_started("draft", 2)),
     at(1.5, delta("The quick ", "draft", 3)),
@@ -70,7 +70,7 @@ STORY = [
     at(7, node_started("ask", 13)),
     at(8, waiting(14, call("approve"), node_id="ask")),
 ]
-ENDED = [*STORY, at(10, run_failed(15))]
+ENDED = [*SCRIPT, at(10, run_failed(15))]
 
 
 def test_a_run_is_drawn_with_a_bar_per_attempt_its_figures_and_errors(open_page: Open) -> None:
@@ -105,7 +105,7 @@ def test_a_run_is_drawn_with_a_bar_per_attempt_its_figures_and_errors(open_page:
 
 
 def test_an_open_run_shows_its_waits_on_top_and_in_bars(open_page: Open) -> None:
-    opened = open_page(page_of(STORY, now=NOON + timedelta(seconds=17)))
+    opened = open_page(page_of(SCRIPT, now=NOON + timedelta(seconds=17)))
 
     assert ["‖ waiting"] == opened.texts("#bars .row:nth-child(3) .length")
     (wait,) = opened.page.locator("#bars .wait").evaluate_all(
@@ -417,7 +417,7 @@ CONTRASTS = """() => {
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_all_text_has_the_contrast_of_wcag_aa(open_page: Open, scheme: str) -> None:
-    for html in (page_of(ENDED), page_of(STORY, refresh=60, note="a note")):
+    for html in (page_of(ENDED), page_of(SCRIPT, refresh=60, note="a note")):
         opened = open_page(html, color_scheme=scheme)
         opened.press("#list", "ArrowDown")
         assert [] == opened.page.evaluate(CONTRASTS)
@@ -427,7 +427,7 @@ def test_all_text_has_the_contrast_of_wcag_aa(open_page: Open, scheme: str) -> N
 
 LONG = "a" * 300
 PAGES = {
-    "every status": STORY,
+    "every status": SCRIPT,
     "long names": [
         node_started(LONG, 1),
         delta(LONG, LONG, 2),
@@ -468,7 +468,7 @@ def test_nothing_overflows_its_box(open_page: Open, width: int) -> None:
 def test_the_page_reloads_until_the_run_has_ended_unless_paused(open_page: Open, tmp_path: Path) -> None:
     path = tmp_path / "run.html"
     page = RunPage()
-    for event in STORY:
+    for event in SCRIPT:
         page.add(event)
     page.write(path, refresh=2)  # enough time to type, also on a busy machine
     opened = open_page(path)

@@ -46,14 +46,14 @@ class Followed(Seen):
 
 
 def follow(
-    *story: Step, log: RunLog = LOG, collect: bool = False, max_line_bytes: int = 2**20, **options: Any
+    *script: Step, log: RunLog = LOG, collect: bool = False, max_line_bytes: int = 2**20, **options: Any
 ) -> Followed:
     """Follow a run to the end of its stream; bad lines are collected if wanted."""
     seen = Followed()
     seen.lifecycle, seen.refused = [], []
     if collect:
         options["on_invalid"] = seen.refused.append
-    with FakeRuns(*story) as service, service.client(max_line_bytes=max_line_bytes) as client:
+    with FakeRuns(*script) as service, service.client(max_line_bytes=max_line_bytes) as client:
         source = run_events(
             log.run_id, client=client, on_lifecycle=seen.lifecycle.append, **{"resume": QUICK} | options
         )
@@ -183,15 +183,15 @@ def test_silence_of_a_run_that_is_alive_spares_the_budget() -> None:
 
 
 @pytest.mark.parametrize(
-    ("story", "message"),
+    ("script", "message"),
     [
         ([sends(LOG[:2]), ends()], "the stream ended before the run did"),
         ([sends(LOG[:2], b'{"type":'), ends()], "the stream ended in the middle of a line"),
         ([sends(LOG[:2]), drops()], "the stream broke: "),
     ],
 )
-def test_an_early_end_is_an_error_where_nothing_resumes(story: list[Step], message: str) -> None:
-    seen = follow(*story, resume=None)
+def test_an_early_end_is_an_error_where_nothing_resumes(script: list[Step], message: str) -> None:
+    seen = follow(*script, resume=None)
     error = failed(StreamInterruptedError, seen)
 
     assert message in str(error)
@@ -220,8 +220,8 @@ def test_giving_up_reports_the_reconnects_and_the_reason(caplog: pytest.LogCaptu
 
 def test_a_gap_is_looked_at_once_more_at_once(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "rxruns"):
-        story = sends(LOG[0], LOG[3:]), hangs(), sends(LOG[3:])
-        seen = follow(*story, resume=ResumePolicy(base_backoff=30.0))
+        script = sends(LOG[0], LOG[3:]), hangs(), sends(LOG[3:])
+        seen = follow(*script, resume=ResumePolicy(base_backoff=30.0))
 
     error = failed(SequenceGapError, seen)
     assert (2, 4, 1, LOG.run_id) == (error.expected, error.received, error.last_seq, error.run_id)

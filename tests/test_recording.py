@@ -53,7 +53,7 @@ def server(no_leaks: None) -> Iterator[DevServer]:
         yield server
 
 
-def follow(path: Path, *story: Step, **options: Any) -> Seen:
+def follow(path: Path, *script: Step, **options: Any) -> Seen:
     """Follow a run to its end; when an event is emitted, its line is the last in the log."""
 
     def check(event: RunEvent) -> None:
@@ -61,7 +61,7 @@ def follow(path: Path, *story: Step, **options: Any) -> Seen:
         assert (event, b"") == (decode_event(whole), last)
 
     seen = Seen(check)
-    with FakeRuns(*story) as service, service.client(max_line_bytes=2**20) as client:
+    with FakeRuns(*script) as service, service.client(max_line_bytes=2**20) as client:
         source = run_events(LOG.run_id, client=client, record=path, **{"resume": QUICK} | options)
         with source.subscribe(seen):
             seen.wait_end()
@@ -104,8 +104,8 @@ def test_the_log_is_what_the_service_sent_without_what_is_not_an_event(
     again = [LINES[1], KEEPALIVE, LINES[2], b"not an event\n", b"\r\n", *LINES[3:5]]
     rest = [*LINES[4:], KEEPALIVE]
     refused: list[StreamProtocolError] = []
-    story = sends(*cut(first)), drops(), sends(*cut(again)), refuses(503), refuses(503), sends(*cut(rest))
-    seen = follow(path, *story, on_invalid=refused.append)
+    script = sends(*cut(first)), drops(), sends(*cut(again)), refuses(503), refuses(503), sends(*cut(rest))
+    seen = follow(path, *script, on_invalid=refused.append)
 
     assert (list(LOG), True) == (seen.events, seen.completed)
     assert b"".join(LINES) == path.read_bytes()
@@ -324,10 +324,12 @@ def test_a_log_is_opened_by_the_subscription_for_its_owner_alone(server: DevServ
 
 
 @pytest.mark.parametrize(
-    "story", [[sends(*LINES)], [refuses(404)], [sends(LINES[0], b"[]\n")]], ids=["end", "refusal", "bad line"]
+    "script",
+    [[sends(*LINES)], [refuses(404)], [sends(LINES[0], b"[]\n")]],
+    ids=["end", "refusal", "bad line"],
 )
 @pytest.mark.parametrize("merged", [False, True], ids=["one", "merged"])
-def test_the_log_is_closed_before_the_end_is_emitted(path: Path, story: list[Step], merged: bool) -> None:
+def test_the_log_is_closed_before_the_end_is_emitted(path: Path, script: list[Step], merged: bool) -> None:
     was_open: list[bool] = []
     ended = threading.Event()
 
@@ -335,7 +337,7 @@ def test_the_log_is_closed_before_the_end_is_emitted(path: Path, story: list[Ste
         was_open.append(is_open(path))
         ended.set()
 
-    with FakeRuns(*story) as service, service.client() as client:
+    with FakeRuns(*script) as service, service.client() as client:
         source: Any = merge_runs([LOG.run_id], client=client, record=path)
         source = source if merged else run_events(LOG.run_id, client=client, record=path)
         with source.subscribe(lambda event: None, end, end):
@@ -344,13 +346,13 @@ def test_the_log_is_closed_before_the_end_is_emitted(path: Path, story: list[Ste
 
 
 @pytest.mark.parametrize(
-    "story",
+    "script",
     [[hangs()], [sends(LINES[0]), hangs()], [refuses(503, retry_after=60)]],
     ids=["open", "read", "wait"],
 )
 @pytest.mark.parametrize("merged", [False, True], ids=["one", "merged"])
-def test_dispose_closes_the_log_at_once(path: Path, story: list[Step], merged: bool) -> None:
-    with FakeRuns(*story) as service, service.client() as client:
+def test_dispose_closes_the_log_at_once(path: Path, script: list[Step], merged: bool) -> None:
+    with FakeRuns(*script) as service, service.client() as client:
         source: Any = merge_runs([LOG.run_id], client=client, record=path)
         source = source if merged else run_events(LOG.run_id, client=client, record=path)
         subscription = source.subscribe()

@@ -35,11 +35,11 @@ class Followed(Seen):
     statuses: int
 
 
-def follow(*story: Step, **options: Any) -> Followed:
+def follow(*script: Step, **options: Any) -> Followed:
     """Follow a run to the end of its stream."""
     seen = Followed()
     seen.lifecycle = []
-    with FakeRuns(*story) as service, service.client() as client:
+    with FakeRuns(*script) as service, service.client() as client:
         options = {"resume": FEW, "on_lifecycle": seen.lifecycle.append} | options
         with run_events(LOG.run_id, client=client, **options).subscribe(seen):
             seen.wait_end()
@@ -284,9 +284,9 @@ def test_a_fault_that_no_attempt_can_mend_ends_the_stream_at_the_first_attempt(
 
 
 @pytest.mark.parametrize("resume", [None, ResumePolicy(max_reconnects=0)], ids=["none", "no reconnects"])
-@pytest.mark.parametrize("story", [(ends(),), (sends(b'{"a'), ends()), (drops(),), (resets(),)], ids=str)
-def test_no_error_leads_back_to_itself(resume: ResumePolicy | None, story: tuple[Step, ...]) -> None:
-    seen = follow(*story, resume=resume)
+@pytest.mark.parametrize("script", [(ends(),), (sends(b'{"a'), ends()), (drops(),), (resets(),)], ids=str)
+def test_no_error_leads_back_to_itself(resume: ResumePolicy | None, script: tuple[Step, ...]) -> None:
+    seen = follow(*script, resume=resume)
     chain: list[BaseException] = []
     left: list[BaseException | None] = [seen.error]
     while left:

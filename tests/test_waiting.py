@@ -21,9 +21,9 @@ ENDED = GOES_ON.succeeds()
 FEW = ResumePolicy(max_reconnects=2, base_backoff=0.001, max_backoff=0.002, idle_timeout=20.0)
 
 
-def warnings_of(caplog: pytest.LogCaptureFixture, *story: Step) -> list[str]:
+def warnings_of(caplog: pytest.LogCaptureFixture, *script: Step) -> list[str]:
     seen = Seen()
-    with caplog.at_level(logging.WARNING), FakeRuns(*story) as service, service.client() as client:
+    with caplog.at_level(logging.WARNING), FakeRuns(*script) as service, service.client() as client:
         with run_events(ENDED.run_id, client=client, resume=FEW).subscribe(seen):
             seen.wait_end()
     assert len(ENDED) == len(seen.events)

@@ -117,7 +117,7 @@ def _recognized_here(file: LogPart) -> LogPart:
 def _matches(path: str) -> list[LogPart]:
     found = _matches_of_url(path) if _is_url(path) else _local_matches(path)
     if not found:
-        raise InvalidArgumentError(f"paths: no file matches {path}", field="paths")
+        raise must_be("paths", "a file, or a pattern that matches one", path)
     return found
 
 

@@ -39,7 +39,7 @@ class Together(Mapping[str, Any]):
     def __init__(self, **folds: Fold) -> None:
         if not folds:
             raise must_be("folds", "at least one fold by name", folds, "for example cost=CostTotals()")
-        self._folds = {name: checked_fold(fold) for name, fold in folds.items()}
+        self._folds = {name: checked_fold(fold, name) for name, fold in folds.items()}
 
     @property
     def event_types(self) -> tuple[type[RunEvent], ...] | None:

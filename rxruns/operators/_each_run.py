@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, TypeVar, overload
 from reactivex import Observable, Subject, abc, compose
 from reactivex import operators as rx
 
+from rxruns._errors import must_be
 from rxruns._streams._merge_runs import RunNotFollowed
 from rxruns.events import RunEvent, TerminalEvent
 from rxruns.operators._stateful import Handlers, stateful
@@ -59,7 +60,10 @@ def each_run(*operators: Callable[[Observable[Any]], Observable[Any]]) -> Any:
     stream of its run and is emitted as it is, after what the operators emit.
 
     Args:
-        operators: what ``pipe`` would take. State in them is that of one run.
+        operators: operators, as for ``pipe``. Each run has its own state of them.
+
+    Raises:
+        InvalidArgumentError: at once, if an operator can't be called.
 
     >>> from uuid import UUID
     >>> import reactivex
@@ -71,6 +75,10 @@ def each_run(*operators: Callable[[Observable[Any]], Observable[Any]]) -> Any:
     >>> [(state.run_id.int, str(state.status)) for state in states]
     [(1, 'succeeded'), (2, 'succeeded')]
     """
+
+    for operator in operators:
+        if not callable(operator):
+            raise must_be("operators", "operators, as for pipe", operator)
 
     def handlers(observer: abc.ObserverBase[Observable[Any]]) -> Handlers[RunEvent | RunNotFollowed]:
         open_runs: dict[int, Subject[RunEvent]] = {}

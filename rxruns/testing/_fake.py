@@ -22,7 +22,7 @@ QUICK = ResumePolicy(base_backoff=0.001, max_backoff=0.01)
 """The default policy with delays of milliseconds: ``run_events(..., resume=QUICK)``."""
 
 _RETRY = RetryPolicy(base_backoff=0.001, max_backoff=0.01)
-_OVER = refuses(410, "STORY_OVER", "the story of FakeRuns is over, and the client requested events again")
+_OVER = refuses(410, "SCRIPT_OVER", "the script of FakeRuns is over, and the client requested events again")
 _BUSY = refuses(
     409, "STREAM_OPEN", "another stream of this FakeRuns has steps left: use one FakeRuns for each run"
 )
@@ -41,11 +41,11 @@ class FakeRuns(Loopback):
     one `FakeRuns` each, or :class:`~rxruns.devserver.DevServer`.
 
     Args:
-        story: the steps.
+        script: the steps.
         tls: the server's side of it; None: plain HTTP.
 
     Raises:
-        InvalidArgumentError: `story` holds something other than a step.
+        InvalidArgumentError: `script` holds something other than a step.
 
     Attributes:
         api_key: a key for clients; it isn't checked.
@@ -53,24 +53,24 @@ class FakeRuns(Loopback):
     >>> from rxruns import block_on, ops, run_events
     >>> from rxruns.testing import drops, refuses, sends
     >>> log = events.run().node("draft").text("Hi").succeeds()
-    >>> story = sends(log[:3]), drops(), refuses(503), sends(log[3:])
-    >>> with FakeRuns(*story) as service, service.client() as client:
+    >>> script = sends(log[:3]), drops(), refuses(503), sends(log[3:])
+    >>> with FakeRuns(*script) as service, service.client() as client:
     ...     seen = block_on(run_events(log.run_id, client=client, resume=QUICK).pipe(ops.to_list()))
     >>> seen == list(log), [request.after_seq for request in service.streams], service.unplayed
     (True, [0, 3, 3], ())
     """
 
-    def __init__(self, *story: Step, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, *script: Step, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(tls)
-        for step in story:
+        for step in script:
             if not isinstance(step, Step):
-                raise must_be("story", "steps, each called, as in sends(log), drops()", step)
+                raise must_be("script", "steps, each called, as in sends(log), drops()", step)
         self.api_key: str = "mr_sk_fake"
-        self._story = [step for step in story if step.to == "events"]
-        self._answers = [step for step in story if step.to != "events"]
+        self._script = [step for step in script if step.to == "events"]
+        self._answers = [step for step in script if step.to != "events"]
         self._turn: Answer | None = None  # takes the next steps, while its stream is open
         self._sent: list[RunEvent] = []
-        run_ids = [part.run_id for step in story for part in step.parts if isinstance(part, RunEvent)]
+        run_ids = [part.run_id for step in script for part in step.parts if isinstance(part, RunEvent)]
         self._run_ids = [*run_ids, events.RUN_ID]
 
     def __repr__(self) -> str:
@@ -86,7 +86,7 @@ class FakeRuns(Loopback):
     def unplayed(self) -> tuple[Step, ...]:
         """The steps that no request has used yet."""
         with self._changed:
-            return (*self._story, *self._answers)
+            return (*self._script, *self._answers)
 
     def client(self, **options: Any) -> RunsClient:
         """Make a client that retries without waiting; `options` as for :class:`~rxruns.RunsClient`.
@@ -124,9 +124,9 @@ class FakeRuns(Loopback):
         with self._changed:
             if not self._changed.wait_for(lambda: self._turn in (None, answer), HANG):
                 return _BUSY
-            if not self._story or (answer.is_open and self._story[0].is_whole):
+            if not self._script or (answer.is_open and self._script[0].is_whole):
                 return None if answer.is_open else _OVER
-            step = self._story.pop(0)
+            step = self._script.pop(0)
             self._pass_turn(None if step.is_last else answer, instead_of=answer)
             return step
 

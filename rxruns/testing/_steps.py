@@ -57,7 +57,7 @@ class Step:
     """One step of a script.
 
     Attributes:
-        story: the call that made it, for its repr.
+        call: the call that made it, for its repr.
         play: does it.
         to: the call that it answers.
         is_last: the steps after it are for the next request.
@@ -65,7 +65,7 @@ class Step:
         parts: the events and bytes that it sends of a stream.
     """
 
-    story: str
+    call: str
     play: Callable[[Answer], Then] = field(repr=False)
     to: Call = "events"
     is_last: bool = False
@@ -73,7 +73,7 @@ class Step:
     parts: tuple[Part, ...] = field(default=(), repr=False)
 
     def __repr__(self) -> str:
-        return self.story
+        return self.call
 
 
 def sends(*parts: Part | Iterable[RunEvent]) -> Step:
@@ -126,12 +126,12 @@ def resets() -> Step:
     return _breaks("resets()", "rst")
 
 
-def _breaks(story: str, ending: Ending) -> Step:
+def _breaks(call: str, ending: Ending) -> Step:
     def play(answer: Answer) -> Then:
         answer.wire.end(ending)
         return "close"
 
-    return Step(story, play, is_last=True)
+    return Step(call, play, is_last=True)
 
 
 def hangs() -> Step:
@@ -157,7 +157,7 @@ def waits_for(event: threading.Event, timeout: float = HANG) -> Step:
 def refuses(
     status: int = 503,
     code: str | None = None,
-    message: str = "refused by the story",
+    message: str = "refused by the script",
     *,
     retry_after: int | None = None,
     to: Call = "events",
@@ -199,7 +199,7 @@ def replies(body: object, status: int = 200, *, to: Call) -> Step:
     return _whole(f"replies({status}, to={to!r})", body, status, {}, to)
 
 
-def _whole(story: str, body: object, status: int, headers: dict[str, str], to: Any) -> Step:
+def _whole(call: str, body: object, status: int, headers: dict[str, str], to: Any) -> Step:
     if to not in CALLS:
         raise must_be("to", f"one of {', '.join(CALLS)}", to)
 
@@ -207,4 +207,4 @@ def _whole(story: str, body: object, status: int, headers: dict[str, str], to: A
         answer.wire.reply(status, body, headers)
         return "keep"
 
-    return Step(story, play, to=to, is_last=True, is_whole=True)
+    return Step(call, play, to=to, is_last=True, is_whole=True)

@@ -64,7 +64,7 @@ def unscripted(call: Call | None, request: Request, run_id: UUID, sent: Sequence
             accepted = len(request.json["results"])
             return replies({"accepted": accepted, "status": state.status}, to="results")
         case _:
-            message = f"the story has no answer to {request.method} {request.path}: add replies(..., to=...)"
+            message = f"the script has no answer to {request.method} {request.path}: add replies(..., to=...)"
             return refuses(404, "NOT_FOUND", message)
 
 

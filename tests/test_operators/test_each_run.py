@@ -13,7 +13,7 @@ from reactivex.testing.marbles import marbles_testing
 from rxruns import CostTotals, Price, RunNotFollowed, merge_runs
 from rxruns import operators as ops
 from rxruns.devserver import DevServer
-from rxruns.errors import BudgetError, StreamInterruptedError
+from rxruns.errors import BudgetError, InvalidArgumentError, StreamInterruptedError
 from rxruns.events import RunEvent
 from rxruns.testing import subscription_times
 from tests.conftest import HANG
@@ -126,3 +126,9 @@ def test_ended_runs_leave_no_memory_behind(soaking: bool) -> None:
     with peak_of_memory() as grown:
         assert count + 3 == follow(count)
         assert grown() < 5 * MIB
+
+
+def test_an_operator_that_cannot_be_called_is_refused_at_once() -> None:
+    wrong: Any = 3
+    with pytest.raises(InvalidArgumentError, match="operators must be operators, as for pipe, got 3"):
+        ops.each_run(wrong)

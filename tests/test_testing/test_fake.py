@@ -47,16 +47,16 @@ def seen(service: FakeRuns, log: RunLog = LOG, **options: Any) -> list[RunEvent]
 
 
 @contextmanager
-def following(*story: Step, log: RunLog = LOG) -> Iterator[tuple[FakeRuns, RunsClient, Seen]]:
+def following(*script: Step, log: RunLog = LOG) -> Iterator[tuple[FakeRuns, RunsClient, Seen]]:
     """Follow a run of a scripted service."""
-    with FakeRuns(*story) as service, service.client() as client:
+    with FakeRuns(*script) as service, service.client() as client:
         observed = Seen()
         with run_events(log.run_id, client=client, resume=QUICK).subscribe(observed):
             yield service, client, observed
 
 
 @pytest.mark.parametrize(
-    ("story", "cursors"),
+    ("script", "cursors"),
     [
         ([sends(LOG)], [0]),
         ([sends(LOG[:2]), sends(*LOG[2:])], [0]),
@@ -70,16 +70,16 @@ def following(*story: Step, log: RunLog = LOG) -> Iterator[tuple[FakeRuns, RunsC
     ids=repr,
 )
 def test_a_client_receives_the_whole_run_whatever_the_script_does(
-    story: list[Step], cursors: list[int]
+    script: list[Step], cursors: list[int]
 ) -> None:
-    with FakeRuns(*story) as service:
+    with FakeRuns(*script) as service:
         assert list(LOG) == seen(service)
         assert cursors == [one.after_seq for one in service.streams]
         assert () == service.unplayed
 
 
 def test_a_request_after_the_last_step_is_an_error() -> None:
-    with FakeRuns(sends(LOG[:3])) as service, pytest.raises(APIError, match="the story of FakeRuns is over"):
+    with FakeRuns(sends(LOG[:3])) as service, pytest.raises(APIError, match="the script of FakeRuns is over"):
         seen(service)
 
 
@@ -100,13 +100,13 @@ def test_a_script_waits_for_its_test() -> None:
 
 def test_steps_of_a_stream_that_the_client_left_are_not_played_to_the_next_one() -> None:
     released = threading.Event()
-    story = (
+    script = (
         sends(LOG[0], LOG[2:]),
         waits_for(released),
         hangs(),
         sends(LOG[1:]),
     )  # the client leaves at the gap
-    with following(*story) as (service, _, observed):
+    with following(*script) as (service, _, observed):
         service.wait_requests(2)
         released.set()
         observed.wait_end()
@@ -138,8 +138,8 @@ def test_bytes_are_sent_as_they_are() -> None:
 
 
 def test_a_client_gives_up_after_its_reconnects() -> None:
-    story = [drops()] * 3
-    with FakeRuns(*story) as service, pytest.raises(StreamInterruptedError):
+    script = [drops()] * 3
+    with FakeRuns(*script) as service, pytest.raises(StreamInterruptedError):
         seen(service, resume=ResumePolicy(max_reconnects=2, base_backoff=0.001))
 
 
@@ -164,8 +164,8 @@ def test_tools_are_called_while_the_script_waits_for_their_results() -> None:
     log = events.run().node("sum").llm_call().tool_call("add", {"a": 1, "b": 2}).waits()
     end = log.tool_result("3").text("three").succeeds()
     answered = threading.Event()
-    story = [sends(log), waits_for(answered), sends(end[len(log) :])]
-    with FakeRuns(*story) as service, service.client() as client:
+    script = [sends(log), waits_for(answered), sends(end[len(log) :])]
+    with FakeRuns(*script) as service, service.client() as client:
         observed = Seen()
         source = run_events(log.run_id, client=client, resume=QUICK)
         with source.pipe(ops.execute_tools(tools, client=client)).subscribe(observed):
@@ -227,9 +227,9 @@ def test_results_are_accepted_and_counted() -> None:
 
 
 def test_steps_without_a_request_are_unplayed() -> None:
-    story = sends(LOG[0]), drops(), refuses(404, to="status")
-    with FakeRuns(*story) as service:
-        assert story == service.unplayed
+    script = sends(LOG[0]), drops(), refuses(404, to="status")
+    with FakeRuns(*script) as service:
+        assert script == service.unplayed
         assert "FakeRuns(sends(run_compiled), drops(), refuses(404, to='status'))" == repr(service)
 
 
@@ -263,9 +263,9 @@ def test_a_service_must_be_started() -> None:
 
 @pytest.mark.parametrize("step", [drops, [drops()], LOG])
 def test_an_argument_that_is_not_a_step_is_refused(step: Any) -> None:
-    with pytest.raises(InvalidArgumentError, match=r"story must be steps, each called") as refused:
+    with pytest.raises(InvalidArgumentError, match=r"script must be steps, each called") as refused:
         FakeRuns(sends(LOG), step)
-    assert "story" == refused.value.field
+    assert "script" == refused.value.field
 
 
 def test_waiting_for_a_request_that_never_arrives_fails_the_test() -> None:
