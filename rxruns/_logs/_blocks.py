@@ -49,7 +49,7 @@ class Block(NamedTuple):
 
 
 def line_boundary(file: Seekable, offset: int, size: int) -> int:
-    """Return the offset of the first line that begins at `offset` or behind it; `size` if there is none."""
+    """Return the offset of the first line that begins at `offset` or behind it; `size` if no line does."""
     if offset == 0:
         return 0
     file.seek(offset - 1)

@@ -22,7 +22,7 @@ class Together(Mapping[str, Any]):
         folds: empty folds by name.
 
     Raises:
-        InvalidArgumentError: there is none, or one can't be used.
+        InvalidArgumentError: no fold is given, or one can't be used.
 
     >>> from rxruns import CostTotals
     >>> from rxruns.folds import NodeSpans

@@ -1,4 +1,7 @@
-"""A cluster on this machine, for all tests of the package: two processes, one thread each."""
+"""A cluster on this machine, for the tests of a module: two processes, one thread each.
+
+It ends with the module: its connections come and go, which tests elsewhere would take for leaks of their own.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """Two workers, which are started again when they die, and a client, which is the current one."""
     with (
