@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copyreg
 from typing import Any
+from uuid import UUID
 
-__all__ = ["InvalidArgumentError", "RunsError", "StoreError", "must_be"]
+__all__ = ["InvalidArgumentError", "LeaseLostError", "RunsError", "StoreError", "must_be"]
 
 
 class RunsError(Exception):
@@ -44,6 +45,20 @@ class StoreError(RunsError):
     def __init__(self, message: str, *, path: str) -> None:
         super().__init__(message)
         self.path = path
+
+
+class LeaseLostError(StoreError):
+    """A run's lease ended: another owner holds it, or it wasn't renewed in time.
+
+    Attributes:
+        run_id: the run.
+    """
+
+    __module__ = "rxruns.errors"
+
+    def __init__(self, message: str, *, path: str, run_id: UUID) -> None:
+        super().__init__(message, path=path)
+        self.run_id = run_id
 
 
 def must_be(field: str, expectation: str, value: object, remedy: str = "") -> InvalidArgumentError:

@@ -12,9 +12,11 @@
         StreamInterruptedError          it ended early, or reconnects ran out
         SequenceGapError                the service skipped a ``seq``
         StreamBackpressureError         a bounded queue overflowed
+        ExportError                     an exporter gave up (``otel.export``)
       RunFailedError                    a run failed or was canceled (``ops.raise_on_failure``)
       BudgetError                       a run cost more than allowed (``ops.budget``)
       StoreError                        a store, log or database could not be used
+        LeaseLostError                  another owner holds the lease of a run
 
 >>> issubclass(SequenceGapError, RunsError)
 True
@@ -29,7 +31,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from rxruns._errors import InvalidArgumentError, RunsError, StoreError
+from rxruns._errors import InvalidArgumentError, LeaseLostError, RunsError, StoreError
 from rxruns.costs import CostTotals
 from rxruns.events import RunCanceled, RunFailed
 from rxruns.models import WorkflowIssue
@@ -37,8 +39,10 @@ from rxruns.models import WorkflowIssue
 __all__ = [
     "APIError",
     "BudgetError",
+    "ExportError",
     "FieldError",
     "InvalidArgumentError",
+    "LeaseLostError",
     "RunFailedError",
     "RunsError",
     "SequenceGapError",
@@ -304,6 +308,13 @@ class StreamBackpressureError(StreamError):
     def __init__(self, message: str, *, dropped: int, run_id: UUID | None = None, last_seq: int = 0) -> None:
         super().__init__(message, run_id=run_id, last_seq=last_seq)
         self.dropped = dropped
+
+
+class ExportError(StreamError):
+    """An exporter refused spans again and again. ``__cause__`` is its exception, if it raised one.
+
+    Export the run again from its start: the ids of its spans stay the same.
+    """
 
 
 class RunFailedError(RunsError):

@@ -47,7 +47,7 @@ lifecycle cursors
 _threading
 _streams
 operators
-aio dask page charts
+aio dask otel page charts
 _loopback
 devserver
 testing

@@ -15,8 +15,10 @@ from rxruns import errors
 from rxruns.errors import (
     APIError,
     BudgetError,
+    ExportError,
     FieldError,
     InvalidArgumentError,
+    LeaseLostError,
     RunFailedError,
     RunsError,
     SequenceGapError,
@@ -66,9 +68,11 @@ MESSAGES: dict[RunsError, str] = {
     StreamInterruptedError("given up", reconnects=5, **PLACE): "given up",
     SequenceGapError(expected=8, received=10, **PLACE): "seq 8 is missing, received 10",
     StreamBackpressureError("the queue is full", dropped=3, **PLACE): "the queue is full",
+    ExportError("gave up", **PLACE): "gave up",
     RunFailedError(FAILED): f"run {RUN}: run_failed: it broke",
     BudgetError("spent too much", totals={"usd": 3}, unpriced=[("openai", "gpt-5")]): "spent too much",  # type: ignore[arg-type]
     StoreError("cursors.db: the disk is full", path="cursors.db"): "cursors.db: the disk is full",
+    LeaseLostError("run 1 has another owner", path="cursors.db", run_id=RUN): "run 1 has another owner",
 }
 ALL = [*MESSAGES]
 
