@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from typing import NamedTuple
 
@@ -18,8 +19,8 @@ from rxruns.events import RunEvent
 
 __all__ = ["Lines", "all_lines", "candidates"]
 
-# Of the letters a to z and of "_", the alphabet of type names. One literal prefix makes the search
-# fast: `re` looks for it in a loop of C.
+_ESCAPE = b"\\u00"
+# Of the letters a to z and of "_", the alphabet of type names.
 _ESCAPED_LETTER = re.compile(rb"\\u00(?:5[fF]|6[1-9a-fA-F]|7[0-9aA])")
 
 
@@ -70,47 +71,69 @@ def candidates(types: Iterable[type[RunEvent]]) -> Search:
     names = [f'"{known.type}"'.encode() for known in types]
 
     def search(data: bytearray, end: int) -> Lines:
-        positions = [match.start() for match in _ESCAPED_LETTER.finditer(data, 0, end)]
-        for name in names:
-            positions += _positions(name, data, end)
-        places = list(_lines_at(data, end, sorted(positions)))
+        positions = sorted(_all_positions(names, data, end))
+        places = list(_lines_at(data, end, positions))
         return Lines([bytes(data[start:stop]) for start, stop in places], [start for start, _ in places])
 
     return search
 
 
-def _memmem() -> Callable[[int, int, bytes, int], int | None] | None:
-    """Return the C library's search, if it has one. It takes a half to a fifth of the time of `find`."""
+Find = Callable[[bytes, int], int]
+"""Return the first position of bytes at or behind a position; -1 for none."""
+
+
+def _all_positions(names: Iterable[bytes], data: bytearray, end: int) -> list[int]:
+    """Find the names and the escaped letters. A search for each name is faster than one for all of them."""
+    with _finder(data, end) as find:
+        found: list[int] = []
+        for name in names:
+            at = find(name, 0)
+            while at >= 0:
+                found.append(at)
+                at = find(name, at + len(name))
+        first = find(_ESCAPE, 0)
+        if first >= 0:
+            found += [match.start() for match in _ESCAPED_LETTER.finditer(data, first, end)]
+    return found
+
+
+@contextmanager
+def _finder(data: bytearray, end: int) -> Generator[Find]:
+    """Search the first `end` bytes, with C's ``strstr`` where it can: it takes a fifth of the time of `find`.
+
+    ``strstr`` stops at a NUL. None is in a valid log, so one is put behind the bytes for the time being; behind
+    a `bytearray` there always is one.
+    """
+    if _strstr is None or data.find(b"\0", 0, end) >= 0:
+        yield lambda part, begin: data.find(part, begin, end)
+        return
+    first = ctypes.c_char.from_buffer(data)  # keeps the bytes in their place
+    address, strstr = ctypes.addressof(first), _strstr
+
+    def find(part: bytes, begin: int) -> int:
+        at = strstr(address + begin, part)
+        return -1 if at is None else at - address
+
+    behind = data[end : end + 1]
+    data[end : end + len(behind)] = bytes(len(behind))
     try:
-        function = ctypes.CDLL(None).memmem
+        yield find
+    finally:
+        data[end : end + len(behind)] = behind
+
+
+def _c_strstr() -> Callable[[int, bytes], int | None] | None:
+    try:
+        function = ctypes.CDLL(None).strstr
     except (OSError, AttributeError):
         return None
-    function.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
+    function.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
     function.restype = ctypes.c_void_p
-    found: Callable[[int, int, bytes, int], int | None] = function
+    found: Callable[[int, bytes], int | None] = function
     return found
 
 
-_find = _memmem()
-
-
-def _positions(name: bytes, data: bytearray, end: int) -> list[int]:
-    """Find the name. A search for each name is faster than one for all of them."""
-    found: list[int] = []
-    if _find is None:
-        at = data.find(name, 0, end)
-        while at >= 0:
-            found.append(at)
-            at = data.find(name, at + len(name), end)
-        return found
-    first = ctypes.c_char.from_buffer(data)  # keeps the buffer in its place
-    begin = ctypes.addressof(first)
-    address = _find(begin, end, name, len(name))
-    while address is not None:
-        found.append(address - begin)
-        rest = address + len(name)
-        address = _find(rest, begin + end - rest, name, len(name))
-    return found
+_strstr = _c_strstr()
 
 
 def _lines_at(data: bytearray, end: int, positions: Iterable[int]) -> Iterator[tuple[int, int]]:
