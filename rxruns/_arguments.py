@@ -14,7 +14,6 @@ from urllib.parse import quote, urlsplit
 from uuid import UUID
 
 import msgspec
-from reactivex import Observable
 
 from rxruns._errors import InvalidArgumentError, must_be
 from rxruns.errors import StreamProtocolError
@@ -127,11 +126,6 @@ def check_kind(
     """Require an instance of a class, or of one of several. `must_be` gets the expectation and the remedy."""
     if not isinstance(value, kind):
         raise must_be(name, expectation, value, remedy)
-
-
-def check_source(value: object) -> None:
-    """Require an Observable."""
-    check_kind("source", value, Observable, "an Observable", "pass run_events(run_id), for instance")
 
 
 def check_path(name: str, value: str | os.PathLike[str]) -> Path:

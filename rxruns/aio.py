@@ -16,12 +16,11 @@ from weakref import finalize
 from reactivex import Observable
 from reactivex.disposable import SingleAssignmentDisposable
 
-from rxruns._arguments import check_source
 from rxruns._policies import ResumePolicy
 from rxruns._streams._following import OnInvalid, OnLifecycle
 from rxruns._streams._run_events import run_events
 from rxruns._threading._pulling import Pulling
-from rxruns._threading._subscribing import subscribe_on_thread
+from rxruns._threading._subscribing import check_source, subscribe_on_thread
 from rxruns.client import RunsClient
 from rxruns.events import RunEvent
 

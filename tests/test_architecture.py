@@ -51,22 +51,25 @@ aio dask otel page charts
 _loopback
 devserver
 testing
+ops
 __init__
 cli
 __main__
 """
 LAYERS = {name: layer for layer, line in enumerate(ORDER.strip().splitlines()) for name in line.split()}
 
-# Imports inside a function: of extras that may be missing, and of nothing else.
+# Imports inside a function: of extras that may be missing, and of what takes long and is rarely needed.
 LATE_IMPORTS = {
     "__main__": {"rxruns.cli"},
-    "cli": {"rxruns.charts"},
+    "_ndjson": {"rxruns._ndjson._judging"},
+    "cli": {"rxruns.charts", "rxruns.cli._cost_following"},
     "costs": {"genai_prices"},
     "_transport": {"rxruns._transport._socks"},
 }
 
 # Builtin exceptions that are raised on purpose, and where: protocols of Python, and bugs of the caller.
 BUILTIN_ERRORS = {
+    "__init__": {"AttributeError"},  # like a module's own
     "aio": {"StopAsyncIteration"},
     "charts": {"ModuleNotFoundError"},
     "client": {"TypeError"},  # like pickle's own

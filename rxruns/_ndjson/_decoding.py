@@ -9,19 +9,16 @@ that reads as absent) or an error with marshmallow's messages.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import accumulate
-from typing import Any, Union, cast
+from typing import Union
 from uuid import UUID
 
-import marshmallow as ma
 import msgspec
-from marshmallow import exceptions
 
 from rxruns._display._text import visible
 from rxruns._ndjson._framing import EXCERPT_BYTES
+from rxruns._ndjson._refusing import MAX_NESTING, SHALLOW, RecordError, refuse_deep_nesting, refused
 from rxruns.errors import StreamProtocolError
-from rxruns.events import KNOWN_EVENTS, MAX_INTEGER, NodeOutput, RunCompleted, RunEvent, UnknownEvent
-from rxruns.schemas import RunEventSchema
+from rxruns.events import KNOWN_EVENTS, NodeOutput, RunCompleted, RunEvent, UnknownEvent
 
 __all__ = [
     "MAX_NESTING",
@@ -36,41 +33,13 @@ __all__ = [
     "refuse_included",
 ]
 
-MAX_NESTING = 100
-"""Levels of objects and arrays in a record."""
-
-SHALLOW = 300
-"""A valid event of this length, in bytes, can't be nested too deep: the envelope takes 100, each level 2."""
-
-_SHALLOW_OBJECTS = 5 * (MAX_NESTING - 1)
-"""Objects of this length, in bytes, with one array at most, can't be nested too deep: ``{"":}`` a level."""
-
 WITH_OUTPUT: frozenset[type] = frozenset((RunCompleted, NodeOutput))
 """Types of events that may come with an output."""
-
-_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
-_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
-_JSON_SPACE = b" \t\r\n"
 
 decode_known: Callable[[bytes], RunEvent] = msgspec.json.Decoder(Union[KNOWN_EVENTS]).decode  # noqa: UP007
 """msgspec alone. It doesn't check nesting, nor UTF-8 in undeclared fields: the caller must."""
 
-_schema = RunEventSchema()
 _encode = msgspec.json.encode
-_decode_any = msgspec.json.decode
-
-
-class RecordError(ValueError):
-    """A line that is not a valid event.
-
-    Attributes:
-        is_record: the line is a whole JSON object, so nothing of it was cut off.
-        seq: the record's ``seq``, where it is readable.
-    """
-
-    # No `__init__`, so that it can be raised where no frame is left on the stack.
-    is_record: bool = False
-    seq: int | None = None
 
 
 def decode_event(line: bytes) -> RunEvent | None:
@@ -138,58 +107,9 @@ def protocol_error(
 
 
 def _judge(line: bytes) -> RunEvent | None:
-    """Return the schemas' verdict on a line that msgspec refused."""
-    if not line.strip(_JSON_SPACE):
-        return None
-    record = _decode_record(line)
-    if record.get("type") == "keepalive":
-        return None
-    try:
-        event: RunEvent = _schema.load(record)
-    except ma.ValidationError as error:
-        message = f"not a valid event: {_flat(cast(Any, error).messages)}"
-        raise _refused(message, _seq(record)) from error
-    except RecursionError as error:
-        raise RecordError("no stack was left to check it") from error
-    return event
+    from rxruns._ndjson._judging import judge  # noqa: PLC0415  (marshmallow takes a quarter of the start time)
 
-
-def _decode_record(line: bytes) -> dict[str, Any]:
-    try:
-        line.decode()
-    except UnicodeDecodeError as error:
-        raise RecordError(f"not UTF-8: byte {error.start + 1} is 0x{line[error.start]:02x}") from error
-    refuse_deep_nesting(line)
-    try:
-        record = _decode_any(line)
-    except msgspec.DecodeError as error:
-        raise RecordError(f"not JSON: {error}") from error
-    except RecursionError as error:
-        raise RecordError("no stack was left to decode it") from error
-    if not isinstance(record, dict):
-        raise RecordError("not a JSON object")
-    return cast(dict[str, Any], record)
-
-
-def refuse_deep_nesting(line: bytes) -> None:
-    """Refuse a line whose objects and arrays are nested too deep. `SHALLOW` bytes can't be."""
-    if len(line) <= _SHALLOW_OBJECTS:  # searches are faster than counts, and `find` than `in`
-        first = line.find(b"[")
-        if first < 0 or line.find(b"[", first + 1) < 0:
-            return
-    if line.count(b"{") + line.count(b"[") > MAX_NESTING and _is_deep(line):
-        raise RecordError(f"objects and arrays are nested more than {MAX_NESTING} deep")
-
-
-def _is_deep(line: bytes) -> bool:
-    """Return whether a line is nested too deep, without recursion and in linear time."""
-    brackets = _without_strings(line).translate(None, _NO_BRACKETS)
-    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > MAX_NESTING
-
-
-def _without_strings(line: bytes) -> bytes:
-    """Remove the strings: without escapes, a quote opens or closes one, so every other piece stays."""
-    return b"".join(line.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
+    return judge(line)
 
 
 def refuse_included(event: RunEvent) -> None:
@@ -201,27 +121,4 @@ def refuse_included(event: RunEvent) -> None:
     else:
         return
     if artifact.info.included:
-        raise _refused("an output is included, but include_output was not requested", event.seq)
-
-
-def _refused(message: str, seq: int | None) -> RecordError:
-    error = RecordError(message)
-    error.is_record, error.seq = True, seq
-    return error
-
-
-def _seq(record: dict[str, Any]) -> int | None:
-    seq = record.get("seq")
-    is_seq = isinstance(seq, int) and not isinstance(seq, bool) and 0 < seq <= MAX_INTEGER
-    return seq if is_seq else None
-
-
-def _flat(messages: dict[Any, Any] | list[Any] | str, path: str = "") -> str:
-    """Format marshmallow's messages on one line: ``llm_call.step: Not a valid integer.``"""
-    if isinstance(messages, dict):
-        return "; ".join(
-            _flat(inner, path if name == exceptions.SCHEMA else f"{path}.{name}" if path else str(name))
-            for name, inner in messages.items()
-        )
-    text = " ".join(map(str, messages)) if isinstance(messages, list) else messages
-    return f"{path}: {text}" if path else text
+        raise refused("an output is included, but include_output was not requested", event.seq)

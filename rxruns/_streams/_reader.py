@@ -22,6 +22,7 @@ from reactivex import abc
 from rxruns._arguments import MAX_PAGE
 from rxruns._streams._connection import Connection, RecordingError, Sink
 from rxruns._streams._following import FollowOptions, Position, SubscriberError
+from rxruns._streams._logging import GAVE_UP, logger
 from rxruns._streams._recovery import Fault, Reconnect, Recovery, Stop, is_passing
 from rxruns._streams._waiting import WaitingNotice
 from rxruns._threading._threads import start_thread
@@ -31,12 +32,7 @@ from rxruns.errors import APIError, RunsError, SequenceGapError, TransportError
 from rxruns.events import RunEvent
 from rxruns.lifecycle import Closed, Connected, LifecycleEvent, Reconnecting, Resumed
 
-__all__ = ["GAVE_UP", "EventReader"]
-
-logger: logging.Logger = logging.getLogger("rxruns")
-
-GAVE_UP: logging.Logger = logging.getLogger("rxruns.gave_up")
-"""Logs that a stream failed after its reconnects, which its error reports too."""
+__all__ = ["EventReader"]
 
 
 class EventReader:

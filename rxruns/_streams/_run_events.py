@@ -19,7 +19,7 @@ from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 from reactivex.scheduler import CurrentThreadScheduler, NewThreadScheduler
 
-from rxruns._arguments import check_run_id, check_source
+from rxruns._arguments import check_run_id
 from rxruns._logs._writer import LogWriter
 from rxruns._policies import ResumePolicy
 from rxruns._requests import CreateOptions, Spec, create_body
@@ -27,6 +27,7 @@ from rxruns._streams._following import FollowOptions, OnInvalid, OnLifecycle
 from rxruns._streams._lease import ClientLease
 from rxruns._streams._observable import SourceObservable
 from rxruns._streams._reader import EventReader
+from rxruns._threading._subscribing import check_source
 from rxruns._transport import Cancellation
 from rxruns.client import RunsClient
 from rxruns.events import RunEvent

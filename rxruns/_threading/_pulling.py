@@ -14,9 +14,8 @@ from typing import Generic, TypeVar
 from reactivex import Observable
 from reactivex.disposable import SingleAssignmentDisposable
 
-from rxruns._arguments import check_source
 from rxruns._threading._channel import Channel, End
-from rxruns._threading._subscribing import subscribe_on_thread
+from rxruns._threading._subscribing import check_source, subscribe_on_thread
 from rxruns.errors import StreamBackpressureError
 
 __all__ = ["Pulling"]

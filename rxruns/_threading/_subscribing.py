@@ -9,10 +9,17 @@ from reactivex import Observable
 from reactivex.disposable import SingleAssignmentDisposable
 from reactivex.scheduler import CurrentThreadScheduler
 
-__all__ = ["Observer", "subscribe_on_thread"]
+from rxruns._arguments import check_kind
+
+__all__ = ["Observer", "check_source", "subscribe_on_thread"]
 
 _T = TypeVar("_T")
 _T_contra = TypeVar("_T_contra", contravariant=True)
+
+
+def check_source(value: object) -> None:
+    """Require an Observable."""
+    check_kind("source", value, Observable, "an Observable", "pass run_events(run_id), for instance")
 
 
 class Observer(Protocol[_T_contra]):

@@ -17,7 +17,7 @@ import click
 
 from rxruns._display._visible import one_line
 from rxruns._errors import must_be
-from rxruns._streams._reader import GAVE_UP
+from rxruns._streams._logging import GAVE_UP
 from rxruns._version import __version__
 from rxruns.cli._output import OutputError, close_quietly
 from rxruns.cli._panel import Exit

@@ -13,14 +13,14 @@ from rich.text import Text
 
 from rxruns._display._text import counted, money
 from rxruns._display._visible import one_line, printable_json
-from rxruns.cli._cost_reading import RunCosts, read_costs
+from rxruns.cli._cost_reading import read_costs
 from rxruns.cli._output import Lines
 from rxruns.cli._panel import Exit
 from rxruns.cli._prices import with_prices
 from rxruns.cli._sources import Service, Source, source_argument, with_service
 from rxruns.costs import CostLineItem, CostTotals, Prices
 from rxruns.folds import By
-from rxruns.folds._run_cost import RunCost
+from rxruns.folds._run_cost import RunCost, RunCosts
 
 Costs: TypeAlias = Mapping[Any, CostTotals]
 """By run, node, day or model."""

@@ -1,4 +1,4 @@
-"""The costs of runs: folded from recorded logs, or event by event from the service and from pipes."""
+"""The costs of runs, folded from recorded logs."""
 
 from __future__ import annotations
 
@@ -7,35 +7,23 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
 from uuid import UUID
 
-import reactivex
-from reactivex import Observable
 from rich.console import Console
 from rich.progress import Progress
 
-from rxruns import operators as ops
 from rxruns._logs import format_of
 from rxruns._logs._blocks import blocks
 from rxruns._logs._source import Unpacked
 from rxruns._ndjson._decoding import RecordError, decode_event
-from rxruns._streams._run_events import block_on
 from rxruns.cli._panel import NO_EVENT, early_end
 from rxruns.cli._sources import Service, Source
-from rxruns.errors import InvalidArgumentError, RunsError, StoreError, StreamProtocolError
-from rxruns.events import RunEvent
+from rxruns.errors import InvalidArgumentError, StoreError, StreamProtocolError
 from rxruns.folds import By
 from rxruns.folds._logs import fold_files
-from rxruns.folds._run_cost import RunCost
+from rxruns.folds._run_cost import RunCost, RunCosts
 
-__all__ = ["RunCosts", "read_costs"]
-
-RunCosts: TypeAlias = dict[UUID, RunCost]
-"""By run: a log may hold several."""
-
-AT_ONCE = 8
-"""Runs that are read at the same time."""
+__all__ = ["read_costs"]
 
 _PROGRESS_AFTER = 1.0
 """Seconds."""
@@ -48,7 +36,7 @@ def read_costs(
     found = _from_logs([source for source in sources if _is_log(source)], empty, service, every_line)
     searched = set(found)
     rest = [source for source in dict.fromkeys(sources) if source not in found]
-    followed, errors = _from_events(rest, empty, service)
+    followed, errors = _from_events(rest, empty, service) if rest else ({}, {})
     found = {source: found.get(source, followed.get(source, {})) for source in sources}
     for source, costs in found.items():
         if isinstance(source, Path) and not costs:
@@ -61,6 +49,14 @@ def read_costs(
             # The arguments may name both a run and its log: the one with more calls counts.
             total[run_id] = max(cost, total.get(run_id, cost), key=lambda one: one.calls)
     return total, errors
+
+
+def _from_events(
+    sources: list[Source], empty: RunCost, service: Service
+) -> tuple[dict[Source, RunCosts], dict[Source, str]]:
+    from rxruns.cli._cost_following import follow_costs  # noqa: PLC0415  (RxPY and HTTP: half the start time)
+
+    return follow_costs(sources, empty, service)
 
 
 def _is_log(source: Source) -> bool:
@@ -94,38 +90,6 @@ def _from_logs(
             found[log] = {run_id: empty if run_id.int in seen else cost for run_id, cost in here.items()}
         seen |= runs
     return found
-
-
-def _from_events(
-    sources: list[Source], empty: RunCost, service: Service
-) -> tuple[dict[Source, RunCosts], dict[Source, str]]:
-    found: dict[Source, RunCosts] = {source: {} for source in sources}
-    errors: dict[Source, str] = {}
-
-    def count(source: Source) -> Observable[RunEvent]:
-        costs = found[source]
-
-        def add(event: RunEvent) -> None:
-            costs[event.run_id] = costs.get(event.run_id, empty).step(event)
-
-        def failed(error: Exception, _: Observable[RunEvent]) -> Observable[RunEvent]:
-            if not isinstance(error, RunsError):
-                raise error
-            errors[source] = f"{error}{'; the events before it are counted' if costs else ''}"
-            return reactivex.empty()
-
-        events = service.events(source, wait=False).pipe(ops.tap(add))
-        return events.pipe(ops.ignore_elements(), ops.catch(failed))
-
-    stderr = Console(stderr=True)
-    with Progress(
-        console=stderr, transient=True, disable=len(sources) < 2 or not stderr.is_terminal
-    ) as progress:
-        task = progress.add_task("reading", total=len(found))
-        ended = ops.do_action(on_completed=lambda: progress.advance(task))
-        read = reactivex.from_iterable(sources).pipe(ops.map(lambda source: count(source).pipe(ended)))
-        block_on(read.pipe(ops.merge(max_concurrent=AT_ONCE)))
-    return found, errors
 
 
 @contextmanager

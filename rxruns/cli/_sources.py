@@ -1,4 +1,7 @@
-"""The source of a command, a run or a recorded log, and the flags that select the service."""
+"""The source of a command, a run or a recorded log, and the flags that select the service.
+
+Uses HTTP and RxPY through ``rxruns`` alone, which imports them when a command needs them.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +13,22 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any, TextIO, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias, TypeVar
 from uuid import UUID
 
 import click
 from click.shell_completion import CompletionItem
-from reactivex import Observable
 
-from rxruns import operators as ops
-from rxruns._streams._following import OnInvalid, OnLifecycle
-from rxruns._streams._recorded import recorded_events
-from rxruns._streams._run_events import run_events
+import rxruns
+from rxruns._arguments import OnInvalid
 from rxruns.cli._files import read
-from rxruns.client import RunsClient
 from rxruns.errors import InvalidArgumentError, RunsError, StreamProtocolError
 from rxruns.events import RunEvent
+
+if TYPE_CHECKING:
+    from reactivex import Observable
+
+    from rxruns._streams._following import OnLifecycle
 
 Source: TypeAlias = UUID | Path
 """A run's id, or the path of a recorded log."""
@@ -122,10 +126,10 @@ class Service:
         self._base_url = base_url
         self._key_file = key_file
         self.on_invalid: OnInvalid = on_invalid
-        self._client: RunsClient | None = None
+        self._client: rxruns.RunsClient | None = None
 
     @property
-    def client(self) -> RunsClient:
+    def client(self) -> rxruns.RunsClient:
         """The client, made at its first use, because a log needs no key; closed when the command ends.
 
         Raises:
@@ -136,7 +140,7 @@ class Service:
             key = None if self._key_file is None else _first_line(self._key_file)
             if key is None and not any(os.environ.get(name, "").strip() for name in SECRETS):
                 raise click.UsageError(f"no credentials: set {' or '.join(SECRETS)}, or pass --key-file")
-            client = RunsClient.from_env(api_key=key, base_url=self._base_url)
+            client = rxruns.RunsClient.from_env(api_key=key, base_url=self._base_url)
             self._client = click.get_current_context().with_resource(client)
         return self._client
 
@@ -155,7 +159,7 @@ class Service:
         A run is recorded as received; the events of a log are encoded again.
         """
         if isinstance(source, UUID):
-            return run_events(
+            return rxruns.run_events(
                 source,
                 client=self.client,
                 after_seq=after_seq,
@@ -164,10 +168,10 @@ class Service:
                 on_lifecycle=on_lifecycle,
                 record=record,
             )
-        log = recorded_events(source, speed=speed, on_invalid=self.on_invalid)
+        log = rxruns.recorded_events(source, speed=speed, on_invalid=self.on_invalid)
         if after_seq:
-            log = log.pipe(ops.filter(lambda event: event.seq > after_seq))
-        return log if record is None else log.pipe(ops.record(record))
+            log = log.pipe(rxruns.ops.filter(lambda event: event.seq > after_seq))
+        return log if record is None else log.pipe(rxruns.ops.record(record))
 
 
 def skipping() -> OnInvalid:

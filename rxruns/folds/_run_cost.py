@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
+from uuid import UUID
 
 from msgspec import Struct
 
 from rxruns.events import NodeLLMCall, RunEvent, RunStarted, TerminalEvent
 
-__all__ = ["RunCost"]
+__all__ = ["RunCost", "RunCosts"]
 
 
 class RunCost(Struct, frozen=True):
@@ -47,3 +48,7 @@ class RunCost(Struct, frozen=True):
             max(self.last_seq, other.last_seq),
             self.has_ended or other.has_ended,
         )
+
+
+RunCosts: TypeAlias = dict[UUID, RunCost]
+"""By run: a log may hold several."""

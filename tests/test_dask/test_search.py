@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from rxruns._logs import _search
 from rxruns._logs._search import all_lines, candidates
 from rxruns._ndjson._decoding import RecordError, decode_event
 from rxruns.events import KNOWN_EVENTS, NodeFailed, NodeLLMCall, RunEvent
@@ -60,6 +61,32 @@ def test_of_many_lines_those_are_found_in_order_and_with_their_places(
         start = search.start(index)
         assert whole[start:].split(b"\n")[0] == line
         assert start == 0 or whole[start - 1 : start] == b"\n"
+
+
+PIECES = [
+    b"\0",
+    b"\n",
+    b"node_failed",
+    *(line_of(sample("node_failed")) + b"\n",) * 3,
+    b"\\u006e",
+    b"\\u00e9",
+]
+
+
+@examples(100)
+@given(
+    parts=st.lists(st.sampled_from(PIECES), max_size=8).map(b"".join),
+    behind=st.sampled_from([b"", b"\0", b"?", line_of(sample("node_failed"))]),
+)
+def test_the_search_of_the_c_library_finds_what_python_finds_and_changes_no_byte(
+    parts: bytes, behind: bytes
+) -> None:
+    data = bytearray(parts + behind)
+    with pytest.MonkeyPatch.context() as patch:
+        faster = candidates([NodeFailed])(data, len(parts))
+        patch.setattr(_search, "_strstr", None)
+        assert faster == candidates([NodeFailed])(data, len(parts))
+    assert parts + behind == data
 
 
 @pytest.mark.parametrize("known", KNOWN_EVENTS, ids=lambda known: known.type)

@@ -90,3 +90,17 @@ def test_operators_can_be_imported_one_by_one() -> None:
 def test_whichever_name_is_imported_first_it_is_one_module(first: str) -> None:
     code = f"import {first}, rxruns; from rxruns.ops import text; assert rxruns.ops is rxruns.operators"
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=HANG)
+
+
+@pytest.mark.parametrize("command", ["rxruns", "rxruns.folds", "rxruns.cli._cost"])
+def test_what_reads_logs_alone_loads_neither_http_nor_rxpy_nor_marshmallow(command: str) -> None:
+    code = f"import sys, {command}; print({{'requests', 'reactivex', 'marshmallow'}} & sys.modules.keys())"
+    output = subprocess.check_output([sys.executable, "-W", "error", "-c", code], text=True, timeout=HANG)
+
+    assert "set()\n" == output
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'rxruns' has no attribute 'run_event'"):
+        _ = rxruns.run_event  # type: ignore[attr-defined]
+    assert set(rxruns.__all__) <= set(dir(rxruns))
