@@ -6,15 +6,19 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from rxruns import CostTotals, Price
 from rxruns._logs import _engine, _pool
+from rxruns._logs._engine import fold_parts, planned
 from rxruns.errors import InvalidArgumentError, RunsError, StreamProtocolError
 from rxruns.events import RunEvent
 from rxruns.folds import RunStates, fold_logs
@@ -22,6 +26,7 @@ from tests.conftest import HANG, ROOT, eventually
 from tests.folding import DeadlyElsewhere, Refusing, Seen, SeenCalls, SeenInOrder, folded_here, write_log
 from tests.logs import PACK
 from tests.making import OTHER_RUN, RUN, delta, in_turn, llm_call, run_completed, run_started, tokens
+from tests.records import examples
 from tests.soak import MIB, both_sizes
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -98,6 +103,29 @@ def test_overlapping_files_in_any_order_count_each_event_once(tmp_path: Path) ->
     assert 20 == fold_logs([*logs, packed], CostTotals(), processes=2).requests
 
 
+@examples(100)
+@given(
+    files=st.lists(st.lists(st.integers(0, 41), max_size=40), min_size=1, max_size=4),
+    fold=st.sampled_from([Seen(), SeenCalls()]),
+)
+def test_files_with_any_events_in_any_order_count_each_event_once(files: list[list[int]], fold: Seen) -> None:
+    events = run_of()
+    with tempfile.TemporaryDirectory() as directory:
+        logs = [
+            write_log(Path(directory, str(number)), [events[place] for place in places])
+            for number, places in enumerate(files)
+        ]
+        plan = planned(logs, fold, every_line=False, on_invalid="raise")
+        with _pool.Pool(0, lambda count: None) as pool:
+            folded = fold_parts(pool, plan.parts(1, size=1_000), plan.work)
+
+    given = {events[place] for places in files for place in places}
+    types = getattr(fold, "event_types", (RunEvent,))
+    assert sorted(event.seq for event in given if isinstance(event, types)) == sorted(
+        seq for _, seq, _ in folded.value.events
+    )
+
+
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("format", ["plain", "gzip"])
 @pytest.mark.parametrize("processes", [1, 2])
@@ -161,6 +189,7 @@ def test_a_killed_process_is_an_error_that_names_it_and_its_part(log: Path) -> N
 STUCK = """
 import sys
 from rxruns._logs import _engine, _pool
+from rxruns._logs._engine import fold_parts, planned
 from rxruns.folds import fold_logs
 from tests import folding
 _pool._is_single_threaded = lambda: sys.argv[3] == "forked"
@@ -196,6 +225,7 @@ def test_the_other_processes_end_with_this_one(
 
 SCRIPT = """
 from rxruns._logs import _engine, _pool
+from rxruns._logs._engine import fold_parts, planned
 from rxruns.folds import fold_logs
 from rxruns import CostTotals
 from tests.folding import Seen

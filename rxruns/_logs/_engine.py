@@ -1,8 +1,8 @@
 """Fold recorded logs in parts. Shared by :func:`rxruns.folds.fold_logs` and :func:`rxruns.dask.fold_logs`.
 
-Each part is folded alone, and its result says which ``seq`` of which runs it has. Where these overlap, parts
-are folded once more: a file that has a run's events out of order, or twice, whole and by ``seq``; a file that
-repeats events of an earlier one without them. Logs of one machine need none of this.
+Each part is folded alone, and its result has each ``seq`` of each run. Where these overlap, parts are folded
+once more: a file that has a run's events out of order, or twice, whole and by ``seq``; a file that may repeat
+events of an earlier one without them. Logs of one machine need none of this.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from rxruns._arguments import OnInvalid, check_flag, check_on_invalid, check_whole_number
 from rxruns._fold import Fold, checked_fold, needs_whole_runs
-from rxruns._logs._fold_part import FoldedPart, Interval, fold_part
+from rxruns._logs._fold_part import FoldedPart, Seqs, fold_part
 from rxruns._logs._parts import LogPart, Path, find_files, split
 from rxruns.errors import StreamProtocolError
 
@@ -163,35 +163,36 @@ def fold_parts(
 
 
 def overlaps(
-    parts: Sequence[LogPart], seqs: Sequence[Mapping[int, Interval]]
-) -> dict[int, dict[int, list[Interval]]]:
-    """By part and run, what earlier files have and it has again, from the first ``seq`` to the last.
+    parts: Sequence[LogPart], seqs: Sequence[Mapping[int, Seqs]]
+) -> dict[int, dict[int, list[Seqs]]]:
+    """By part and run, what earlier files have, of those whose ``seq`` overlap.
 
     Files need not be in the order of their events.
 
     >>> parts = LogPart("a", 0, 8, 16), LogPart("a", 8, 16, 16), LogPart("b", 0, 8, 8)
-    >>> overlaps(parts, [{7: (5, 8)}, {7: (9, 12)}, {7: (1, 6)}])
-    {2: {7: [(5, 12)]}}
+    >>> found = overlaps(parts, [{7: [5, 7]}, {7: [9, 9]}, {7: [1, 8]}])
+    >>> found
+    {2: {7: [[5, 7, 9, 9]]}}
     """
-    found: dict[int, dict[int, list[Interval]]] = {}
-    earlier: dict[int, list[Interval]] = {}  # of files before this one, by run
-    here: dict[int, Interval] = {}  # of this file
+    found: dict[int, dict[int, list[Seqs]]] = {}
+    earlier: dict[int, list[Seqs]] = {}  # of files before this one, by run
+    here: dict[int, Seqs] = {}  # of this file
     path = parts[0].path
     for index, (part, runs) in enumerate(zip(parts, seqs, strict=True)):
         if part.path != path or part.begin == 0:  # the same file may be named twice
-            for run, span in here.items():
-                earlier.setdefault(run, []).append(span)
+            for run, its in here.items():
+                earlier.setdefault(run, []).append(its)
             path, here = part.path, {}
-        for run, (first, last) in runs.items():
-            twice = [span for span in earlier.get(run, ()) if span[0] <= last and first <= span[1]]
+        for run, its in runs.items():
+            twice = [there for there in earlier.get(run, ()) if there[0] <= its[-1] and its[0] <= there[-1]]
             if twice:
                 found.setdefault(index, {})[run] = twice
-            here[run] = min(first, here.get(run, (first, 0))[0]), max(last, here.get(run, (0, last))[1])
+            here[run] = here[run] + its if run in here else its
     return found
 
 
 def _unordered(
-    parts: Sequence[LogPart], has_late: Sequence[bool], seqs: Sequence[Mapping[int, Interval]]
+    parts: Sequence[LogPart], has_late: Sequence[bool], seqs: Sequence[Mapping[int, Seqs]]
 ) -> set[str]:
     """The files that have an event of a run after a later one, or twice."""
     found: set[str] = set()
@@ -199,9 +200,9 @@ def _unordered(
     for part, is_late, runs in zip(parts, has_late, seqs, strict=True):
         if part.begin == 0:
             reached = {}
-        if is_late or any(first <= reached.get(run, 0) for run, (first, _) in runs.items()):
+        if is_late or any(its[0] <= reached.get(run, 0) for run, its in runs.items()):
             found.add(part.path)
-        reached.update({run: last for run, (_, last) in runs.items()})
+        reached.update({run: its[-1] for run, its in runs.items()})
     return found
 
 
@@ -227,7 +228,7 @@ def _with_options(
     return work(part, **options, **more)
 
 
-def _seqs(part: FoldedPart[Any]) -> dict[int, Interval]:
+def _seqs(part: FoldedPart[Any]) -> dict[int, Seqs]:
     return part.seqs
 
 

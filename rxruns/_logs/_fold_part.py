@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -19,12 +21,12 @@ from rxruns._ndjson._framing import MAX_LINE_BYTES, may_be_cut
 from rxruns.errors import StoreError, StreamProtocolError
 from rxruns.events import RunEvent
 
-__all__ = ["FoldedPart", "Interval", "fold_part"]
+__all__ = ["FoldedPart", "Seqs", "fold_part"]
 
 _F = TypeVar("_F", bound=Fold)
 
-Interval = tuple[int, int]
-"""From a ``seq`` to another one, both included."""
+Seqs: TypeAlias = "array[int]"
+"""Each ``seq`` of some events, ascending: the first and the last one of each range without a gap."""
 
 _NEWLINE = ord("\n")
 _START = 512
@@ -38,14 +40,14 @@ class FoldedPart(msgspec.Struct, Generic[_F], frozen=True):
 
     Attributes:
         value: the fold.
-        seqs: of each run, as a number, the first and the last ``seq`` that was folded.
+        seqs: by run, as a number, each ``seq`` of the part: 16 bytes for an event between skipped lines.
         invalid: the errors of lines that are not valid events.
         cut: warnings about files that end with a line that was cut.
         has_late: an event came after a later one of its run, or twice, and was dropped.
     """
 
     value: _F
-    seqs: dict[int, Interval]
+    seqs: dict[int, Seqs]
     invalid: tuple[StreamProtocolError, ...] = ()
     cut: tuple[str, ...] = ()
     has_late: bool = False
@@ -57,7 +59,7 @@ def fold_part(
     *,
     every_line: bool = False,
     tolerant: bool = False,
-    excluded: Mapping[int, Sequence[Interval]] | None = None,
+    excluded: Mapping[int, Sequence[Seqs]] | None = None,
     by_seq: bool = False,
     on_read: OnRead | None = None,
 ) -> FoldedPart[_F]:
@@ -90,29 +92,38 @@ def fold_part(
 
 
 def _folded(
-    events: Iterable[RunEvent], value: _F, excluded: Mapping[int, Sequence[Interval]]
-) -> tuple[_F, dict[int, Interval], bool]:
-    """Return the value, the first and last ``seq`` of each run, and True if an event was out of order."""
+    events: Iterable[RunEvent], value: _F, excluded: Mapping[int, Sequence[Seqs]]
+) -> tuple[_F, dict[int, Seqs], bool]:
+    """Return the value, each ``seq`` of each run, and True if an event was out of order."""
     has_late = False
-    run = first = last = 0  # of the event before; ids as numbers, because hashing a UUID takes longer
-    seqs: dict[int, Interval] = {}
-    elsewhere: Sequence[Interval] = ()
+    run = last = 0  # of the event before; ids as numbers, because hashing a UUID takes longer
+    seqs: dict[int, Seqs] = {}
+    here = array("Q")
+    elsewhere: Sequence[Seqs] = ()
     for event in events:
         if event.run_id.int != run:
-            if run:
-                seqs[run] = first, last
             run = event.run_id.int
-            first, last = seqs.get(run, (event.seq, 0))
+            here = seqs.setdefault(run, array("Q"))
+            last = here[-1] if here else 0
             elsewhere = excluded.get(run, ())
-        if event.seq > last:
-            last = event.seq
-            if not elsewhere or not any(low <= last <= high for low, high in elsewhere):
+        seq = event.seq
+        if seq > last:
+            if here and seq == last + 1:
+                here[-1] = seq
+            else:
+                here.append(seq)
+                here.append(seq)
+            last = seq
+            if not elsewhere or not any(_has(there, seq) for there in elsewhere):
                 value = value.step(event)
         else:
             has_late = True
-    if run:
-        seqs[run] = first, last
     return value, seqs, has_late
+
+
+def _has(seqs: Seqs, seq: int) -> bool:
+    place = bisect_right(seqs, seq)
+    return place % 2 == 1 or (place > 0 and seqs[place - 1] == seq)
 
 
 class _PartEvents:

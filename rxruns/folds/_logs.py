@@ -36,9 +36,8 @@ def fold_logs(
 
     The result is that of folding the events of ``recorded_events`` of each file, one file after the other.
     Each event of a run counts once, also where files repeat it: logs may overlap, be rotated, or end in the
-    middle of a line, and a run may be spread over several files in any order. What a file repeats is taken
-    to be the range from its first to its last ``seq`` of that run, so a file must not lack events in
-    between that another file has.
+    middle of a line, and a run may be spread over several files in any order, also if one file has events
+    that another one lacks in its middle.
 
     **Skipped lines.** A fold that declares ``event_types`` (see :mod:`rxruns.folds`) is given those alone. A
     line that can't hold one of them is not decoded. If such a line is damaged or isn't an event, that goes
