@@ -75,6 +75,7 @@ BUILTIN_ERRORS = {
     "devserver": {"LookupError", "TypeError"},
     "events": {"AttributeError"},  # like a module's own
     "folds": {"AttributeError"},
+    "otel": {"ModuleNotFoundError"},
     "state": {"KeyError"},  # like a mapping's own
     "structschema": {"TypeError", "ValueError"},  # the latter like marshmallow's own
     "testing": {"AssertionError", "AttributeError"},  # the latter like a module's own
