@@ -19,9 +19,10 @@ SUCCESS, FAILURE = SpanExportResult.SUCCESS, SpanExportResult.FAILURE
 
 def spans_of(events: Iterable[RunEvent], **options: Any) -> list[ReadableSpan]:
     """The spans of events, in the order in which they are emitted."""
-    made: list[ReadableSpan] = []
-    reactivex.from_iterable(list(events)).pipe(otel.spans(**options), ops.do_action(made.append)).run()
-    return made
+    found: list[ReadableSpan] = (
+        reactivex.from_iterable(list(events)).pipe(otel.spans(**options), ops.to_list()).run()
+    )
+    return found
 
 
 def named(spans: Iterable[ReadableSpan], name: str) -> ReadableSpan:

@@ -10,8 +10,10 @@ from rxruns.events import (
     NodeUserAnswer,
     NodeUserAsk,
     NodeWaiting,
+    ToolCallRequest,
     ToolCallResult,
     UserAnswer,
+    UserAsk,
 )
 from rxruns.models import NodeStatus
 from rxruns.otel import _names as names
@@ -71,14 +73,18 @@ class OpenAttempt:
             case NodeLLMCall():
                 return [self._chat(event)]
             case NodeToolCall():
-                return self._call(event)
+                return self._call(event, event.tool_call)
             case NodeToolResult():
                 return [
                     self._result(event, event.tool_result, event.tool_result.output, event.tool_result.error)
                 ]
+            case NodeUserAsk():
+                self._note(event)
+                return self._call(event, event.user_ask)
             case NodeUserAnswer():
-                return self._answered(event)
-            case NodeWaiting() | NodeUserAsk():
+                self._note(event)
+                return [self._result(event, event.user_answer, event.user_answer.answer)]
+            case NodeWaiting():
                 self._note(event)
         return []
 
@@ -117,16 +123,19 @@ class OpenAttempt:
         self._ended(nanoseconds(event.ts))
         return span
 
-    def _call(self, event: NodeToolCall) -> list[ReadableSpan]:
+    def _call(self, event: NodeEvent, request: ToolCallRequest | UserAsk) -> list[ReadableSpan]:
+        """Begin a call. One with the same id that is pending is the same, or else it gets no result."""
         self.is_busy = True
-        request, now = event.tool_call, nanoseconds(event.ts)
-        replaced = self._calls.pop(request.tool_call.id, None)
-        self._calls[request.tool_call.id] = PendingCall(
-            request.tool_call, request.step, request.request_id, event.seq, now
+        id, now, is_question = request.tool_call.id, nanoseconds(event.ts), isinstance(request, UserAsk)
+        known = self._calls.get(id)
+        if known is not None and is_question != known.is_question:
+            return []  # the log has the question as a call, too
+        self._calls[id] = PendingCall(
+            request.tool_call, request.step, request.request_id, event.seq, now, is_question
         )
-        if replaced is None:
+        if known is None:
             return []
-        return [tool_span(self.owner, replaced, now, event.seq, self._options, output=None)]
+        return [tool_span(self.owner, known, now, event.seq, self._options, output=None)]
 
     def _result(
         self, event: NodeEvent, result: ToolCallResult | UserAnswer, output: str, error: str | None = None
@@ -135,15 +144,6 @@ class OpenAttempt:
         call = known or PendingCall(result.tool_call, result.step, result.request_id, event.seq, None)
         self._ended(end)
         return tool_span(self.owner, call, end, event.seq, self._options, output=output, error=error)
-
-    def _answered(self, event: NodeUserAnswer) -> list[ReadableSpan]:
-        """Note an answer. The question is an event of the span, and a call only if the log has it as one."""
-        answer = event.user_answer
-        self._note(event)
-        if answer.tool_call.id in self._calls:
-            return [self._result(event, answer, answer.answer)]
-        self._ended(nanoseconds(event.ts))
-        return []
 
     def _ended(self, end: int) -> None:
         self._last_end = max(self._last_end, end)

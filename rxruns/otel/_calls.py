@@ -105,7 +105,7 @@ def _usage(call: LLMCall, totals: CostTotals) -> Attributes:
 
 
 class PendingCall(Struct, frozen=True):
-    """A tool call of which the result is missing so far.
+    """A tool call without a result so far. A question to a person is one, too.
 
     Attributes:
         tool_call: the call.
@@ -113,6 +113,7 @@ class PendingCall(Struct, frozen=True):
         request_id: of its model call.
         seq: of its event.
         started: nanoseconds; None if its event was not seen.
+        is_question: True if its event was a ``node_user_ask``.
     """
 
     tool_call: ToolCall
@@ -120,6 +121,7 @@ class PendingCall(Struct, frozen=True):
     request_id: UUID
     seq: int
     started: int | None
+    is_question: bool = False
 
 
 def tool_span(

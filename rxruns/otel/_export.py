@@ -77,6 +77,8 @@ def export(
         raise must_be("exporter", "a SpanExporter", exporter, "such as OTLPSpanExporter()")
     check_whole_number("batch", batch, at_least=1)
     check_kind("retry", retry, RetryPolicy, "a RetryPolicy")
+    if scheduler is not None:
+        check_kind("scheduler", scheduler, abc.SchedulerBase, "a scheduler of RxPY, or None")
     timer = scheduler or TimeoutScheduler.singleton()
 
     def exported(source: Observable[ReadableSpan]) -> Observable[ReadableSpan]:
