@@ -23,7 +23,6 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
-from rxruns.otel._sdk import ReadableSpan, SpanExporter, SpanExportResult
 
 from rxruns._arguments import check_headers, check_url, is_exposed
 from rxruns._display._text import clipped, visible
@@ -34,6 +33,7 @@ from rxruns._transport._answers import Answer
 from rxruns._transport._sessions import close_idle, new_session
 from rxruns._version import __version__
 from rxruns.errors import APIError, TransportError
+from rxruns.otel._sdk import ReadableSpan, SpanExporter, SpanExportResult
 
 __all__ = ["OtlpExporter", "setting"]
 
