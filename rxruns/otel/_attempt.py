@@ -162,11 +162,11 @@ def _noted(event: NodeWaiting | NodeUserAsk | NodeUserAnswer, with_content: bool
             tools = tuple(short(call.tool_call.name) for call in waiting.pending_tool_calls[:_LISTED])
             return names.WAITING, {names.REASON: short(waiting.reason), names.TOOLS: tools}
         case NodeUserAsk(user_ask=ask):
-            asked: Attributes = {names.TOOL_CALL_ID: short(ask.tool_call.id)}
+            question: Attributes = {names.TOOL_CALL_ID: short(ask.tool_call.id)}
             if with_content:
                 options = tuple(short(option.label) for option in (ask.options or ())[:_LISTED])
-                asked |= {names.QUESTION: content(ask.question), names.OPTIONS: options}
-            return names.USER_ASK, asked
+                question |= {names.QUESTION: content(ask.question), names.OPTIONS: options}
+            return names.USER_ASK, question
         case NodeUserAnswer(user_answer=answer):
             answered: Attributes = {names.TOOL_CALL_ID: short(answer.tool_call.id)}
             if with_content:

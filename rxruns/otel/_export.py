@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable, SerialDisposable, SingleAssignmentDisposable
@@ -114,6 +115,7 @@ class _Exporting:
         self._waiting: list[ReadableSpan] = []
         self._oldest = scheduler.now  # when the first of them arrived
         self._is_due = False  # a root span waits, or they have waited for long enough, or the source ended
+        self._source_error: Exception | None = None
         self._end: Callable[[], None] | None = None
         self._is_draining = False
 
@@ -126,6 +128,8 @@ class _Exporting:
 
     def on_next(self, span: ReadableSpan) -> None:
         with self._lock:
+            if self._delivery.cancelled:
+                return
             if not self._waiting:
                 self._oldest = self._scheduler.now
             self._waiting.append(span)
@@ -133,10 +137,8 @@ class _Exporting:
             self._drain()
 
     def on_error(self, error: Exception) -> None:
-        def end() -> None:
-            self._observer.on_error(error)
-
-        self._finish(end)
+        self._source_error = error
+        self._finish(partial(self._observer.on_error, error))
 
     def on_completed(self) -> None:
         self._finish(self._observer.on_completed)
@@ -155,10 +157,11 @@ class _Exporting:
         self._is_draining = True
         try:
             while self._waiting and (self._is_due or len(self._waiting) >= self._size):
-                if not self._export_batch():
-                    return
+                self._export_batch()
             self._is_due = False
-            if self._end is not None and not self._delivery.cancelled:
+            if self._delivery.cancelled:
+                return
+            if self._end is not None:
                 self._timer.dispose()
                 self._end()
             elif self._waiting and not self._is_armed:
@@ -169,20 +172,25 @@ class _Exporting:
         finally:
             self._is_draining = False
 
-    def _export_batch(self) -> bool:
-        """Export a batch and emit it. Return False if that was the end."""
+    def _export_batch(self) -> None:
         batch, self._waiting = self._waiting[: self._size], self._waiting[self._size :]
         try:
             self._delivery.deliver(batch)
         except ExportError as error:
-            self._waiting.clear()
-            self._observer.on_error(error)
-            return False
+            self._give_up(error)
+            return
         for span in batch:
             if self._delivery.cancelled:
-                return False
+                self._waiting.clear()
+                return
             self._observer.on_next(span)
-        return True
+
+    def _give_up(self, error: ExportError) -> None:
+        if error.__cause__ is None:
+            error.__cause__ = self._source_error
+        self.stop()
+        self._waiting.clear()
+        self._observer.on_error(error)
 
     # ---- the timer ----
 
@@ -195,9 +203,9 @@ class _Exporting:
             self._is_armed = False
             if not self._waiting or self._delivery.cancelled:
                 return
-            left = self._oldest + PATIENCE - self._scheduler.now
-            if left > timedelta(0):
-                self._arm(left)
+            waited = self._scheduler.now - self._oldest
+            if timedelta(0) <= waited < PATIENCE:  # otherwise the clock was set
+                self._arm(PATIENCE - waited)
             else:
                 self._is_due = True
                 self._drain()

@@ -98,7 +98,7 @@ class Maker:
         """Return a span. A span whose end lies before its start, as the log has it, ends at its start."""
         start, end = times
         return ReadableSpan(
-            short(visible(name), _NAME_LENGTH),
+            visible(short(name, _NAME_LENGTH)),
             context,
             parent,
             self._resource,

@@ -11,7 +11,7 @@ try:
     from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        f"rxruns.otel needs {error.name}: pip install 'rxruns[otel]'", name=error.name
+        "rxruns.otel needs the OpenTelemetry SDK: pip install 'rxruns[otel]'", name=error.name
     ) from error
 
 __all__ = [
