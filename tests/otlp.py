@@ -54,9 +54,9 @@ class Answer:
     body: bytes = b""
 
 
-def accepts(*, pause: float = 0.0) -> Answer:
-    """Accept a batch, after `pause` seconds."""
-    return Answer(pause=pause)
+def accepts(*, pause: float = 0.0, body: bytes = b"") -> Answer:
+    """Accept a batch, after `pause` seconds, with a body of your own."""
+    return Answer(pause=pause, body=body)
 
 
 def refuses(status: int = 503, *, retry_after: float | None = None, body: bytes = b"") -> Answer:

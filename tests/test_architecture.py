@@ -60,7 +60,7 @@ LAYERS = {name: layer for layer, line in enumerate(ORDER.strip().splitlines()) f
 # Imports inside a function: of extras that may be missing, and of nothing else.
 LATE_IMPORTS = {
     "__main__": {"rxruns.cli"},
-    "cli": {"rxruns.charts"},
+    "cli": {"rxruns.charts", "rxruns.otel", "rxruns.otel._http"},
     "costs": {"genai_prices"},
     "_transport": {"rxruns._transport._socks"},
 }

@@ -92,7 +92,8 @@ class OpenAttempt:
         """Return the spans of its unanswered calls, and its own."""
         node = attempt.node
         start, end = nanoseconds(attempt.seen_at), nanoseconds(node.ended_at or attempt.seen_at)
-        attributes, status = self.owner.attributes(seq) | {names.STATUS: str(node.status)}, UNSET
+        attributes, status = self.owner.attributes(seq), UNSET
+        attributes |= {names.KIND: names.CHAIN, names.STATUS: str(node.status)}
         if node.started_at is None:
             attributes[names.START_ESTIMATED] = True
         if node.status == NodeStatus.FAILED and node.error is not None:

@@ -42,6 +42,11 @@ OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
 COST: Final = "gen_ai.usage.cost"
 """US dollars."""
 
+# ---- OpenInference, for the kinds of spans in Phoenix: it derives the other kinds from the operation ----
+KIND: Final = "openinference.span.kind"
+CHAIN: Final = "CHAIN"
+"""The kind of runs and of nodes."""
+
 # ---- ours, on every span ----
 RUN_ID: Final = "rxruns.run_id"
 SEQ: Final = "rxruns.seq"

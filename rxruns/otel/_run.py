@@ -120,6 +120,7 @@ class OpenRun:
             names.RUN_ID: str(event.run_id),
             names.SEQ: event.seq,
             names.OPERATION: names.INVOKE_WORKFLOW,
+            names.KIND: names.CHAIN,
             names.PLAN_HASH: event.plan_hash,
             names.STATUS: RunStatus.SUCCEEDED.value,
         }

@@ -302,6 +302,7 @@ class TestAttributes:
         assert {
             conventions.GEN_AI_OPERATION_NAME: "invoke_workflow",
             conventions.GEN_AI_WORKFLOW_NAME: "report",
+            "openinference.span.kind": "CHAIN",
             "rxruns.run_id": str(events.RUN_ID),
             "rxruns.plan_hash": events.run().plan_hash,
             "rxruns.status": "succeeded",
