@@ -140,11 +140,16 @@ def check_path(name: str, value: str | os.PathLike[str]) -> Path:
 
 
 def check_base_url(value: object) -> str:
-    """Return the base URL without a trailing slash. A refused one isn't quoted: it may hold a password."""
-    form = "base_url must be %s, such as https://api.modelrelay.ai/api/v1 (its value is not shown)"
+    """Return the base URL of a runs service without a trailing slash."""
+    return check_url("base_url", value, "https://api.modelrelay.ai/api/v1")
+
+
+def check_url(name: str, value: object, example: str) -> str:
+    """Return a base URL without a trailing slash. A refused one isn't quoted: it may hold a password."""
+    form = f"{name} must be %s, such as {example} (its value is not shown)"
     problem = None
     if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]+", value):
-        raise InvalidArgumentError(form % "a URL in ASCII", field="base_url")
+        raise InvalidArgumentError(form % "a URL in ASCII", field=name)
     try:
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
@@ -154,7 +159,7 @@ def check_base_url(value: object) -> str:
     except ValueError:
         problem = "a URL that starts with http:// or https:// and has a host"
     if problem:
-        raise InvalidArgumentError(form % problem, field="base_url")
+        raise InvalidArgumentError(form % problem, field=name)
     return value.rstrip("/")
 
 

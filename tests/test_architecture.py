@@ -62,7 +62,7 @@ LAYERS = {name: layer for layer, line in enumerate(ORDER.strip().splitlines()) f
 LATE_IMPORTS = {
     "__main__": {"rxruns.cli"},
     "_ndjson": {"rxruns._ndjson._judging"},
-    "cli": {"rxruns.charts", "rxruns.cli._cost_following"},
+    "cli": {"rxruns.charts", "rxruns.cli._cost_following", "rxruns.otel", "rxruns.otel._http"},
     "costs": {"genai_prices"},
     "_transport": {"rxruns._transport._socks"},
 }
@@ -78,6 +78,7 @@ BUILTIN_ERRORS = {
     "devserver": {"LookupError", "TypeError"},
     "events": {"AttributeError"},  # like a module's own
     "folds": {"AttributeError"},
+    "otel": {"ModuleNotFoundError"},
     "state": {"KeyError"},  # like a mapping's own
     "structschema": {"TypeError", "ValueError"},  # the latter like marshmallow's own
     "testing": {"AssertionError", "AttributeError"},  # the latter like a module's own

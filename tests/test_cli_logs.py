@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from rxruns.events import RunEvent
 from tests.commands import Rxruns
 from tests.logs import FORMATS, PACK, lines_of
 from tests.making import OTHER_RUN, RUN, delta, llm_call, run_completed, run_failed, run_started, tokens
+from tests.otlp import OtlpReceiver
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -33,11 +35,15 @@ def log(tmp_path: Path) -> Path:
     return tmp_path / "log"
 
 
-@pytest.fixture(params=["events", "cost", "timeline", "replay", "watch"])
-def command(request: pytest.FixtureRequest, tmp_path: Path) -> list[object]:
+@pytest.fixture(params=["events", "cost", "timeline", "replay", "watch", "export"])
+def command(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[object]]:
     """Each command that reads a log, without its log."""
     rest: dict[str, list[object]] = {"timeline": ["-o", tmp_path / "run.html"], "replay": ["--speed", "inf"]}
-    return [request.param, *rest.get(request.param, [])]
+    if request.param == "export":
+        with OtlpReceiver() as receiver:
+            yield ["export", "--otlp", receiver.url]
+    else:
+        yield [request.param, *rest.get(request.param, [])]
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -56,7 +62,7 @@ def test_each_command_reports_that_a_log_ends_early_and_exits_with_3(
     log.write_bytes(PACK[format](b"".join(A_RUN[:2])))
     code, _, err = rxruns(*command, log)
     assert 3 == code
-    assert err.startswith("rxruns: ") or command[0] == "timeline"
+    assert err.startswith("rxruns: ") or command[0] in ("timeline", "export")
     assert err.endswith(EARLY)
 
 

@@ -120,6 +120,10 @@ class SpanTracker:
         self._open[node_id] = attempt
         return ()
 
+    def find(self, node_id: str) -> Attempt | None:
+        """Return the open attempt of a node."""
+        return self._open.get(node_id)
+
     def open_attempts(self) -> list[Attempt]:
         """Return the attempts that have not ended."""
         return list(self._open.values())
