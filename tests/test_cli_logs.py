@@ -33,10 +33,16 @@ def log(tmp_path: Path) -> Path:
     return tmp_path / "log"
 
 
-@pytest.fixture(params=["events", "cost", "timeline", "replay", "watch"])
+@pytest.fixture(params=["events", "cost", "compare", "timeline", "replay", "watch"])
 def command(request: pytest.FixtureRequest, tmp_path: Path) -> list[object]:
     """Each command that reads a log, without its log."""
-    rest: dict[str, list[object]] = {"timeline": ["-o", tmp_path / "run.html"], "replay": ["--speed", "inf"]}
+    other = tmp_path / "other"
+    other.write_bytes(b"".join(A_RUN))
+    rest: dict[str, list[object]] = {
+        "compare": [other],
+        "timeline": ["-o", tmp_path / "run.html"],
+        "replay": ["--speed", "inf"],
+    }
     return [request.param, *rest.get(request.param, [])]
 
 

@@ -33,7 +33,7 @@ from rxruns.errors import (
 __all__ = ["cli", "run"]
 
 
-COMMANDS = ("watch", "events", "cost", "timeline", "start", "replay", "demo", "serve")
+COMMANDS = ("watch", "events", "cost", "compare", "timeline", "start", "replay", "demo", "serve")
 """Each is a function of this name, in the module of this name with an underscore before it."""
 
 

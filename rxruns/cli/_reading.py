@@ -11,8 +11,11 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from rxruns import operators as ops
+from rxruns._display._visible import one_line
 from rxruns._streams._run_events import block_on
-from rxruns.cli._sources import Source, naming
+from rxruns.cli._panel import Exit
+from rxruns.cli._sources import Source, described, naming
+from rxruns.errors import RunsError
 from rxruns.events import RunEvent
 
 STEP = 1_000
@@ -71,3 +74,11 @@ def read_all(events: Observable[RunEvent], source: Source, add: Callable[[RunEve
 
         with naming(source):
             block_on(events.pipe(ops.do_action(taken)), default=None)
+
+
+def exit_of(error: RunsError | None) -> Exit:
+    """Print the error that ended a run's events early, if there is one, and return the exit code."""
+    if error is None:
+        return Exit.SUCCEEDED
+    click.echo(one_line(f"rxruns: {described(error)}"), err=True)
+    return Exit.NOT_FOLLOWED

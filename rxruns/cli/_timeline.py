@@ -16,8 +16,8 @@ from rxruns._display._text import counted
 from rxruns._display._visible import one_line
 from rxruns.cli._panel import NO_EVENT, Exit, early_end
 from rxruns.cli._prices import with_prices
-from rxruns.cli._reading import of_one_run, read_all
-from rxruns.cli._refreshing import Following, exit_of, note_of, summary
+from rxruns.cli._reading import exit_of, of_one_run, read_all
+from rxruns.cli._refreshing import Following, note_of, summary
 from rxruns.cli._sources import Service, Source, source_argument, with_service
 from rxruns.costs import Prices
 from rxruns.errors import RunsError

@@ -14,7 +14,7 @@ from rxruns._display._visible import one_line
 from rxruns.costs._prices import EXACT
 from rxruns.testing._limits import Figure
 
-__all__ = ["RunDifference", "increase_text", "tools_text"]
+__all__ = ["RunDifference", "change_text", "increase_text", "tools_text"]
 
 _NAME, _TOOLS = 80, 200
 """Characters of a name, and of a list of tools."""
@@ -56,24 +56,29 @@ class RunDifference(Struct, frozen=True):
         if self.model is not None:
             subject = _label(self.model)
         limit = "" if self.limit is None else f", limit {self.limit}"
-        return f"{subject}: {self._text()}{limit}"
+        return f"{subject}: {change_text(self)}{limit}"
 
     def __repr__(self) -> str:  # short, because pytest shows a list of them on one line
         return f"<{self}>"
 
-    def _text(self) -> str:
-        if isinstance(self.before, tuple) or isinstance(self.after, tuple):
-            return f"tools {tools_text(_tuple(self.before), _tuple(self.after))}"
-        if self.field == "status":
-            if self.node_id is not None and self.before is None:
-                return f"appeared, {self.after}"
-            if self.node_id is not None and self.after is None:
-                return f"vanished, was {self.before}"
-            return f"{self.before} → {self.after}"
-        name = "cost" if self.field == "usd" else self.field.replace("_", " ")
-        values = f"{name} {_figure(self.field, self.before)} → {_figure(self.field, self.after)}"
-        change = increase_text(self.field, self.before, self.after)
-        return f"{values} ({change})" if change else values
+
+def change_text(difference: RunDifference) -> str:
+    """Return both values of a difference, in a few words.
+
+    >>> change_text(RunDifference("status", "succeeded", None, "edit"))
+    'vanished, was succeeded'
+    """
+    field, before, after = difference.field, difference.before, difference.after
+    if field == "tools":
+        return f"tools {tools_text(_tuple(before), _tuple(after))}"
+    if field == "status":
+        if before is None:
+            return f"appeared, {after}"
+        return f"vanished, was {before}" if after is None else f"{before} → {after}"
+    name = "cost" if field == "usd" else field.replace("_", " ")
+    change = "" if field == "attempts" else increase_text(field, before, after)
+    values = f"{name} {_figure(field, before)} → {_figure(field, after)}"
+    return f"{values} ({change})" if change else values
 
 
 def increase_text(field: str, before: Any, after: Any) -> str:
