@@ -15,7 +15,7 @@ from rxruns._streams._run_events import block_on
 from rxruns.costs import CostLineItem, CostTotals, Prices
 from rxruns.costs._spent import model_name
 from rxruns.events import RunEvent
-from rxruns.testing._difference import RunDifference
+from rxruns.testing._difference import RunDifference, Value
 from rxruns.testing._figures import FiguresFold, NodeFigures, RunFigures
 from rxruns.testing._limits import Figure, limit
 
@@ -165,14 +165,14 @@ def _of_nodes(before: Mapping[str, NodeFigures], after: Mapping[str, NodeFigures
     old_nodes, new_nodes = dict(before), dict(after)  # faster look-ups
     for node_id in {**old_nodes, **new_nodes}:
         old, new = old_nodes.get(node_id), new_nodes.get(node_id)
-        statuses = old and old.status, new and new.status
-        if statuses[0] != statuses[1]:
-            yield RunDifference("status", *statuses, node_id)
-        if old and new and old.attempts != new.attempts:
-            yield RunDifference("attempts", old.attempts, new.attempts, node_id)
-        tools = old.tools if old else (), new.tools if new else ()
-        if tools[0] != tools[1]:
-            yield RunDifference("tools", *tools, node_id)
+        figures: tuple[tuple[str, Value, Value], ...] = (
+            ("status", old.status if old else None, new.status if new else None),
+            ("attempts", old.attempts if old and new else None, new.attempts if old and new else None),
+            ("tools", old.tools if old else (), new.tools if new else ()),
+        )
+        for field, was, is_now in figures:
+            if was != is_now:
+                yield RunDifference(field, was, is_now, node_id)
 
 
 def _of_models(before: CostTotals, after: CostTotals) -> Iterator[RunDifference]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 from difflib import SequenceMatcher
-from typing import Any
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 
@@ -25,6 +25,10 @@ _MOST_TOOLS = 100
 _MOST_PERCENT = 999_999
 
 
+Value: TypeAlias = str | int | float | Decimal | tuple[str, ...] | None
+"""A status, a number, or the names of tools."""
+
+
 class RunDifference(Struct, frozen=True):
     """A difference between two runs.
 
@@ -39,8 +43,8 @@ class RunDifference(Struct, frozen=True):
     """
 
     field: str
-    before: str | int | float | Decimal | tuple[str, ...] | None
-    after: str | int | float | Decimal | tuple[str, ...] | None
+    before: Value
+    after: Value
     node_id: str | None = None
     model: str | None = None
     limit: str | None = None
@@ -141,5 +145,5 @@ def _label(name: str) -> str:
     return one_line(clipped(name, _NAME))
 
 
-def _tuple(value: object) -> tuple[str, ...]:
+def _tuple(value: Value) -> tuple[str, ...]:
     return value if isinstance(value, tuple) else ()
