@@ -95,9 +95,10 @@ class RunComparison(Struct, frozen=True):
             known = None if text is None else limit(name, text)
             if known is not None and not known.accepts(old, new):
                 found.append(RunDifference(field, old, new, limit=known.text))
-        for name, flag in (("status", status), ("nodes", nodes), ("tools", tools)):
+        same = {"status": status, "nodes": nodes, "tools": tools}
+        for name, flag in same.items():
             check_flag(name, flag)
-            found += [difference for difference in self.differences if flag and name == _kind(difference)]
+        found += [difference for difference in self.differences if same.get(_kind(difference))]
         return tuple(found)
 
     def _figures(self) -> Iterator[tuple[str, Figure | None, Figure | None]]:
