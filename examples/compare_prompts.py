@@ -41,9 +41,8 @@ def main() -> None:
         for question in QUESTIONS:
             comparison = compared(question, client)
             exceeded = comparison.exceeding(tokens="+25%", cost="+0.01", nodes=True, tools=True)
-            print(
-                question, comparison.before, comparison.after, *exceeded or ["within all limits"], sep="\n  "
-            )
+            print(question, comparison.before, comparison.after, sep="\n  ")
+            print("  within all limits" if not exceeded else "  exceeded: " + "; ".join(map(str, exceeded)))
 
 
 if __name__ == "__main__":

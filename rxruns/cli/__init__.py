@@ -1,7 +1,7 @@
 """The command line: click and rich over the library, with no logic of its own.
 
-Exit codes: 0 succeeded, 1 the run failed or was canceled, or a limit was exceeded, 2 usage error, 3 a run could
-not be followed to its end, 130 Ctrl-C, 141 the output pipe was closed.
+Exit codes: 0 succeeded, 1 the run failed or was canceled, or a limit was exceeded, 2 usage error, 3 a run
+could not be followed to its end, 130 Ctrl-C, 141 the output pipe was closed.
 """
 
 from __future__ import annotations
