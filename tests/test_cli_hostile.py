@@ -160,7 +160,7 @@ def test_R39_a_hostile_log_is_named_with_the_reason_by_each_command(
     commands: list[list[object]] = []
     for path in written(tmp_path, ".ndjson", LOGS).values():
         log = path if path.exists() else path.with_suffix(".gz")
-        commands += [["cost", log], ["cost", log, "--json"], ["events", log]]
+        commands += [["cost", log], ["cost", log, "--json"], ["events", log], ["compare", log, log]]
         commands += [["replay", log, "--speed", "inf"], ["timeline", log, "-o", tmp_path / "run.html"]]
     assert [] == [
         (command, code, err)

@@ -35,10 +35,16 @@ def log(tmp_path: Path) -> Path:
     return tmp_path / "log"
 
 
-@pytest.fixture(params=["events", "cost", "timeline", "replay", "watch", "export"])
+@pytest.fixture(params=["events", "cost", "compare", "timeline", "replay", "watch", "export"])
 def command(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[object]]:
     """Each command that reads a log, without its log."""
-    rest: dict[str, list[object]] = {"timeline": ["-o", tmp_path / "run.html"], "replay": ["--speed", "inf"]}
+    other = tmp_path / "other"
+    other.write_bytes(b"".join(A_RUN))
+    rest: dict[str, list[object]] = {
+        "compare": [other],
+        "timeline": ["-o", tmp_path / "run.html"],
+        "replay": ["--speed", "inf"],
+    }
     if request.param == "export":
         with OtlpReceiver() as receiver:
             yield ["export", "--otlp", receiver.url]

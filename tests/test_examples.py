@@ -33,6 +33,7 @@ EXPECTED = {
     "buffer_until_complete": ["pro: 24 events, from node_started", "the last is run_completed"],
     "checkpointed_consumer": ["first process\n1 run_compiled", "second process\n5 ", "14 run_completed"],
     "compare_models": ["."],
+    "compare_prompts": ["within all limits", "run: total tokens 66 → 86 (+20, +30.3%), limit +25%"],
     "cost_of_several_runs": [
         "anthropic/claude-sonnet-4-5: 5 calls",
         "total: 10",

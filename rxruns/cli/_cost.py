@@ -6,27 +6,27 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 import click
-import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from rxruns._display._text import counted, money
-from rxruns._display._visible import one_line, printable_json
+from rxruns._display._visible import one_line
 from rxruns.cli._cost_reading import read_costs
-from rxruns.cli._output import Lines
+from rxruns.cli._figures import COLUMNS, costs_record, write_json, write_table
 from rxruns.cli._panel import Exit
 from rxruns.cli._prices import with_prices
 from rxruns.cli._sources import Service, Source, source_argument, with_service
 from rxruns.costs import CostLineItem, CostTotals, Prices
+from rxruns.costs._spent import model_name
 from rxruns.folds import By
 from rxruns.folds._run_cost import RunCost, RunCosts
 
 Costs: TypeAlias = Mapping[Any, CostTotals]
 """By run, node, day or model."""
 
-WIDE, FILE_WIDTH = 120, 200
-"""Columns: of a terminal that shows whole run ids, and of a table in a file."""
+WIDE = 120
+"""Columns of a terminal that shows whole run ids."""
 
 KEYS = {
     "run": ("runs", "run_id"),
@@ -35,8 +35,6 @@ KEYS = {
     "model": ("models", "model"),
 }
 """By value of --by: the names in JSON of all groups and of a group's key."""
-
-COLUMNS = ("requests", "input_tokens", "output_tokens", "total_tokens")
 
 
 @click.command(
@@ -78,14 +76,9 @@ def cost(
     if errors and not runs:
         pass  # an empty sum would look like a run without costs
     elif as_json:
-        Lines().write(_json(costs, by))
+        write_json(_record(costs, by))
     else:
-        console = Console(highlight=False)
-        if not console.is_terminal:
-            console.width = FILE_WIDTH
-        with console.capture() as captured:
-            console.print(table(costs, console, is_whole=not errors, by=by, runs=len(runs)))
-        Lines().write(captured.get().rstrip("\n"))
+        write_table(lambda console: table(costs, console, is_whole=not errors, by=by, runs=len(runs)))
     for source, why in errors.items():
         click.echo(one_line(f"rxruns: {source}: {why}"), err=True)
     return Exit.NOT_FOLLOWED if errors else Exit.SUCCEEDED
@@ -98,8 +91,7 @@ def _groups(runs: RunCosts, by: str) -> Costs:
     if by == "model":
         total = _sum(run.costs for run in runs.values())
         return {
-            f"{item.provider or '?'}/{item.model or '?'}": CostTotals(line_items=[item])
-            for item in total.line_items
+            model_name(item.provider, item.model): CostTotals(line_items=[item]) for item in total.line_items
         }
     parts = [part for run in runs.values() for part in run.costs.items()]
     keys = dict.fromkeys(key for key, _ in parts)
@@ -129,7 +121,7 @@ def table(
     for key, totals in costs.items():
         label = Text(one_line(str(key) if is_wide or by != "run" else str(key)[:8]))
         for place, item in enumerate(totals.line_items):
-            model = "" if by == "model" else _model(item)
+            model = "" if by == "model" else model_name(item.provider, item.model)
             rows.add_row("" if place else label, Text(one_line(model)), *_figures(item))
         if not totals.line_items:
             rows.add_row(label, Text("no calls", style="dim"))
@@ -137,10 +129,6 @@ def table(
     number = counted(len(costs) if runs is None else runs, "run")
     rows.add_row(name, number, *_figures(_sum(costs.values())), style="bold")
     return rows
-
-
-def _model(item: CostLineItem) -> str:
-    return f"{item.provider or '?'}/{item.model or '?'}"
 
 
 def _figures(costs: CostTotals | CostLineItem) -> list[str]:
@@ -151,14 +139,7 @@ def _sum(costs: Iterable[CostTotals]) -> CostTotals:
     return sum(costs, CostTotals())
 
 
-def _json(costs: Costs, by: str) -> bytes:
-    """Return the costs as JSON, with money as exact numbers."""
+def _record(costs: Costs, by: str) -> dict[str, Any]:
     plural, name = KEYS[by]
-    groups = [{name: key, **_record(totals)} for key, totals in costs.items()]
-    encoder = msgspec.json.Encoder(decimal_format="number")
-    return printable_json(encoder.encode({plural: groups, "total": _record(_sum(costs.values()))}))
-
-
-def _record(costs: CostTotals) -> dict[str, Any]:
-    names = (*COLUMNS, "unmetered", "usd", "line_items")
-    return {name: getattr(costs, name) for name in names}
+    groups = [{name: key, **costs_record(totals)} for key, totals in costs.items()]
+    return {plural: groups, "total": costs_record(_sum(costs.values()))}

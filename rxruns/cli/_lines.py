@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from rxruns._display._text import counted, duration, money
+from rxruns._display._text import duration
 from rxruns._display._visible import one_line
 from rxruns.cli._panel import Panel
 from rxruns.cli._table import totals
+from rxruns.costs._spent import spent
 from rxruns.events import (
     NodeEvent,
     NodeFailed,
@@ -36,16 +37,10 @@ def line(event: RunEvent, panel: Panel) -> str:
 
 def summary(panel: Panel) -> str:
     """Return the final line of a run."""
-    costs, state = panel.state.costs, panel.state
-    cost = f", {money(costs.usd)}" if costs.requests else ""
-    if costs.unpriced:
-        cost = f", cost unknown: no price for {', '.join('/'.join(pair) for pair in costs.unpriced)}"
+    state = panel.state
     seconds = panel.seconds(state.started_at, state.ended_at, None)
     time = "" if seconds is None else f"{duration(seconds)}, "
-    return one_line(
-        f"run {panel.run_id} {panel.status}  {time}{counted(costs.requests, 'call')}, "
-        f"{costs.input_tokens} + {costs.output_tokens} tokens{cost}"
-    )
+    return one_line(f"run {panel.run_id} {panel.status}  {time}{spent(state.costs)}")
 
 
 def _why(event: TerminalEvent) -> str:

@@ -15,19 +15,11 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from rxruns._display._text import counted, status_label
 from rxruns._display._visible import one_line
 from rxruns.cli._panel import Exit
-from rxruns.cli._sources import described
+from rxruns.cli._reading import exit_of
 from rxruns.costs import Prices
 from rxruns.errors import RunsError
 from rxruns.events import RunEvent
 from rxruns.page import RunPage
-
-
-def exit_of(error: RunsError | None) -> Exit:
-    """Print the error that ended a run's events early, if there is one, and return the exit code."""
-    if error is None:
-        return Exit.SUCCEEDED
-    click.echo(one_line(f"rxruns: {described(error)}"), err=True)
-    return Exit.NOT_FOLLOWED
 
 
 def note_of(error: RunsError | None) -> str | None:

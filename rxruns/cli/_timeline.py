@@ -11,25 +11,20 @@ from uuid import UUID
 
 import click
 from reactivex import Observable
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from rxruns import operators as ops
 from rxruns._display._text import counted
 from rxruns._display._visible import one_line
-from rxruns._streams._run_events import block_on
 from rxruns.cli._panel import NO_EVENT, Exit, early_end
 from rxruns.cli._prices import with_prices
-from rxruns.cli._refreshing import Following, exit_of, note_of, summary
-from rxruns.cli._sources import Service, Source, naming, source_argument, with_service
+from rxruns.cli._reading import exit_of, of_one_run, read_all
+from rxruns.cli._refreshing import Following, note_of, summary
+from rxruns.cli._sources import Service, Source, source_argument, with_service
 from rxruns.costs import Prices
 from rxruns.errors import RunsError
 from rxruns.events import RunEvent, TerminalEvent
 from rxruns.page import RunPage
 
 SUFFIXES = (".html", ".png", ".svg")
-STEP = 1_000
-"""Events between two updates of the progress."""
 
 
 def _output(context: click.Context, parameter: click.Parameter, path: Path) -> Path:
@@ -87,7 +82,7 @@ def timeline(
     if refresh is not None and (output.suffix.lower() != ".html" or isinstance(source, Path)):
         raise click.UsageError("--refresh needs a run id and -o FILE.html")
     draw = _page if output.suffix.lower() == ".html" else _picture()
-    chosen = _chosen(source, run_id)
+    chosen = of_one_run(source, run_id)
     if refresh is not None:
         return Following(output, prices, refresh).run(chosen(service.events(source)))
     events, error = _read(chosen(service.events(source, wait=False)), source)
@@ -104,47 +99,13 @@ def timeline(
     return exit_of(error)
 
 
-def _chosen(source: Source, run_id: UUID | None) -> Callable[[Observable[RunEvent]], Observable[RunEvent]]:
-    """Return an operator that selects the events of one run, or fails with a usage error that names runs."""
-    found: set[UUID] = set()
-
-    def check(event: RunEvent) -> None:
-        found.add(event.run_id)
-        if run_id is None and len(found) > 1:
-            raise click.UsageError(f"{source} has several runs, for example {runs()}; select one with --run")
-
-    def check_found() -> None:
-        if run_id is not None and found and run_id not in found:
-            raise click.UsageError(f"{source} has no event of run {run_id}, but of {runs()}")
-
-    def runs() -> str:
-        return " and ".join(sorted(map(str, found))[:2])
-
-    def chosen(events: Observable[RunEvent]) -> Observable[RunEvent]:
-        checked = events.pipe(ops.do_action(check, on_completed=check_found))
-        return checked if run_id is None else checked.pipe(ops.filter(lambda event: event.run_id == run_id))
-
-    return chosen
-
-
 def _read(read: Observable[RunEvent], source: Source) -> tuple[list[RunEvent], RunsError | None]:
     """Return the events that can be read, and the error that ended them early."""
     events: list[RunEvent] = []
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} events"))
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("reading", total=None)
-
-        def add(event: RunEvent) -> None:
-            events.append(event)
-            if len(events) % STEP == 0:
-                progress.update(task, completed=len(events))
-
-        try:
-            with naming(source):
-                block_on(read.pipe(ops.do_action(add)))
-        except RunsError as error:
-            return events, error
+    try:
+        read_all(read, source, events.append)
+    except RunsError as error:
+        return events, error
     return events, None
 
 

@@ -1,4 +1,4 @@
-"""For tests of your own code: builders of events, a scripted service, marbles for runs.
+"""For tests of your own code: builders of events, a scripted service, marbles for runs, comparisons of runs.
 
 >>> from rxruns.testing import drops, events, sends
 >>> log = events.run().node("draft").text("Hi").succeeds()
@@ -19,7 +19,10 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from rxruns.testing import events
+from rxruns.testing._compare import RunComparison, compare_runs
+from rxruns.testing._difference import RunDifference
 from rxruns.testing._fake import QUICK, FakeRuns
+from rxruns.testing._figures import NodeFigures, RunFigures
 from rxruns.testing._marbles import Played, drawn, play, subscription_times
 from rxruns.testing._request import Request
 from rxruns.testing._steps import Step, drops, ends, hangs, refuses, replies, resets, sends, waits_for
@@ -28,10 +31,15 @@ from rxruns.testing.events import RunLog
 __all__ = [
     "QUICK",
     "FakeRuns",
+    "NodeFigures",
     "Played",
     "Request",
+    "RunComparison",
+    "RunDifference",
+    "RunFigures",
     "RunLog",
     "Step",
+    "compare_runs",
     "drawn",
     "drops",
     "ends",
