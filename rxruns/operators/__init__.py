@@ -12,7 +12,7 @@ fold                      :func:`fold`, :func:`fold_windows`, :func:`cost_totals
 follow                    :func:`text`, :func:`node_spans`, :func:`event_time`
 end with an error         :func:`raise_on_failure`, :func:`budget`
 keep                      :func:`checkpoint`, :func:`record`
-act                       :func:`execute_tools`
+act                       :func:`execute_tools`, :func:`handle`
 one run at a time         :func:`each_run`
 change threads            :func:`handoff`
 ========================  =============================================================
@@ -29,6 +29,7 @@ from rxruns.operators._flow import handoff
 from rxruns.operators._fold import cost_totals
 from rxruns.operators._folding import fold
 from rxruns.operators._guard import raise_on_failure
+from rxruns.operators._handle import handle
 from rxruns.operators._live import event_time, node_spans, run_state, text
 from rxruns.operators._record import record
 from rxruns.operators._rxpy import *
@@ -53,6 +54,7 @@ __all__ = [
     "fold",
     "fold_windows",
     "for_node",
+    "handle",
     "handoff",
     "last",
     "map",
