@@ -29,7 +29,7 @@ def encode_dead_letter(event: RunEvent, error: Exception, attempts: int) -> byte
 
     >>> from uuid import UUID
     >>> from rxruns.events import NodeStarted
-    >>> started = NodeStarted(run_id=UUID(int=1), seq=3, ts=datetime(2026, 1, 31, tzinfo=UTC), node_id="draft")
+    >>> started = NodeStarted(run_id=UUID(int=1), seq=3, ts=datetime.now(UTC), node_id="draft")
     >>> line = encode_dead_letter(started, ConnectionError("no route"), 3)
     >>> line[:71]
     b'{"error":{"type":"ConnectionError","message":"no route","attempts":3,"f'

@@ -43,7 +43,7 @@ logger = logging.getLogger("rxruns")
 def handle(
     function: Callable[[Any], object],
     *,
-    retry: RetryPolicy = RetryPolicy(),  # noqa: B008 -- immutable
+    retry: RetryPolicy = RetryPolicy(),
     dead_letter: DeadLetter | None = None,
 ) -> Callable[[Observable[_E]], Observable[_E]]:
     """Call a function with each event, retry it if it raises, and emit the events that are done.
@@ -130,7 +130,9 @@ def handle(
     return handling
 
 
-def _called(function: Callable[[Any, Exception], object], event: Any, error: Exception, attempts: int) -> bool:
+def _called(
+    function: Callable[[Any, Exception], object], event: Any, error: Exception, attempts: int
+) -> bool:
     function(event, error)
     return True
 
@@ -140,7 +142,7 @@ def _written(log: LogWriter, event: Any, error: Exception, attempts: int) -> boo
 
 
 class _Handling:
-    """One subscription. Events that arrive while one is handled, from the function itself, wait their turn."""
+    """One subscription. Events that the function itself causes wait until the current one was emitted."""
 
     def __init__(
         self,
