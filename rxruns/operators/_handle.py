@@ -118,7 +118,11 @@ def handle(
             observer: abc.ObserverBase[_E], scheduler: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
             log = None if path is None else LogWriter(path, fsync=True)
-            put_aside = partial(_called, to) if callable(to) else log and partial(_written, log)
+            put_aside: _PutAside | None = None
+            if callable(to):
+                put_aside = partial(_called, to)
+            elif log is not None:
+                put_aside = partial(_written, log)
             handling = _Handling(observer, function, retry, put_aside, log, scheduler)
             subscription = source.subscribe(
                 handling.on_next, handling.on_error, handling.on_completed, scheduler=scheduler
@@ -171,20 +175,21 @@ class _Handling:
     # ---- the source ----
 
     def on_next(self, event: Any) -> None:
-        self._in_turn(partial(self._handle, event))
+        self._in_turn(self._handle, event)
 
     def on_error(self, error: Exception) -> None:
-        self._in_turn(partial(self._fail, error))
+        self._in_turn(self._fail, error)
 
     def on_completed(self) -> None:
         self._in_turn(self._complete)
 
-    def _in_turn(self, work: Callable[[], None]) -> None:
-        self._later.append(work)
+    def _in_turn(self, work: Callable[..., None], *arguments: Any) -> None:
         if self._is_busy:
+            self._later.append(partial(work, *arguments))
             return
         self._is_busy = True
         try:
+            work(*arguments)
             while self._later and not self._cancellation.cancelled:
                 self._later.popleft()()
         except BaseException:  # the subscriber's own, or Ctrl-C: no dispose follows

@@ -120,6 +120,10 @@ class SpanTracker:
         self._open[node_id] = attempt
         return ()
 
+    def open_attempt(self, node_id: str) -> Attempt | None:
+        """Return the attempt of a node that has not ended."""
+        return self._open.get(node_id)
+
     def open_attempts(self) -> list[Attempt]:
         """Return the attempts that have not ended."""
         return list(self._open.values())
