@@ -184,6 +184,8 @@ class _Handling:
         self._in_turn(self._complete)
 
     def _in_turn(self, work: Callable[..., None], *arguments: Any) -> None:
+        if self._cancellation.cancelled:  # a source that emits while it is subscribed to can't be disposed
+            return
         if self._is_busy:
             self._later.append(partial(work, *arguments))
             return

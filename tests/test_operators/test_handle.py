@@ -177,6 +177,18 @@ def test_retries_are_logged_for_debugging_and_dead_letters_as_warnings(
     assert len(last) < 2_200
 
 
+def test_after_an_error_nothing_is_handled_although_the_source_continues() -> None:
+    def emit_all(observer: Any, scheduler: Any = None) -> Any:
+        for event in LOG:
+            observer.on_next(event)
+        observer.on_completed()
+
+    sink, seen = Sink({2: FOR_EVER}), list[Any]()
+    early: Observable[RunEvent] = Observable(emit_all)
+    early.pipe(ops.handle(sink, retry=ONCE)).subscribe(seen.append, seen.append, lambda: seen.append("end"))
+    assert ([LOG[0], NO_ROUTE], [1, 2]) == (seen, sink.attempts)
+
+
 # ---- dead letters ----
 
 
