@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import random
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from functools import cache
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +20,9 @@ from rxruns.devserver.faults import CutRandomly, Delay
 from rxruns.events import RunEvent
 from rxruns.state import RunState
 from rxruns.testing import RunLog, events
+from tests.killing import killed
 from tests.observing import run_of
 from tests.soak import both_sizes, measured
-
-ROOT = Path(__file__).resolve().parent.parent
 
 # ---- R23: kill -9 ----
 
@@ -51,13 +46,7 @@ def worked(arguments: list[str], kill_at: int) -> tuple[list[int], bool]:
     Returns:
         The ``seq`` that it saw, and True at the end of the run.
     """
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", WORKER, *arguments]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        seen = list(islice(process.stdout, kill_at))
-        process.send_signal(signal.SIGKILL)
-        seen += process.stdout.readlines()  # written before the signal arrived
+    seen = killed(WORKER, arguments, kill_at)
     ended = seen[-1:] == [b"end\n"]
     return [int(seq) for seq in seen[: -1 if ended else None]], ended
 

@@ -15,6 +15,7 @@ from rxruns._logs._blocks import Block, blocks, line_boundary
 from rxruns._logs._parts import UNPACKED, LogPart, open_part, recognized
 from rxruns._logs._search import Search, all_lines, candidates
 from rxruns._logs._source import CountedFile, OnRead, Unpacked, sorted_lines
+from rxruns._ndjson._dead_letter import dead_letter_event
 from rxruns._ndjson._decoder import decode_lines
 from rxruns._ndjson._decoding import RecordError, decode_event, protocol_error
 from rxruns._ndjson._framing import MAX_LINE_BYTES, may_be_cut
@@ -182,6 +183,10 @@ class _PartEvents:
         found = self._search(block.data, block.end)
         for batch in decode_lines(found.lines, 0):
             if batch.error is not None:
+                event = dead_letter_event(batch.lines[0])
+                if event is not None:
+                    yield event
+                    continue
                 self._refuse(batch.error, batch.lines[0], block.offset + found.start(batch.number))
             yield from batch.events
 
@@ -191,7 +196,10 @@ class _PartEvents:
         try:
             event = decode_event(line)
         except RecordError as error:
-            if not error.is_record and may_be_cut(line):
+            event = dead_letter_event(line)
+            if event is not None:
+                yield event
+            elif not error.is_record and may_be_cut(line):
                 self.cut.append(f"{self._part.path}: the last line was cut and is left out")
             elif block.offset == 0 or self._search(block.data, block.end).lines:
                 self._refuse(error, line, block.offset)

@@ -29,7 +29,15 @@ class _Place(msgspec.Struct):
     seq: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 
 
-_decode = msgspec.json.Decoder(_Place).decode
+class _DeadLetter(msgspec.Struct):
+    """A line that has its event inside."""
+
+    error: dict[str, msgspec.Raw]
+    event: _Place
+
+
+_decode_place = msgspec.json.Decoder(_Place).decode
+_decode_dead_letter = msgspec.json.Decoder(_DeadLetter).decode
 _REFUSALS = (msgspec.DecodeError, ValueError, RecursionError)
 
 
@@ -40,6 +48,15 @@ def _run(text: str) -> int:
         return msgspec.convert(text, UUID).int
     except msgspec.ValidationError:
         return 0
+
+
+def _decode(line: bytes) -> _Place:
+    try:
+        return _decode_place(line)
+    except _REFUSALS:
+        if b'"event"' not in line:
+            raise
+        return _decode_dead_letter(line).event
 
 
 def is_ordered(chunks: Iterable[bytes]) -> bool:

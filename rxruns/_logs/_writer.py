@@ -1,8 +1,10 @@
-"""The file that events are recorded in: one implementation for ``record=`` and ``ops.record``."""
+"""The file that events are recorded in: one implementation for ``record=``, ``ops.record`` and dead
+letters."""
 
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from pathlib import Path
 from typing import BinaryIO
@@ -42,7 +44,7 @@ class LogWriter:
 
     Args:
         path: of the file; its directory must exist.
-        fsync: wait for the disk after each line.
+        fsync: wait for the disk after each line, unless it is a device such as ``/dev/null``.
 
     Raises:
         StoreError: the file can't be opened, or its last line isn't part of a log.
@@ -58,7 +60,6 @@ class LogWriter:
 
     def __init__(self, path: Path, *, fsync: bool = False) -> None:
         self._path = path
-        self._fsync = fsync
         self._closing = False
         # A descriptor that is closed under a write may be another file's by then.
         self._lock = threading.Lock()
@@ -67,6 +68,7 @@ class LogWriter:
         except OSError as error:
             raise self._error("can't be opened", error) from error
         try:
+            self._fsync = fsync and stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
             self._repair_last_line()
         except OSError as error:
             self._file.close()
@@ -117,6 +119,9 @@ class LogWriter:
         try:
             decode_event(tail)
         except RecordError as error:
+            if error.is_record:  # a dead letter, for instance
+                _write(self._file, b"\n")
+                return
             if not may_be_cut(tail):
                 reason = f"its last line begins with {tail[:20]!r}; choose another file"
                 raise self._error("is not a log", reason) from error

@@ -22,6 +22,7 @@ from rxruns._logs import (
     name_of,
     prefix_of,
 )
+from rxruns._ndjson._dead_letter import dead_letter_event
 from rxruns._ndjson._decoder import Batch, EventDecoder
 from rxruns._ndjson._decoding import RecordError, protocol_error
 from rxruns._ndjson._framing import may_be_cut
@@ -161,10 +162,14 @@ class RecordedLog:
             )
 
     def _events(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """The batches with events. Bad lines are refused in their place."""
+        """The batches with events. Bad lines are refused in their place, unless they are dead letters."""
         for batch in batches:
             if batch.error is not None:
-                self._refuse(batch.error, batch.lines[0], batch.number)
+                event = dead_letter_event(batch.lines[0])
+                if event is None:
+                    self._refuse(batch.error, batch.lines[0], batch.number)
+                else:
+                    yield Batch(batch.number, batch.lines, [event])
             elif batch.events:
                 yield batch
 

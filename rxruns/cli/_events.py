@@ -42,6 +42,7 @@ def events(
 ) -> Exit:
     """Write the events of a run or of a recorded log to standard output, one JSON object per line.
 
+    FILE may also have dead letters, as written by ops.handle.
     Events are encoded again, without fields that rxruns doesn't know, and with \\u escapes for control
     characters. --record keeps the lines of a run byte for byte.
     """

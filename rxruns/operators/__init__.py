@@ -9,10 +9,10 @@ a lambda in a ``pipe`` passes mypy.
 choose                    :func:`for_node`, :func:`of_type`
 gather                    :func:`buffer_until_complete`, :func:`buffer_nodes`
 fold                      :func:`fold`, :func:`fold_windows`, :func:`cost_totals`, :func:`run_state`
-follow                    :func:`text`, :func:`node_spans`, :func:`event_time`
+follow                    :func:`text`, :func:`node_spans`, :func:`event_time`, :func:`overdue`
 end with an error         :func:`raise_on_failure`, :func:`budget`
 keep                      :func:`checkpoint`, :func:`record`
-act                       :func:`execute_tools`
+act                       :func:`execute_tools`, :func:`handle`
 one run at a time         :func:`each_run`
 change threads            :func:`handoff`
 ========================  =============================================================
@@ -29,7 +29,9 @@ from rxruns.operators._flow import handoff
 from rxruns.operators._fold import cost_totals
 from rxruns.operators._folding import fold
 from rxruns.operators._guard import raise_on_failure
+from rxruns.operators._handle import handle
 from rxruns.operators._live import event_time, node_spans, run_state, text
+from rxruns.operators._overdue import Overdue, overdue
 from rxruns.operators._record import record
 from rxruns.operators._rxpy import *
 from rxruns.operators._select import for_node, of_type
@@ -39,6 +41,7 @@ from rxruns.operators._windows import fold_windows
 
 __all__ = [
     "NodeEvents",
+    "Overdue",
     "budget",
     "buffer_nodes",
     "buffer_until_complete",
@@ -53,11 +56,13 @@ __all__ = [
     "fold",
     "fold_windows",
     "for_node",
+    "handle",
     "handoff",
     "last",
     "map",
     "node_spans",
     "of_type",
+    "overdue",
     "raise_on_failure",
     "record",
     "run_state",

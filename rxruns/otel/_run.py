@@ -76,7 +76,7 @@ class OpenRun:
         return [*node.step(event), *self._ended(changed, event)]
 
     def _open(self, node_id: str) -> Attempt:
-        attempt = self._tracker.find(node_id)
+        attempt = self._tracker.open_attempt(node_id)
         assert attempt is not None, "an attempt begins with any event of its node"
         return attempt
 
@@ -96,7 +96,7 @@ class OpenRun:
                 fan_out = self._nodes.get(node_id[:place])
                 if fan_out is None or fan_out.is_busy or not _REST.fullmatch(node_id, place):
                     continue
-                if self._tracker.find(fan_out.owner.node_id) is not None:
+                if self._tracker.open_attempt(fan_out.owner.node_id) is not None:
                     return fan_out.owner.context
         return self._context
 

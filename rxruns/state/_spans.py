@@ -120,8 +120,8 @@ class SpanTracker:
         self._open[node_id] = attempt
         return ()
 
-    def find(self, node_id: str) -> Attempt | None:
-        """Return the open attempt of a node."""
+    def open_attempt(self, node_id: str) -> Attempt | None:
+        """Return the attempt of a node that has not ended."""
         return self._open.get(node_id)
 
     def open_attempts(self) -> list[Attempt]:
