@@ -70,11 +70,10 @@ class ToolRunner(msgspec.Struct, frozen=True):
                     visible(decision.reason),
                 )
                 return denied_output(decision)
-            case Approved(arguments=None):
+            case True | Approved(arguments=None):
                 return call.tool_call
             case Approved(arguments=arguments):
                 return msgspec.structs.replace(call.tool_call, arguments=as_output(arguments))
-        if decision is not True:
-            expectation = "True, tools.Approved(...), tools.Denied(reason) or None"
-            raise must_be("the result of approve", expectation, decision)
-        return call.tool_call
+            case _:
+                expectation = "True, tools.Approved(...), tools.Denied(reason) or None"
+                raise must_be("the result of approve", expectation, decision)
