@@ -11,9 +11,10 @@ from uuid import UUID
 
 from reactivex import Subject
 
-from rxruns import RunsClient
+from rxruns import RunsClient, block_on, run_events, workflow
 from rxruns import operators as ops
 from rxruns.errors import APIError
+from rxruns.events import NodeWaiting
 from rxruns.models import (
     RunsPendingToolCall,
     RunsPendingToolsNode,
@@ -110,3 +111,17 @@ def executing(*lists: Any, tools: Any = None, **options: Any) -> Iterator[Execut
     execution = Executing(Service(*lists), tools, options)
     with execution.subscription:
         yield execution
+
+
+def waiting_run(
+    client: RunsClient, *tools: Any, prompt: str = "[[ask: Go?]]", nodes: tuple[str, ...] = ("ask",)
+) -> UUID:
+    """Start a run whose nodes call these tools, and return its id when all of them wait."""
+    builder = workflow.WorkflowBuilder(model="gpt-4o")
+    for node in nodes:
+        builder.llm(node, user=prompt, tools=[*tools], tool_execution="client")
+        builder.output(node, node)
+    run_id = client.create(builder.build()).run_id
+    waits = run_events(run_id, client=client).pipe(ops.of_type(NodeWaiting), ops.take(len(nodes)))
+    block_on(waits)
+    return run_id

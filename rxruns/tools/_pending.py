@@ -229,11 +229,11 @@ class _Given(NamedTuple):
         if self.option is not None and self.option.strip() not in labels:
             raise must_be("option", one_of(labels), self.option)
         given = self.text if self.option is None else Answer(self.option, False)
-        if call.question is not None:
-            return user_answer(call.question, given or "")
-        text = given.answer if isinstance(given, Answer) else given or ""
-        if not text.strip():
+        text = given.answer if isinstance(given, Answer) else given
+        if not text or not text.strip():
             raise must_be("text", "text that isn't blank", text)
+        if call.question is not None:
+            return user_answer(call.question, given or text)
         return as_output(Answer(text.strip(), True))
 
 

@@ -97,6 +97,8 @@ def labels_of(question: UserAsk) -> dict[str, str]:
 
 def one_of(labels: dict[str, str]) -> str:
     """The expectation of one of these labels, for an error message."""
+    if not labels:
+        return "an option of the question, which has none"
     listed = [repr(clipped(label, _LABEL)) for label in list(labels)[:_LISTED]]
     return f"one of the options {', '.join(listed)}{', …' if len(labels) > _LISTED else ''}"
 
