@@ -39,11 +39,11 @@ _policies
 _transport
 state
 _requests
-tools _fold
+_fold
 _logs
 folds
 client
-lifecycle cursors
+tools lifecycle cursors
 _threading
 _streams
 operators

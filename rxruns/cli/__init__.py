@@ -1,7 +1,7 @@
 """The command line: click and rich over the library, with no logic of its own.
 
 Exit codes: 0 succeeded, 1 the run failed or was canceled, or a limit was exceeded, 2 usage error, 3 a run
-could not be followed to its end, 130 Ctrl-C, 141 the output pipe was closed.
+could not be followed to its end, 4 a call isn't pending any more, 130 Ctrl-C, 141 the output pipe was closed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,19 @@ from rxruns.errors import (
 __all__ = ["cli", "run"]
 
 
-COMMANDS = ("watch", "events", "cost", "compare", "timeline", "export", "start", "replay", "demo", "serve")
+COMMANDS = (
+    "watch",
+    "answer",
+    "events",
+    "cost",
+    "compare",
+    "timeline",
+    "export",
+    "start",
+    "replay",
+    "demo",
+    "serve",
+)
 """Each is a function of this name, in the module of this name with an underscore before it."""
 
 
@@ -63,7 +75,8 @@ class _Commands(click.Group):
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""\b
 Exit codes: 0 succeeded, 1 the run failed or was canceled, or a limit was exceeded, 2 usage
-error, 3 a run could not be followed to its end, 130 Ctrl-C, 141 the output pipe was closed.
+error, 3 a run could not be followed to its end, 4 nothing waits for an answer, 130 Ctrl-C,
+141 the output pipe was closed.
 """,
 )
 @click.version_option(__version__, prog_name="rxruns")

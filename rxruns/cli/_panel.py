@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections import deque
 from datetime import datetime
@@ -10,8 +11,10 @@ from typing import NamedTuple
 from uuid import UUID
 
 from msgspec.structs import replace
+from rich.cells import cell_len
 
 from rxruns._display._text import duration
+from rxruns._display._visible import one_line
 from rxruns.costs import CostTotals, Prices
 from rxruns.events import NodeEvent, NodeLLMCall, NodeOutputDelta, NodeStarted, RunEvent
 from rxruns.lifecycle import Connected, LifecycleEvent, Reconnecting
@@ -29,6 +32,11 @@ KEEP = 240
 LONG_WAIT = 60.0
 """Seconds after which a view shows how long a node has waited."""
 
+UNANSWERED = 2.0
+"""Seconds after which a view names the command that answers a node: most calls are answered by programs."""
+
+_LONGEST_ID = 64
+
 _AT_ONCE = 32
 """Events folded at a time: folding each event between text deltas takes a third longer, because of cache
 misses."""
@@ -41,11 +49,22 @@ class Exit(IntEnum):
     FAILED = 1
     USAGE = 2
     NOT_FOLLOWED = 3
+    NOT_PENDING = 4
     INTERRUPTED = 130
     CLOSED_PIPE = 141
 
 
 NO_EVENT = "no events"
+
+
+def answer_command(run_id: UUID | None, node_id: str = "") -> str:
+    """Return the command that answers what a node, or any node, waits for, to be pasted into a shell.
+
+    >>> answer_command(UUID(int=7), "it's")
+    'rxruns answer 00000000-0000-0000-0000-000000000007 --node \'it\'"\'"\'s\''
+    """
+    is_shown = 0 < len(node_id) <= _LONGEST_ID and one_line(node_id) == node_id  # as it is
+    return f"rxruns answer {run_id}" + (f" --node {shlex.quote(node_id)}" if is_shown else "")
 
 
 def early_end(seq: int) -> str:
@@ -96,6 +115,7 @@ class Panel:
         self.error: Exception | None = None
         self.is_connected = False
         self.is_partial = False
+        self.can_be_answered = False
         self.settled = ""
 
     def update(self, event: RunEvent) -> None:
@@ -154,17 +174,30 @@ class Panel:
         else:
             self._waiting.pop(event.node_id, None)
 
-    def waited(self, now: datetime | None) -> dict[str, float]:
+    def waited(self, now: datetime | None, at_least: float = LONG_WAIT) -> dict[str, float]:
         """Return the seconds that nodes have waited, by id, of those that wait for a minute or longer.
 
         Args:
             now: the current time; None for the time of the last event.
+            at_least: the seconds, instead of a minute.
         """
         self._fold()
         if self.state.final_status is not None:
             return {}
         waits = {id: self.seconds(since, None, now) for id, since in self._waiting.copy().items()}
-        return {id: seconds for id, seconds in waits.items() if seconds is not None and seconds >= LONG_WAIT}
+        return {id: seconds for id, seconds in waits.items() if seconds is not None and seconds >= at_least}
+
+    def commands(self, now: datetime | None, width: int, most: int) -> list[str]:
+        """Return the commands that answer the waiting nodes of a live run, each in at most `width` columns.
+
+        For more than `most` nodes, or a node whose id doesn't fit, it is the one that shows all calls.
+        """
+        nodes = list(self.waited(now, UNANSWERED)) if self.can_be_answered and most > 0 else []
+        if len(nodes) > most:
+            nodes = [""]
+        commands = [answer_command(self.run_id, node) for node in nodes]
+        whole = answer_command(self.run_id)
+        return list(dict.fromkeys(text if cell_len(text) <= width else whole for text in commands))
 
     @property
     def state(self) -> RunState:

@@ -101,6 +101,7 @@ def start(
         return Exit.SUCCEEDED
     with RunView(prices, Console(stderr=True, highlight=False)) as view:
         panel = view.panel(run_id)
+        panel.can_be_answered = True
         panel.planned = tuple(node.id for node in workflow.nodes)
         events = service.events(run_id, on_lifecycle=panel.note)
         follow(view, {panel: events}, timeout)

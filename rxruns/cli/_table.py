@@ -47,6 +47,9 @@ _NUMBERS = {"time": (11, 60 - _ECHO), "tokens": (9, 80 - _ECHO), "cost": (11, 10
 _HEADED = 4
 """The fewest lines with a header, if not all nodes fit."""
 
+_COMMANDS = 3
+"""The most commands of a run that answer its nodes, if the terminal has space for them."""
+
 _BAR = 12
 _WITH_BAR, _WITH_ID = 80 - _ECHO, 132 - _ECHO
 """The widths of a line that shows a progress bar, and whole run ids."""
@@ -69,13 +72,15 @@ def _lines(panels: Sequence[Panel], now: datetime | None, width: int, height: in
     room = None if height is None else height - 1  # one line is the cursor's
     fitting, hidden = _fit(panels, lambda panel: panel.status, room)
     nodes = [panel.rows(now) for panel in fitting]
+    most = _COMMANDS if room is None else min(_COMMANDS, room // max(1, len(fitting)) - _HEADED)
+    notes = [_notes(panel, now, width, most) for panel in fitting]
     lines: list[int | None] = [None] * len(fitting)
     if room is not None:
-        spare = room - bool(hidden) - sum(1 + len(_notes(panel)) for panel in fitting)
+        spare = room - bool(hidden) - sum(1 + len(own) for own in notes)
         lines[:] = _shares([len(rows) + 1 if rows else 0 for rows in nodes], spare)
-    for panel, rows, share in zip(fitting, nodes, lines, strict=True):
+    for panel, rows, own, share in zip(fitting, nodes, notes, lines, strict=True):
         yield _headline(panel, rows, now, width)
-        yield from (Text(_cut(f"  {one_line(note)}", width), style) for note, style in _notes(panel))
+        yield from (Text(_cut(f"  {one_line(note)}", width), style) for note, style in own)
         if rows and share != 0:
             yield from _nodes(rows, width, share)
     if hidden:
@@ -135,8 +140,8 @@ def _headline(panel: Panel, rows: Sequence[Row], now: datetime | None, width: in
     return line
 
 
-def _notes(panel: Panel) -> list[tuple[str, str]]:
-    """Return the errors of a run, one line each, with its style."""
+def _notes(panel: Panel, now: datetime | None, width: int, most: int) -> list[tuple[str, str]]:
+    """Return the errors of a run and the commands that answer its nodes, one line each, with its style."""
     notes: list[tuple[str, str]] = []
     if panel.state.error is not None:
         notes.append((panel.state.error.message, "red"))
@@ -144,7 +149,7 @@ def _notes(panel: Panel) -> list[tuple[str, str]]:
         notes.append((str(panel.error), "red"))
     elif panel.trouble:
         notes.append((panel.trouble, "yellow"))
-    return notes
+    return notes + [(command, "yellow") for command in panel.commands(now, width - 2, most)]
 
 
 def _nodes(rows: Sequence[Row], width: int, lines: int | None) -> Iterator[Text]:

@@ -22,7 +22,7 @@ from rxruns._display._text import duration
 from rxruns._display._visible import one_line
 from rxruns.cli import _lines
 from rxruns.cli._output import Lines, OutputError
-from rxruns.cli._panel import LONG_WAIT, PIECES, Panel
+from rxruns.cli._panel import LONG_WAIT, PIECES, Panel, answer_command
 from rxruns.cli._table import Tables
 from rxruns.costs import Prices
 from rxruns.events import RunEvent
@@ -148,6 +148,8 @@ class RunView:
             for panel in self.panels:
                 for node_id, seconds in panel.waited(scheduler.now).items():
                     text = f"{one_line(node_id)} has waited for {duration(seconds)}"
+                    if panel.can_be_answered:
+                        text += f": {answer_command(panel.run_id, node_id)}"
                     # A closed pipe is handled where events are printed.
                     with suppress(OutputError):
                         self._lines.write(self._labeled(panel, text))

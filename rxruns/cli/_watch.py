@@ -66,6 +66,7 @@ def watch(
         for one in dict.fromkeys(run_ids):
             panel = view.panel(one)
             panel.is_partial = not selection.follows
+            panel.can_be_answered = True
             needs_plan = view.is_live or selection.nodes
             on_lifecycle = noting(panel, client, selection) if needs_plan else panel.note
             events = selection.read(service, one, on_lifecycle)

@@ -20,7 +20,8 @@ from rxruns.client import RunsClient
 from rxruns.errors import APIError, TransportError
 from rxruns.events import NodeEvent, RunEvent, TerminalEvent
 from rxruns.models import RunsPendingToolsNode
-from rxruns.operators._answering import Answering, AnswerQuestion, ToolRunner, WaitingRun
+from rxruns.operators._answering import Answering, WaitingRun
+from rxruns.operators._calling import AnswerQuestion, ApproveCall, ToolRunner
 from rxruns.tools import Tools
 
 __all__ = ["execute_tools"]
@@ -37,6 +38,7 @@ def execute_tools(
     client: RunsClient | None = None,
     timeout: float | None = None,
     answer: AnswerQuestion | None = None,
+    approve: ApproveCall | None = None,
 ) -> Callable[[Observable[_E]], Observable[_E]]:
     """Run the tool calls that a run waits for and submit their results; pass every event on.
 
@@ -60,12 +62,18 @@ def execute_tools(
         client: lists the calls and submits the results. None: the client of the ``run_events`` or
             ``start_run`` that this is piped to, else one from the environment, closed with the last
             subscription.
-        timeout: seconds for the calls of a node; a call without a result by then is answered with an error.
-            Its function isn't stopped, but its result is dropped. None for no limit.
+        timeout: seconds for each tool, from its start; a call without a result by then is answered with an
+            error. Its function isn't stopped, but its result is dropped. None for no limit.
         answer: receives the :class:`~rxruns.events.UserAsk` of a ``user_ask`` call and returns the answer:
             text, a :class:`rxruns.tools.Answer`, or None to leave the question to another process. If it
             raises, the error is the result, as for a tool. Without it, a tool named ``user_ask`` answers;
             without that too, questions stay unanswered and a warning is logged.
+        approve: receives each tool call as a :class:`rxruns.tools.PendingCall`, but no question, before its
+            name and arguments are checked. It returns True or :class:`rxruns.tools.Approved` to run the call,
+            perhaps with other arguments; :class:`rxruns.tools.Denied` to send the model a reason instead; or
+            None to leave the call to another process. It may take its time, on the call's own thread. If it
+            raises, or returns anything else, the error is the result and the tool doesn't run; nor does it
+            if the call was answered meanwhile.
 
     Raises:
         InvalidArgumentError: at once, for an invalid argument.
@@ -94,8 +102,9 @@ def execute_tools(
     environment = ClientLease(None)
     check_timeout("timeout", timeout)
     check_callback("answer", answer)
+    check_callback("approve", approve)
     run = None if run_id is None else check_run_id(run_id)
-    runner = ToolRunner(tools if isinstance(tools, Tools) else Tools(tools), timeout, answer)
+    runner = ToolRunner(tools if isinstance(tools, Tools) else Tools(tools), timeout, answer, approve)
 
     def executing(source: Observable[_E]) -> Observable[_E]:
         lease = given or (source._lease if isinstance(source, SourceObservable) else None) or environment

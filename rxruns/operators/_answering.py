@@ -1,43 +1,46 @@
-"""The pending calls of one waiting node: run at the same time, each on its own thread, submitted together."""
+"""The pending calls of one waiting node: run at the same time, each on its own thread, submitted together.
+
+Tools, `answer` and `approve` are called on the call's thread, results are submitted on the node's. Events are
+noted on the source's thread, which also reports the calls that another process has answered.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 from uuid import UUID
-
-import msgspec
 
 from rxruns._display._text import visible
 from rxruns._transport import Cancellation
 from rxruns.client import RunsClient
-from rxruns.errors import APIError
-from rxruns.events import NodeEvent, NodeUserAsk, NodeWaiting, UserAsk
+from rxruns.errors import APIError, InvalidArgumentError
+from rxruns.events import (
+    NodeEvent,
+    NodeToolResult,
+    NodeUserAnswer,
+    NodeUserAsk,
+    NodeWaiting,
+    ToolCallResult,
+    UserAnswer,
+    UserAsk,
+)
 from rxruns.models import (
     RunsPendingToolsNode,
     RunsToolCall,
     RunsToolResultItem,
     RunsToolResultsRequest,
 )
+from rxruns.operators._calling import ToolRunner
 from rxruns.state._nodes import NodeState, PendingTool
-from rxruns.tools import USER_ASK, Answer, Tools, user_answer
+from rxruns.tools import PendingCall
 from rxruns.tools._outputs import error_output, failed_output
+from rxruns.tools._pending import ANSWERED, REFUSED
+from rxruns.tools._questions import ASK, question_of
 
-__all__ = ["AnswerQuestion", "Answering", "ToolRunner", "WaitingRun"]
-
-AnswerQuestion: TypeAlias = Callable[[UserAsk], Answer | str | None]
-
-_ASK: str = USER_ASK["function"]["name"]
-
-_ANSWERED = frozenset({404, 409})
-"""Statuses of a wait that is over: another process answered first, or the run has ended."""
-
-_REFUSED = frozenset({400, 413, 422})
-"""Statuses of results that the service can't take, alone or together."""
+__all__ = ["Answering", "WaitingRun"]
 
 logger = logging.getLogger("rxruns")
 
@@ -71,6 +74,10 @@ class WaitingRun:
         """Take in an event. Return True if a node began to wait."""
         if isinstance(event, NodeUserAsk):
             self.questions[event.node_id, event.user_ask.tool_call.id] = event.user_ask
+        elif isinstance(event, NodeToolResult):
+            self._settle(event.node_id, event.tool_result)
+        elif isinstance(event, NodeUserAnswer):
+            self._settle(event.node_id, event.user_answer)
         begins = isinstance(event, NodeWaiting)
         if begins:
             self.pauses = 0
@@ -80,6 +87,11 @@ class WaitingRun:
             if node.pending_tools:
                 self.waiting[event.node_id] = node
         return begins
+
+    def _settle(self, node_id: str, result: ToolCallResult | UserAnswer) -> None:
+        wait = Wait(node_id, result.step, result.request_id)
+        for one in self.answering:
+            one.settle(wait, result.tool_call.id)
 
     def begin(self, node: RunsPendingToolsNode) -> bool:
         """Return True for a new wait, and remember it."""
@@ -100,29 +112,11 @@ class WaitingRun:
         self.waiting, self.begun, self.answering, self.questions = {}, set(), set(), {}
 
 
-class ToolRunner(msgspec.Struct, frozen=True):
-    """The options that decide how calls are answered."""
+class _Began(NamedTuple):
+    """A tool began to run, at this time of the monotonic clock."""
 
-    tools: Tools
-    timeout: float | None
-    answer: AnswerQuestion | None
-
-    def accepts(self, call: RunsToolCall) -> bool:
-        """Return False for a question that neither `answer` nor a tool would answer."""
-        return call.name != _ASK or self.answer is not None or _ASK in self.tools
-
-    def answer_to(self, question: UserAsk) -> str | None:
-        """The output of a question's call; None leaves it to others."""
-        if self.answer is not None:
-            given = self.answer(question)
-            return None if given is None else user_answer(question, given)
-        output = self.tools.call(_ASK, question.tool_call.arguments)
-        if output.startswith("Error: "):
-            return output
-        try:
-            return user_answer(question, msgspec.json.decode(output, type=Answer))
-        except msgspec.MsgspecError:  # text
-            return user_answer(question, output)
+    place: int
+    at: float
 
 
 class Answering:
@@ -137,7 +131,8 @@ class Answering:
         self._questions = run.questions
         self._client = client
         self._calls = [item.tool_call for item in node.tool_calls if runner.accepts(item.tool_call)]
-        self._received: SimpleQueue[tuple[int, str | None] | None] = SimpleQueue()
+        self._received: SimpleQueue[_Began | tuple[int, str | None] | None] = SimpleQueue()
+        self._settled: set[int] = set()
         self._cancellation = Cancellation()
         if len(self._calls) < len(node.tool_calls):
             self._warn("its question waits, since execute_tools was given no answer=")
@@ -146,6 +141,14 @@ class Answering:
         """Stop waiting, and submit nothing. Running functions continue: Python can't stop them."""
         self._cancellation.cancel()
         self._received.put(None)
+
+    def settle(self, wait: Wait, call_id: str) -> None:
+        """Stop waiting for a call that was answered. Called on the source's thread."""
+        if wait == self._wait:
+            for place, call in enumerate(self._calls):
+                if call.id == call_id:
+                    self._settled.add(place)
+                    self._received.put((place, None))
 
     def run(self) -> None:
         """Answer the node.
@@ -169,49 +172,61 @@ class Answering:
         """Run one call and pass its output on, whatever happens."""
         output: str | None
         try:
-            output = (
-                self._answer(call)
-                if call.name == _ASK
-                else self._runner.tools.call(call.name, call.arguments)
-            )
-        except BaseException as error:  # of `answer`, or Ctrl-C in a tool: this thread has no caller
+            output = self._answer(call) if call.name == ASK else self._result(place, call)
+        except BaseException as error:  # of `answer` or `approve`, or Ctrl-C in a tool: no caller is left
             output = failed_output(f"node {self._wait.node_id}: {call.name}", error)
         self._received.put((place, output))
 
     def _answer(self, call: RunsToolCall) -> str | None:
-        question = self._questions.get((self._wait.node_id, call.id)) or self._question_of(call)
-        return None if question is None else self._runner.answer_to(question)
-
-    def _question_of(self, call: RunsToolCall) -> UserAsk | None:
-        """The question in a call's arguments, for a call without a `node_user_ask` event."""
-        envelope = {"step": self._wait.step, "request_id": self._wait.request_id, "allow_freeform": True}
-        tool_call = {"id": call.id, "name": call.name, "arguments": call.arguments or ""}
+        """Let `answer` answer the question of the event, or the one in the arguments if there is no event."""
+        question = self._questions.get((self._wait.node_id, call.id))
         try:
-            fields = msgspec.json.decode(call.arguments or "", type=dict[str, Any])
-            return msgspec.convert({**envelope, **fields, "tool_call": tool_call}, UserAsk)
-        except (msgspec.MsgspecError, ValueError) as error:
-            self._warn(f"its question can't be read: {error}")
+            question = question or question_of(call, self._wait.step, self._wait.request_id)
+        except InvalidArgumentError as error:
+            self._warn(str(error))
             return None
+        return self._runner.answer_to(question)
+
+    def _result(self, place: int, call: RunsToolCall) -> str | None:
+        """Run a tool, once `approve` has approved the call. Its time starts then, if the call still waits."""
+        node_id, step, request_id = self._wait
+        approved = self._runner.approved(
+            PendingCall(
+                run_id=self._run_id, node_id=node_id, step=step, request_id=request_id, tool_call=call
+            )
+        )
+        if not isinstance(approved, RunsToolCall):
+            return approved
+        if self._cancellation.cancelled or place in self._settled:
+            return None
+        self._received.put(_Began(place, time.monotonic()))
+        return self._runner.tools.call(approved.name, approved.arguments)
 
     def _outputs(self) -> dict[int, str]:
         """The outputs by the place of their calls, with an error for a tool that takes too long."""
         outputs: dict[int, str] = {}
         missing = set(range(len(self._calls)))
-        is_limited = self._runner.timeout is not None
-        limited = {place for place in missing if is_limited and self._calls[place].name != _ASK}
-        deadline = time.monotonic() + (self._runner.timeout or 0)
+        deadlines: dict[int, float] = {}
         while missing:
-            wait = max(0.0, deadline - time.monotonic()) if limited & missing else None
+            ends = min((deadlines[place] for place in missing & deadlines.keys()), default=None)
             try:
+                wait = None if ends is None else max(0.0, ends - time.monotonic())
                 received = self._received.get(timeout=wait)
             except Empty:
-                outputs |= {place: self._too_late(self._calls[place]) for place in limited & missing}
-                missing -= limited
+                late = {place for place in missing & deadlines.keys() if deadlines[place] == ends}
+                outputs |= {place: self._too_late(self._calls[place]) for place in late}
+                missing -= late
                 continue
             if received is None:
                 return {}
+            if isinstance(received, _Began):
+                if self._runner.timeout is not None:
+                    deadlines[received.place] = received.at + self._runner.timeout
+                continue
             place, output = received
-            if place in missing and output is not None:
+            if output is None:
+                outputs.pop(place, None)
+            elif place in missing:
                 outputs[place] = output
             missing.discard(place)
         return outputs
@@ -229,7 +244,7 @@ class Answering:
             if (refused := self._refusal(outputs)) is not None:
                 self._submit_each(outputs, refused)
         except APIError as error:
-            if error.status not in _ANSWERED:
+            if error.status not in ANSWERED:
                 raise
             logger.debug("run %s, node %s: answered already: %s", self._run_id, self._wait.node_id, error)
 
@@ -262,7 +277,7 @@ class Answering:
         try:
             self._client._calls.submit_tool_results(self._run_id, request, cancellation=self._cancellation)
         except APIError as error:
-            if error.status not in _REFUSED:
+            if error.status not in REFUSED:
                 raise
             return error
         return None

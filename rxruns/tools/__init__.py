@@ -9,72 +9,45 @@
 >>> tools.call("add", '{"b": "x"}')
 'Error: add: a is missing; b: Expected `int`, got `str`'
 
-It works without Rx; ``ops.execute_tools(tools)`` runs the calls that a run waits for.
+It works without Rx; ``ops.execute_tools(tools)`` runs the calls that a run waits for. :func:`pending` lists
+these calls, and :func:`answer` answers one of them from any process.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import msgspec
-from msgspec import Struct
 
 from rxruns._display._text import clipped, visible
 from rxruns._errors import must_be
 from rxruns.errors import InvalidArgumentError
-from rxruns.events import UserAsk
+from rxruns.tools._approval import Approved, Decision, Denied
 from rxruns.tools._function import BadArguments, ToolFunction
 from rxruns.tools._outputs import LONGEST_ERROR, MAX_OUTPUT_BYTES, as_output, error_output, failed_output
+from rxruns.tools._pending import PendingCall, answer, pending
+from rxruns.tools._questions import ASK, USER_ASK, Answer, user_answer
 from rxruns.workflow._tools import tool_problem
 
-__all__ = ["MAX_OUTPUT_BYTES", "USER_ASK", "Answer", "Tools", "user_answer"]
+__all__ = [
+    "MAX_OUTPUT_BYTES",
+    "USER_ASK",
+    "Answer",
+    "Approved",
+    "Decision",
+    "Denied",
+    "PendingCall",
+    "Tools",
+    "answer",
+    "pending",
+    "user_answer",
+]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-USER_ASK: Final[dict[str, Any]] = {
-    "type": "function",
-    "function": {
-        "name": "user_ask",
-        "description": "Ask the user a question, and wait for the answer.",
-        "parameters": {
-            "type": "object",
-            "properties": {
-                "question": {"type": "string", "minLength": 1, "description": "The question."},
-                "options": {
-                    "type": "array",
-                    "description": "Answers to choose from.",
-                    "items": {
-                        "type": "object",
-                        "properties": {"label": {"type": "string"}, "description": {"type": "string"}},
-                        "required": ["label"],
-                    },
-                },
-                "allow_freeform": {
-                    "type": "boolean",
-                    "default": True,
-                    "description": "Allow an answer that is not among the options.",
-                },
-            },
-            "required": ["question"],
-        },
-    },
-}
-"""The tool object of ``user_ask``, for the `tools` of a node; its calls are questions to a person.
-
->>> from rxruns import workflow
->>> node = workflow.llm("plan", user="Plan a trip.", tools=[USER_ASK], tool_execution="client")
-"""
-
 logger: logging.Logger = logging.getLogger("rxruns")
-
-
-class Answer(Struct, frozen=True):
-    """A person's answer; ``is_freeform`` is True for an answer that isn't one of the options."""
-
-    answer: str
-    is_freeform: bool
 
 
 class Tools(Mapping[str, Callable[..., Any]]):
@@ -206,7 +179,7 @@ class Tools(Mapping[str, Callable[..., Any]]):
         return function
 
     def _definition(self, tool: ToolFunction) -> dict[str, Any]:
-        if tool.name == USER_ASK["function"]["name"]:
+        if tool.name == ASK:
             return msgspec.to_builtins(USER_ASK)  # type: ignore[no-any-return]
         definition = tool.definition()
         if problem := tool_problem(definition):
@@ -214,30 +187,3 @@ class Tools(Mapping[str, Callable[..., Any]]):
                 f'{problem}; give the function another one with @tools.tool("...")', field="name"
             )
         return definition
-
-
-def user_answer(asked: UserAsk, given: Answer | str) -> str:  # words: ok, the name of 0.1
-    """Return an answer as the output of a ``user_ask`` call: JSON with ``answer`` and ``is_freeform``.
-
-    Args:
-        asked: the question.
-        given: plain text is freeform unless it is the label of an option. Surrounding blanks are removed.
-
-    Raises:
-        InvalidArgumentError: the answer is blank, or isn't one of the options where only these are allowed.
-
-    >>> from rxruns.testing import events
-    >>> question = events.run().node("plan").asks("Where to?", "Lisbon", "Porto")[-1].user_ask
-    >>> user_answer(question, "Porto"), user_answer(question, " Faro ")
-    ('{"answer":"Porto","is_freeform":false}', '{"answer":"Faro","is_freeform":true}')
-    """
-    question = asked  # words: ok
-    labels = {option.label.strip(): option.label for option in question.options or ()}
-    if isinstance(given, str):
-        given = Answer(given, given.strip() not in labels)
-    if not isinstance(given, Answer) or not isinstance(given.answer, str) or not given.answer.strip():
-        raise must_be("answer", "text that isn't blank", given)
-    text = given.answer.strip()
-    if text not in labels and not question.allow_freeform:
-        raise must_be("answer", f"one of the options {', '.join(map(repr, labels))}", text)
-    return as_output(Answer(labels.get(text, text), given.is_freeform))

@@ -10,7 +10,8 @@ from rxruns import operators as ops
 from rxruns.costs import Price
 from rxruns.events import NodeLLMCall, NodeOutputDelta, RunEvent, UserAsk
 from rxruns.state import Nodes, NodeSpan, NodeState, NodeText, RunState, Timed
-from rxruns.tools import Answer, Tools
+from rxruns.tools import Answer, Approved, Decision, Denied, PendingCall, Tools, pending
+from rxruns.tools import answer as answer_call
 
 tools = Tools()
 
@@ -66,9 +67,26 @@ def the_elements_type_stays(calls: Observable[NodeLLMCall]) -> None:
             ops.handoff(100, overflow="drop_oldest", on_dropped=lambda total: print(total)),
             ops.execute_tools(tools, timeout=5.0, answer=answer),
             ops.execute_tools({"add": add}, answer=lambda question: Answer("yes", False)),
+            ops.execute_tools(tools, approve=approve),
+            ops.execute_tools(tools, approve=lambda call: Denied(call.tool_call.name)),
         ),
         Observable[NodeLLMCall],
     )
+    ops.execute_tools(tools, approve=lambda call: "yes")  # type: ignore[arg-type,return-value]  # pyright: ignore[reportArgumentType]
+
+
+def approve(call: PendingCall) -> Decision:
+    if call.arguments.get("amount", 0) > 100:
+        return Denied("too expensive")
+    return Approved({"amount": 100}) if call.node_id == "pay" else True
+
+
+def from_elsewhere(client: RunsClient) -> None:
+    calls = pending("7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11", client=client)
+    assert_type(calls, tuple[PendingCall, ...])
+    assert_type(calls[0].question, UserAsk | None)
+    assert_type(answer_call(calls[0], "yes"), PendingCall)
+    answer_call(calls[0].run_id, output={"a": 1}, node_id="draft", client=client)
 
 
 def answer(question: UserAsk) -> str | None:
