@@ -43,8 +43,8 @@ tools _fold
 _logs
 folds
 client
-lifecycle cursors
 _threading
+lifecycle cursors
 _streams
 operators
 aio dask otel page charts
@@ -63,6 +63,7 @@ LATE_IMPORTS = {
     "cli": {"rxruns.charts"},
     "costs": {"genai_prices"},
     "_transport": {"rxruns._transport._socks"},
+    "cursors": {"rxruns.cursors._postgres_connection"},
 }
 
 # Builtin exceptions that are raised on purpose, and where: protocols of Python, and bugs of the caller.
@@ -71,6 +72,7 @@ BUILTIN_ERRORS = {
     "charts": {"ModuleNotFoundError"},
     "client": {"TypeError"},  # like pickle's own
     "costs": {"AttributeError", "KeyError"},
+    "cursors": {"ModuleNotFoundError"},
     "dask": {"ImportError"},
     "devserver": {"LookupError", "TypeError"},
     "events": {"AttributeError"},  # like a module's own
