@@ -43,8 +43,8 @@ _fold
 _logs
 folds
 client
-tools lifecycle cursors
 _threading
+tools lifecycle cursors
 _streams
 operators
 aio dask otel page charts
@@ -65,6 +65,7 @@ LATE_IMPORTS = {
     "cli": {"rxruns.charts", "rxruns.cli._cost_following", "rxruns.otel", "rxruns.otel._http"},
     "costs": {"genai_prices"},
     "_transport": {"rxruns._transport._socks"},
+    "cursors": {"rxruns.cursors._postgres_connection"},
 }
 
 # Builtin exceptions that are raised on purpose, and where: protocols of Python, and bugs of the caller.
@@ -74,6 +75,7 @@ BUILTIN_ERRORS = {
     "charts": {"ModuleNotFoundError"},
     "client": {"TypeError"},  # like pickle's own
     "costs": {"AttributeError", "KeyError"},
+    "cursors": {"ModuleNotFoundError"},
     "dask": {"ImportError"},
     "devserver": {"LookupError", "TypeError"},
     "events": {"AttributeError"},  # like a module's own

@@ -19,12 +19,14 @@ from rxruns._arguments import check_id, check_run_ids, check_whole_number
 from rxruns._errors import must_be
 from rxruns._logs._writer import LogWriter
 from rxruns._policies import ResumePolicy
+from rxruns._streams._claims import Claiming, check_claim
 from rxruns._streams._following import FollowOptions, OnInvalid, OnLifecycle
 from rxruns._streams._lease import ClientLease
 from rxruns._streams._merging import Merging, RunNotFollowed
 from rxruns._streams._observable import SourceObservable
 from rxruns._streams._run_events import follow
 from rxruns.client import RunsClient
+from rxruns.cursors import LeaseStore
 from rxruns.events import RunEvent
 
 __all__ = ["AfterSeq", "OnRunError", "RunIds", "RunNotFollowed", "merge_runs"]
@@ -42,6 +44,7 @@ def merge_runs(
     *,
     max_concurrent: int | None = None,
     on_run_error: Literal["raise"] = "raise",
+    claim: LeaseStore | None = None,
     client: RunsClient | None = None,
     after_seq: AfterSeq = 0,
     limit: int | None = None,
@@ -58,6 +61,7 @@ def merge_runs(
     *,
     max_concurrent: int | None = None,
     on_run_error: OnRunError,
+    claim: LeaseStore | None = None,
     client: RunsClient | None = None,
     after_seq: AfterSeq = 0,
     limit: int | None = None,
@@ -73,6 +77,7 @@ def merge_runs(
     *,
     max_concurrent: int | None = None,
     on_run_error: OnRunError = "raise",
+    claim: LeaseStore | None = None,
     client: RunsClient | None = None,
     after_seq: AfterSeq = 0,
     limit: int | None = None,
@@ -105,6 +110,13 @@ def merge_runs(
             pass one if the ids don't end.
         on_run_error: the reaction to a run that can't be followed, and to a bad id. ``"raise"`` ends with the
             error; ``"emit"`` emits it as :class:`RunNotFollowed`, and the other runs continue.
+        claim: a store, such as :class:`~rxruns.cursors.SqliteCursors`, in which workers lease the runs that
+            they share. A run is followed only while its lease is held, from ``claim.get(run_id)``. A run that
+            another worker holds waits without a place; if that worker dies, it is taken over. A run whose
+            lease was lost ends quietly, and is claimed again. When ``on_next`` has returned for a run's
+            terminal event, its end is recorded, so that no worker follows it again. Completes when the end
+            of every run is recorded, or was emitted as :class:`RunNotFollowed`. An error of the store ends
+            all runs, in both modes.
         after_seq: begin after the event with this ``seq`` in each run. A function is called with each run's
             id before it is opened: ``after_seq=store.get`` resumes from ``ops.checkpoint(store)``.
         record: a log for the lines of all runs, in the order in which their events are emitted; see
@@ -142,13 +154,15 @@ def merge_runs(
         record=record,
     )
     ids = _checked(run_ids)
+    check_claim(claim, options, after_seq)
+    start: AfterSeq = after_seq if claim is None else claim.get
     lease = ClientLease(client)
 
     def subscribe(
         observer: abc.ObserverBase[Any], scheduler: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
         def events_of(run_id: UUID, keep_line: Callable[[bytes], bool]) -> tuple[Observable[RunEvent], int]:
-            own = _for_one_run(options, run_id, after_seq, merging)
+            own = _for_one_run(options, run_id, start, merging)
             record_line = None if log is None else keep_line
             return follow(lambda client, cancellation: run_id, own, lease, record_line), own.after_seq
 
@@ -159,14 +173,17 @@ def merge_runs(
             if log is not None:
                 opened.callback(log.close)
             close = opened.pop_all().close
-        merging = Merging(
-            observer,
-            events_of,
-            most=math.inf if max_concurrent is None else max_concurrent,
-            emits=on_run_error == "emit",
-            on_stopped=close,
-            record=None if log is None else log.append,
-        )
+        shared: dict[str, Any] = {
+            "most": math.inf if max_concurrent is None else max_concurrent,
+            "emits": on_run_error == "emit",
+            "on_stopped": close,
+            "record": None if log is None else log.append,
+        }
+        if claim is None:
+            merging = Merging(observer, events_of, **shared)
+        else:
+            merging = Claiming(observer, events_of, store=claim, **shared)
+            merging.start()
         if isinstance(ids, Observable):
             merging.subscribe_to(ids, scheduler)
         else:

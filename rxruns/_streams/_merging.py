@@ -28,7 +28,7 @@ from rxruns._transport import Cancelled
 from rxruns.errors import StoreError
 from rxruns.events import RunEvent
 
-__all__ = ["Merging", "RunNotFollowed"]
+__all__ = ["Merging", "Run", "RunNotFollowed"]
 
 
 class RunNotFollowed(Struct, frozen=True, kw_only=True):
@@ -88,7 +88,7 @@ class Merging:
         self._taken = 0
         self._no_more = False
         self._waiting: deque[UUID] = deque()
-        self._runs: set[_Run] = set()
+        self._runs: set[Run] = set()
         self._active = 0
         self._stopped = False
 
@@ -126,7 +126,7 @@ class Merging:
     def _wait_for_place(self) -> bool:
         """Return True when a place is free, False at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._stopped or self._active < self._most)
+            self._changed.wait_for(lambda: self._stopped or self._active + len(self._waiting) < self._most)
             return not self._stopped
 
     def _add(self, value: object) -> None:
@@ -149,7 +149,7 @@ class Merging:
 
     def _follow_waiting(self) -> None:
         while (run_id := self._take_place()) is not None:
-            run = _Run(self, run_id)
+            run = Run(self, run_id)
             try:
                 events, run.last_seq = self._follow(run_id, run.keep_line)
             except Exception as error:
@@ -170,7 +170,7 @@ class Merging:
             self._active -= 1
             self._changed.notify_all()
 
-    def _start(self, run: _Run, events: Observable[RunEvent]) -> None:
+    def _start(self, run: Run, events: Observable[RunEvent]) -> None:
         with self._changed:
             if self._stopped:
                 return
@@ -220,18 +220,25 @@ class Merging:
         if not is_recorded:
             raise Cancelled
 
-    def fail(self, run: _Run, error: Exception) -> None:
+    def fail(self, run: Run, error: Exception) -> None:
         """End, or emit, the failure of one run."""
         self._report(error, run_id=run.run_id, last_seq=run.last_seq)
         self.leave(run)
 
-    def leave(self, run: _Run) -> None:
+    def leave(self, run: Run) -> None:
         """Free the place of a run that has ended for the next one."""
-        with self._changed:
-            self._runs.discard(run)
+        if not self._remove(run):
+            return
         self._give_place_back()
         self._follow_waiting()
         self._complete_if_done()
+
+    def _remove(self, run: Run) -> bool:
+        """Return True the first time, unless all runs were stopped."""
+        with self._changed:
+            is_here = run in self._runs
+            self._runs.discard(run)
+            return is_here
 
     # ---- the end ----
 
@@ -247,9 +254,12 @@ class Merging:
 
     def _complete_if_done(self) -> None:
         with self._changed:
-            done = self._no_more and not self._active and not self._waiting
+            done = self._is_done()
         if done:
             self._end(self._observer.on_completed)
+
+    def _is_done(self) -> bool:
+        return self._no_more and not self._active and not self._waiting
 
     def _end(self, notify: Callable[[], object]) -> None:
         """End everything, once. The runs are disposed first: the observer may be busy for long."""
@@ -276,12 +286,12 @@ class Merging:
             self._changed.notify_all()
         self._ids.dispose()
         for run in runs:
-            run.subscription.dispose()
+            run.stop()
         self._on_stopped()
         return True
 
 
-class _Run(abc.ObserverBase[RunEvent]):
+class Run(abc.ObserverBase[RunEvent]):
     """The observer of one run."""
 
     __slots__ = ("_line", "_merging", "last_seq", "run_id", "subscription")
@@ -297,6 +307,10 @@ class _Run(abc.ObserverBase[RunEvent]):
         """Keep the line of the next event."""
         self._line = line
         return True
+
+    def stop(self) -> None:
+        """Dispose it; doesn't wait."""
+        self.subscription.dispose()
 
     def on_next(self, value: RunEvent) -> None:
         self._merging.emit(value, self._line)

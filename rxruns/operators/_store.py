@@ -10,7 +10,8 @@ from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxruns._errors import must_be
-from rxruns.cursors import CursorStore
+from rxruns.cursors import CursorStore, LeaseStore
+from rxruns.errors import LeaseLostError
 from rxruns.events import RunEvent
 
 __all__ = ["checkpoint"]
@@ -41,7 +42,8 @@ def checkpoint(store: CursorStore) -> Callable[[Observable[_E]], Observable[_E]]
     Args:
         store: a :class:`~rxruns.cursors.CursorStore`. Its errors, such as
             :class:`~rxruns.errors.StoreError`, are passed to ``on_error``: that event and later ones are
-            delivered again, earlier cursors stay stored.
+            delivered again, earlier cursors stay stored. In ``merge_runs(..., claim=store)``, the cursor of a
+            run whose lease was lost is dropped instead: the worker that took over receives the event.
 
     Raises:
         InvalidArgumentError: ``store`` isn't a store.
@@ -79,6 +81,9 @@ def checkpoint(store: CursorStore) -> Callable[[Observable[_E]], Observable[_E]]
                     return
                 try:
                     store.set(event.run_id, event.seq)
+                except LeaseLostError as error:
+                    if not (isinstance(store, LeaseStore) and store._is_followed(event.run_id)):
+                        observer.on_error(error)
                 except Exception as error:
                     observer.on_error(error)
 
