@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from inspect import iscoroutinefunction
-from itertools import count
 from typing import Any, TypeAlias, TypeVar
 
 from reactivex import Observable, abc
@@ -211,7 +210,8 @@ class _Handling:
 
     def _attempt(self, event: Any) -> tuple[int, Exception | None]:
         """Call the function until it returns. Return the attempts, and the error of the last one."""
-        for attempt in count(1):
+        attempt = 1
+        while True:
             try:
                 self._function(event)
             except Exception as error:
@@ -222,8 +222,8 @@ class _Handling:
             else:
                 return attempt, None
             if self._wait(delay):
-                break
-        return attempt, None
+                return attempt, None
+            attempt += 1
 
     def _wait(self, seconds: float) -> bool:
         """Wait, and return True if disposed."""
