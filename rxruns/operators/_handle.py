@@ -66,7 +66,7 @@ def handle(
     fields that rxruns doesn't know are lost, except those of an ``UnknownEvent``. ``rxruns events FILE``
     and :func:`~rxruns.recorded_events` read the events, each once, though a killed process may leave one
     twice in the file. The file is opened by the subscription, created with mode 0600 if it is missing, and
-    appended to; one writer at a time.
+    appended to. It has one writer at a time: give each process its own.
 
     Args:
         function: is called with the event; its result is ignored. Any ``Exception`` is retried;
@@ -215,7 +215,7 @@ class _Handling:
             try:
                 self._function(event)
             except Exception as error:
-                if attempt >= self._retry.max_attempts or self._cancellation.cancelled:
+                if attempt >= self._retry.max_attempts:
                     return attempt, error
                 delay = self._retry.delay(attempt)
                 logger.debug("%s; retrying in %.3g s: %s", _failure(event, attempt), delay, error_text(error))

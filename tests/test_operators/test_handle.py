@@ -16,11 +16,10 @@ import pytest
 import reactivex
 from reactivex import Observable, Subject
 
-from rxruns import RetryPolicy, block_on, recorded_events
+from rxruns import RetryPolicy, block_on, merge_runs, recorded_events, run_events
 from rxruns import operators as ops
 from rxruns._logs import _writer
 from rxruns._ndjson._decoding import encode_event
-from rxruns._streams._run_events import run_events
 from rxruns.cursors import MemoryCursors, SqliteCursors
 from rxruns.errors import InvalidArgumentError, StoreError
 from rxruns.events import RunEvent
@@ -361,7 +360,8 @@ def test_after_a_dispose_inside_the_function_nothing_is_retried_put_aside_or_emi
 
 
 @pytest.mark.usefixtures("no_leaks")
-def test_dispose_interrupts_the_wait_between_attempts() -> None:
+@pytest.mark.parametrize("merged", [False, True], ids=["one", "merged"])
+def test_dispose_interrupts_the_wait_between_attempts(merged: bool) -> None:
     failed = threading.Event()
 
     def fail(event: RunEvent) -> None:
@@ -372,6 +372,8 @@ def test_dispose_interrupts_the_wait_between_attempts() -> None:
     with FakeRuns(sends(*LOG), hangs()) as service, service.client() as client:
         seen = Seen()
         source = run_events(LOG.run_id, client=client, resume=QUICK)
+        if merged:
+            source = merge_runs([LOG.run_id], client=client, resume=QUICK)
         subscription = source.pipe(ops.handle(fail, retry=minutes)).subscribe(seen)
         assert failed.wait(HANG)
         subscription.dispose()  # no_leaks waits for the reader
