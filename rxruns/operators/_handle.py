@@ -61,12 +61,12 @@ def handle(
     an event that fails holds up all runs for its attempts, about a second with the default policy.
     ``RetryPolicy(max_attempts=1)`` doesn't wait.
 
-    A dead letter is a line ``{"error": {"type", "message", "attempts", "failed_at"}, "event": {...}}``,
-    written to the disk (``fsync``) before the event is emitted. The event is encoded as by ``ops.record``:
-    fields that rxruns doesn't know are lost, except those of an ``UnknownEvent``. ``rxruns events FILE``
-    and :func:`~rxruns.recorded_events` read the events, each once, though a killed process may leave one
-    twice in the file. The file is opened by the subscription, created with mode 0600 if it is missing, and
-    appended to. It has one writer at a time: give each process its own.
+    A dead letter is a line ``{"error": {"type", "message", "attempts", "failed_at"}, "event": {...}}``. It is
+    written to the disk (``fsync``, some milliseconds) before the event is emitted. The event is encoded as by
+    ``ops.record``: fields that rxruns doesn't know are lost, except those of an ``UnknownEvent``. ``rxruns
+    events FILE`` and :func:`~rxruns.recorded_events` read the events, each once, though a killed process may
+    leave one twice in the file. The subscription opens the file, and creates it with mode 0600 if it is
+    missing. It has one writer at a time: give each process its own.
 
     Args:
         function: is called with the event; its result is ignored. Any ``Exception`` is retried;

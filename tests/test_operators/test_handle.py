@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 import reactivex
+from hypothesis import given
+from hypothesis import strategies as st
 from reactivex import Observable, Subject
 
 from rxruns import RetryPolicy, block_on, merge_runs, recorded_events, run_events
@@ -186,6 +188,22 @@ def test_after_an_error_nothing_is_handled_although_the_source_continues() -> No
     early: Observable[RunEvent] = Observable(emit_all)
     early.pipe(ops.handle(sink, retry=ONCE)).subscribe(seen.append, seen.append, lambda: seen.append("end"))
     assert ([LOG[0], NO_ROUTE], [1, 2]) == (seen, sink.attempts)
+
+
+@given(fails=st.dictionaries(st.integers(1, len(LOG)), st.integers(0, 5)), most=st.integers(1, 4))
+def test_each_event_is_tried_until_it_is_done_or_dead_and_emitted_in_order(
+    fails: dict[int, int], most: int
+) -> None:
+    sink, dead = Sink(fails), list[int]()
+    seen = handled(
+        sink,
+        retry=RetryPolicy(max_attempts=most, base_backoff=0.0),
+        dead_letter=lambda event, error: dead.append(event.seq),
+    )
+    seqs = range(1, len(LOG) + 1)
+    assert [*seqs, "completed"] == seen
+    assert [seq for seq in seqs if fails.get(seq, 0) >= most] == dead
+    assert [seq for seq in seqs for _ in range(min(fails.get(seq, 0) + 1, most))] == sink.attempts
 
 
 # ---- dead letters ----
