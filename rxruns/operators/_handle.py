@@ -110,6 +110,8 @@ def handle(
         raise must_be("function", "a function that isn't async", function, "rxruns.aio is for asyncio")
     check_kind("retry", retry, RetryPolicy, "a RetryPolicy")
     to = dead_letter
+    if not (to is None or callable(to) or isinstance(to, str | os.PathLike)):
+        raise must_be("dead_letter", "a path, a function or None", to)
     path = None if to is None or callable(to) else check_log_path("dead_letter", to)
 
     def handling(source: Observable[_E]) -> Observable[_E]:
