@@ -17,7 +17,7 @@ import pytest
 from reactivex.testing import ReactiveTest, TestScheduler
 from starlette.requests import ClientDisconnect
 
-from rxruns import RunsClient
+from rxruns import RunsClient, ops
 from rxruns.devserver import DevServer, Faults
 from rxruns.devserver.faults import Delay
 from tests.conftest import HANG, ROOT
@@ -28,7 +28,7 @@ from tests.waiting import call, tool_result, waiting
 EXAMPLES = ROOT / "examples"
 
 EXPECTED = {
-    "alert_on_waiting": ["node ask has been waiting for 0.1 s"],
+    "alert_on_waiting": ["node ask has been waiting for ask_boss for 0.1 s"],
     "budget_guard": ["run_completed", "the limit is 0.05; 4 calls of 8"],
     "buffer_until_complete": ["pro: 24 events, from node_started", "the last is run_completed"],
     "checkpointed_consumer": ["first process\n1 run_compiled", "second process\n5 ", "14 run_completed"],
@@ -40,6 +40,11 @@ EXPECTED = {
         "the service, in whole cents: $0.",
     ],
     "cost_on_a_cluster": ["from the service: 80 calls, ", "from four logs: 80 calls, "],
+    "dead_letters": [
+        "stored: 43\n",
+        '{"error":{"type":"ValueError","message":"7 characters are more than 6"\n',
+        "stored: 49\n",
+    ],
     "errors_handled": ["reads {{topci}}", "$.nodes[0].model", "NOT_FOUND", "out of ideas", "any of them"],
     "follow_a_fleet": ["claude-sonnet-4-5: 20 calls, ", "gpt-4o: 20 calls, "],
     "filter_one_node": ["Because every a find"],
@@ -97,8 +102,8 @@ Events = list[tuple[float, Any]]
         pytest.param([(10, waiting(3)), (69, tool_result(4))], [], id="not if it is answered in time"),
         pytest.param(
             [(10, waiting(3, call(), call(id="call_2"))), (40, tool_result(4))],
-            [(70, "draft")],
-            id="although one of two calls was answered",
+            [(100, "draft")],
+            id="a minute after one of two calls was answered",
         ),
         pytest.param(
             [(10, waiting(3)), (75, tool_result(4)), (80, waiting(5, step=1))],
@@ -122,8 +127,9 @@ Events = list[tuple[float, Any]]
 def test_a_waiting_node_is_reported(events: Events, expected: Events) -> None:
     scheduler = TestScheduler()
     source = scheduler.create_hot_observable([ReactiveTest.on_next(at, event) for at, event in events])
-    pipeline = names_of("alert_on_waiting")["waiting_too_long"](60.0, scheduler)
-    observed = scheduler.start(lambda: source.pipe(pipeline), created=1.0, subscribed=2.0, disposed=1000.0)
+    pipeline = names_of("alert_on_waiting")["waiting_too_long"](60.0)
+    nodes = source.pipe(pipeline, ops.map(lambda alert: alert.node_id))
+    observed = scheduler.start(lambda: nodes, created=1.0, subscribed=2.0, disposed=1000.0)
     assert [ReactiveTest.on_next(at, node) for at, node in expected] == observed.messages
 
 

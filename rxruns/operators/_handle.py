@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from inspect import iscoroutinefunction
-from itertools import count
 from typing import Any, TypeAlias, TypeVar
 
 from reactivex import Observable, abc
@@ -62,12 +61,12 @@ def handle(
     an event that fails holds up all runs for its attempts, about a second with the default policy.
     ``RetryPolicy(max_attempts=1)`` doesn't wait.
 
-    A dead letter is a line ``{"error": {"type", "message", "attempts", "failed_at"}, "event": {...}}``,
-    written to the disk (``fsync``) before the event is emitted. The event is encoded as by ``ops.record``:
-    fields that rxruns doesn't know are lost, except those of an ``UnknownEvent``. ``rxruns events FILE``
-    and :func:`~rxruns.recorded_events` read the events, each once, though a killed process may leave one
-    twice in the file. The file is opened by the subscription, created with mode 0600 if it is missing, and
-    appended to; one writer at a time.
+    A dead letter is a line ``{"error": {"type", "message", "attempts", "failed_at"}, "event": {...}}``. It is
+    written to the disk (``fsync``, some milliseconds) before the event is emitted. The event is encoded as by
+    ``ops.record``: fields that rxruns doesn't know are lost, except those of an ``UnknownEvent``. ``rxruns
+    events FILE`` and :func:`~rxruns.recorded_events` read the events, each once, though a killed process may
+    leave one twice in the file. The subscription opens the file, and creates it with mode 0600 if it is
+    missing. It has one writer at a time: give each process its own.
 
     Args:
         function: is called with the event; its result is ignored. Any ``Exception`` is retried;
@@ -111,6 +110,8 @@ def handle(
         raise must_be("function", "a function that isn't async", function, "rxruns.aio is for asyncio")
     check_kind("retry", retry, RetryPolicy, "a RetryPolicy")
     to = dead_letter
+    if not (to is None or callable(to) or isinstance(to, str | os.PathLike)):
+        raise must_be("dead_letter", "a path, a function or None", to)
     path = None if to is None or callable(to) else check_log_path("dead_letter", to)
 
     def handling(source: Observable[_E]) -> Observable[_E]:
@@ -211,19 +212,20 @@ class _Handling:
 
     def _attempt(self, event: Any) -> tuple[int, Exception | None]:
         """Call the function until it returns. Return the attempts, and the error of the last one."""
-        for attempt in count(1):
+        attempt = 1
+        while True:
             try:
                 self._function(event)
             except Exception as error:
-                if attempt >= self._retry.max_attempts or self._cancellation.cancelled:
+                if attempt >= self._retry.max_attempts:
                     return attempt, error
                 delay = self._retry.delay(attempt)
                 logger.debug("%s; retrying in %.3g s: %s", _failure(event, attempt), delay, error_text(error))
             else:
                 return attempt, None
             if self._wait(delay):
-                break
-        return attempt, None
+                return attempt, None
+            attempt += 1
 
     def _wait(self, seconds: float) -> bool:
         """Wait, and return True if disposed."""

@@ -266,8 +266,7 @@ class _Watching:
     def _emit(self, value: Overdue) -> None:
         try:
             with self._emitting:
-                if not self._is_stopped:
-                    self._observer.on_next(value)
+                self._observer.on_next(value)
         except BaseException:  # the subscriber's own, on the timer's thread: no dispose follows
             self.stop()
             self._upstream.dispose()

@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 import reactivex
+from hypothesis import given
+from hypothesis import strategies as st
 from reactivex import Observable, Subject
 
-from rxruns import RetryPolicy, block_on, recorded_events
+from rxruns import RetryPolicy, block_on, merge_runs, recorded_events, run_events
 from rxruns import operators as ops
 from rxruns._logs import _writer
 from rxruns._ndjson._decoding import encode_event
-from rxruns._streams._run_events import run_events
 from rxruns.cursors import MemoryCursors, SqliteCursors
 from rxruns.errors import InvalidArgumentError, StoreError
 from rxruns.events import RunEvent
@@ -187,6 +188,22 @@ def test_after_an_error_nothing_is_handled_although_the_source_continues() -> No
     early: Observable[RunEvent] = Observable(emit_all)
     early.pipe(ops.handle(sink, retry=ONCE)).subscribe(seen.append, seen.append, lambda: seen.append("end"))
     assert ([LOG[0], NO_ROUTE], [1, 2]) == (seen, sink.attempts)
+
+
+@given(fails=st.dictionaries(st.integers(1, len(LOG)), st.integers(0, 5)), most=st.integers(1, 4))
+def test_each_event_is_tried_until_it_is_done_or_dead_and_emitted_in_order(
+    fails: dict[int, int], most: int
+) -> None:
+    sink, dead = Sink(fails), list[int]()
+    seen = handled(
+        sink,
+        retry=RetryPolicy(max_attempts=most, base_backoff=0.0),
+        dead_letter=lambda event, error: dead.append(event.seq),
+    )
+    seqs = range(1, len(LOG) + 1)
+    assert [*seqs, "completed"] == seen
+    assert [seq for seq in seqs if fails.get(seq, 0) >= most] == dead
+    assert [seq for seq in seqs for _ in range(min(fails.get(seq, 0) + 1, most))] == sink.attempts
 
 
 # ---- dead letters ----
@@ -361,7 +378,8 @@ def test_after_a_dispose_inside_the_function_nothing_is_retried_put_aside_or_emi
 
 
 @pytest.mark.usefixtures("no_leaks")
-def test_dispose_interrupts_the_wait_between_attempts() -> None:
+@pytest.mark.parametrize("merged", [False, True], ids=["one", "merged"])
+def test_dispose_interrupts_the_wait_between_attempts(merged: bool) -> None:
     failed = threading.Event()
 
     def fail(event: RunEvent) -> None:
@@ -372,6 +390,8 @@ def test_dispose_interrupts_the_wait_between_attempts() -> None:
     with FakeRuns(sends(*LOG), hangs()) as service, service.client() as client:
         seen = Seen()
         source = run_events(LOG.run_id, client=client, resume=QUICK)
+        if merged:
+            source = merge_runs([LOG.run_id], client=client, resume=QUICK)
         subscription = source.pipe(ops.handle(fail, retry=minutes)).subscribe(seen)
         assert failed.wait(HANG)
         subscription.dispose()  # no_leaks waits for the reader

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import reactivex
+from hypothesis import given
+from hypothesis import strategies as st
 from reactivex import Observable, Subject
 from reactivex.disposable import CompositeDisposable, Disposable
 from reactivex.scheduler import HistoricalScheduler
@@ -122,6 +125,30 @@ def test_a_silent_run_is_overdue(source: str, expected: str) -> None:
 )
 def test_a_silent_node_is_overdue(source: str, expected: str) -> None:
     check(source, expected, "node")
+
+
+@given(
+    times=st.lists(st.tuples(st.integers(1, 60), st.sampled_from("rRsS")), min_size=1).map(sorted),
+    seconds=st.integers(1, 20).map(lambda whole: whole + 0.5),
+)
+def test_the_values_are_the_pauses_between_the_events_of_each_run(
+    times: list[tuple[int, str]], seconds: float
+) -> None:
+    scheduler = TestScheduler()
+    source = scheduler.create_hot_observable(
+        [ReactiveTest.on_next(200 + at, VALUES[name]) for at, name in times]
+    )
+    seen = scheduler.start(lambda: source.pipe(ops.overdue(seconds)), disposed=1_000.0)
+
+    expected: list[tuple[float, str]] = []
+    for run in "rs":
+        own = [(at, name) for at, name in times if name.lower() == run]
+        for (at, name), (after, _) in pairwise([*own, (10**6, "the end")]):
+            if name == run and at + seconds < after:  # a capital ends the run
+                expected.append((at + seconds, run))
+    values: list[Any] = seen.messages
+    runs = {RUN: "r", OTHER_RUN: "s"}
+    assert sorted(expected) == sorted((each.time - 200, runs[each.value.value.run_id]) for each in values)
 
 
 def test_silences_that_end_together_are_all_reported() -> None:

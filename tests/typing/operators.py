@@ -1,12 +1,13 @@
 """Typed uses of the operators: checked by mypy and pyright, never run."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import assert_type
 from uuid import UUID
 
 from reactivex import Observable
 
-from rxruns import block_on
+from rxruns import RetryPolicy, RunNotFollowed, block_on
 from rxruns import operators as ops
 from rxruns.costs import CostTotals, Price, fold
 from rxruns.cursors import CursorStore, MemoryCursors, SqliteCursors
@@ -20,7 +21,7 @@ from rxruns.events import (
     RunFailed,
 )
 from rxruns.folds import By, Folded, Window
-from rxruns.operators import NodeEvents
+from rxruns.operators import NodeEvents, Overdue
 from rxruns.ops import cost_totals, for_node, share
 from rxruns.ops import filter as only
 from rxruns.state import NodeText, RunState
@@ -161,3 +162,28 @@ def folded(source: Observable[RunEvent]) -> None:
 
 def windows(source: Observable[RunEvent]) -> None:
     assert_type(source.pipe(ops.fold_windows(CostTotals(), 60)), Observable[Window[CostTotals]])
+
+
+def sinks(source: Observable[RunEvent], deltas: Observable[NodeOutputDelta], store: CursorStore) -> None:
+    """The type of the events stays, whatever the function takes."""
+
+    def sink(event: RunEvent) -> None: ...
+
+    def put_aside(event: RunEvent, error: Exception) -> None: ...
+
+    assert_type(source.pipe(ops.handle(sink)), Observable[RunEvent])
+    assert_type(deltas.pipe(ops.handle(sink)), Observable[NodeOutputDelta])
+    assert_type(deltas.pipe(ops.handle(lambda event: print(event.seq))), Observable[NodeOutputDelta])
+    once = RetryPolicy(max_attempts=1)
+    assert_type(
+        deltas.pipe(ops.handle(sink, retry=once, dead_letter=Path("dead.ndjson")), ops.checkpoint(store)),
+        Observable[NodeOutputDelta],
+    )
+    assert_type(source.pipe(ops.handle(sink, dead_letter=put_aside)), Observable[RunEvent])
+    assert_type(source.pipe(ops.handle(sink, dead_letter=lambda event, error: None)), Observable[RunEvent])
+
+
+def silences(source: Observable[RunEvent], emitted: Observable[RunEvent | RunNotFollowed]) -> None:
+    """Runs that can't be followed need not be taken out before."""
+    assert_type(source.pipe(ops.overdue(60)), Observable[Overdue])
+    assert_type(emitted.pipe(ops.overdue(60, of="node")), Observable[Overdue])
