@@ -51,7 +51,7 @@ class Timeline:
 
 
 def exported(spans: Sequence[ReadableSpan], exporter: SpanExporter, **options: Any) -> list[ReadableSpan]:
-    """What is emitted by the export of spans at once."""
+    """The spans that the export of spans emits."""
     found: list[ReadableSpan] = []
     failed: list[Exception] = []
     reactivex.from_iterable(spans).pipe(otel.export(exporter, **options)).subscribe(
