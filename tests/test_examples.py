@@ -23,6 +23,7 @@ from rxruns.devserver.faults import Delay
 from tests.conftest import HANG, ROOT
 from tests.making import OTHER_RUN, RUN, node_succeeded, run_completed, run_started
 from tests.observing import run_of
+from tests.otlp import OtlpReceiver, tree
 from tests.waiting import call, tool_result, waiting
 
 EXAMPLES = ROOT / "examples"
@@ -45,6 +46,12 @@ EXPECTED = {
         '{"error":{"type":"ValueError","message":"7 characters are more than 6"\n',
         "stored: 49\n",
     ],
+    "export_spans": [
+        "each_one_1\n",
+        "chat claude-sonnet-4-5, $0.",
+        "invoke_workflow praise\n",
+        "20 spans exported",
+    ],
     "errors_handled": ["reads {{topci}}", "$.nodes[0].model", "NOT_FOUND", "out of ideas", "any of them"],
     "follow_a_fleet": ["claude-sonnet-4-5: 20 calls, ", "gpt-4o: 20 calls, "],
     "filter_one_node": ["Because every a find"],
@@ -57,7 +64,11 @@ EXPECTED = {
     "tools_with_retries": ["attempt 1: no route\nattempt 2: reset by peer\nthe model gets: fair in "],
 }
 
-NEEDS = {"cost_on_a_cluster": "distributed", "logs_to_parquet": "duckdb"}
+NEEDS = {
+    "cost_on_a_cluster": "distributed",
+    "export_spans": "opentelemetry.exporter.otlp.proto.http",
+    "logs_to_parquet": "duckdb",
+}
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -67,6 +78,7 @@ def test_an_example_prints_the_expected_lines(
     if name in NEEDS:
         pytest.importorskip(NEEDS[name], reason=f"pip install {NEEDS[name]}, or the extra dev")
     monkeypatch.setattr("sys.argv", [name])
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
     names_of(name, run_name="__main__")
     printed = capsys.readouterr().out
     assert [] == [words for words in EXPECTED[name] if words not in printed]
@@ -131,6 +143,27 @@ def test_a_waiting_node_is_reported(events: Events, expected: Events) -> None:
     nodes = source.pipe(pipeline, ops.map(lambda alert: alert.node_id))
     observed = scheduler.start(lambda: nodes, created=1.0, subscribed=2.0, disposed=1000.0)
     assert [ReactiveTest.on_next(at, node) for at, node in expected] == observed.messages
+
+
+# ---- export_spans ----
+
+
+def test_a_backend_gets_the_tree_of_each_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with OtlpReceiver() as receiver:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+        names_of("export_spans", run_name="__main__")
+        run = [
+            "invoke_workflow praise",
+            *("  cities", "    chat gpt-4o-mini"),
+            "  each",
+            *("    each_one_0", "      chat gpt-4o-mini"),
+            *("    each_one_1", "      chat gpt-4o-mini"),
+            *("  best", "    chat claude-sonnet-4-5"),
+        ]
+        assert sorted(run * 2) == sorted(tree(receiver.spans))
+    assert "20 spans exported\n" == capsys.readouterr().out
 
 
 # ---- checkpointed_consumer ----
