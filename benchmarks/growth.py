@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from reactivex import Observable, abc
 from reactivex import operators as rx
 from reactivex.disposable import Disposable
@@ -15,12 +18,21 @@ from benchmarks.corpus import RUN_ID, lines
 from benchmarks.in_memory import drop
 from benchmarks.loopback import KEY, follow_all
 from benchmarks.measuring import Contestant, Sample, side_by_side
-from rxruns import RunsClient, events, ops
+from rxruns import RunsClient, events, ops, otel
 from rxruns._ndjson._decoding import decode_event
 from rxruns.cursors import MemoryCursors
 
 Operator = Callable[[Observable[Any]], Observable[Any]]
 PLAIN = "rx.filter"
+
+
+class Encoding(SpanExporter):
+    """An exporter that encodes its batches as those over OTLP do, and sends nothing."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Encode a batch."""
+        encode_spans(spans).SerializeToString()
+        return SpanExportResult.SUCCESS
 
 
 def streams(server: str, counts: list[int], total: int, rounds: int) -> dict[str, list[Sample]]:
@@ -70,6 +82,8 @@ def operators(log: list[events.RunEvent], rounds: int) -> dict[str, list[Sample]
             "node_spans": ops.node_spans(),
             "checkpoint (memory)": ops.checkpoint(MemoryCursors()),
             "record": ops.record(Path(directory, "log.ndjson")),
+            "otel.spans": otel.spans(),
+            "otel.spans, otel.export": lambda events: events.pipe(otel.spans(), otel.export(Encoding())),
         }
         return side_by_side({name: _running(log, [operator]) for name, operator in piped.items()}, rounds)
 

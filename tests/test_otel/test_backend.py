@@ -7,7 +7,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import pytest
 import reactivex
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-from rxruns import RetryPolicy, block_on, errors, merge_runs, otel, recorded_events, run_events
+from rxruns import RetryPolicy, block_on, errors, merge_runs, ops, otel, recorded_events, run_events
 from rxruns.devserver import DevServer, Faults
 from rxruns.devserver.faults import CutRandomly
 from rxruns.events import RunEvent
@@ -41,19 +41,19 @@ def long_run(nodes: int) -> RunLog:
 
 
 @contextmanager
-def otlp(receiver: OtlpReceiver, **options: Any) -> Any:
-    """The SDK's exporter, with a time limit that doesn't wait for its own retries."""
-    exporter = OTLPSpanExporter(receiver.traces_url, **{"timeout": 10.0} | options)
+def otlp(receiver: OtlpReceiver, **options: Any) -> Iterator[OTLPSpanExporter]:
+    """The SDK's exporter."""
+    exporter: Any = OTLPSpanExporter(receiver.traces_url, **options)
     try:
         yield exporter
     finally:
         exporter.shutdown()
 
 
-def send(receiver: OtlpReceiver, log: Iterable[RunEvent], *, timeout: float = 10.0, **options: Any) -> None:
+def send(receiver: OtlpReceiver, log: Iterable[RunEvent], *, timeout: float = 10.0) -> None:
     """Export a log to the receiver, in small batches."""
     with otlp(receiver, timeout=timeout) as exporter:
-        export = otel.export(exporter, **{"batch": BATCH, "retry": AT_ONCE} | options)
+        export = otel.export(exporter, batch=BATCH, retry=AT_ONCE)
         block_on(reactivex.from_iterable(list(log)).pipe(otel.spans(), export), default=None)
 
 
@@ -124,9 +124,9 @@ def test_R43_a_backend_that_is_away_is_an_error_and_a_second_export_completes_th
         with otlp(receiver, timeout=0.2) as exporter:
             export = otel.export(exporter, batch=BATCH, retry=AT_ONCE)
             source = reactivex.from_iterable(list(log))
-            received: list[str] = []
+            received: list[object] = []
             with receiver.away(), pytest.raises(errors.ExportError) as caught:
-                block_on(source.pipe(otel.spans(), export, reactivex.operators.do_action(received.append)))
+                block_on(source.pipe(otel.spans(), export, ops.do_action(received.append)))
         before = receiver.count
         send(receiver, log)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -28,6 +29,16 @@ FAULT = RuntimeError("the line is dead")
 B, C, D, A = INNER
 
 
+class Adjustable(TestScheduler):
+    """A scheduler whose clock can be set."""
+
+    adjustment = timedelta(0)
+
+    @property
+    def now(self) -> datetime:
+        return super().now + self.adjustment
+
+
 class Timeline:
     """A hot source of spans on a scheduler, exported; `messages` are the result's."""
 
@@ -40,7 +51,7 @@ class Timeline:
 
 
 def exported(spans: Sequence[ReadableSpan], exporter: SpanExporter, **options: Any) -> list[ReadableSpan]:
-    """What is emitted by the export of spans at once."""
+    """The spans that the export of spans emits."""
     found: list[ReadableSpan] = []
     failed: list[Exception] = []
     reactivex.from_iterable(spans).pipe(otel.export(exporter, **options)).subscribe(
@@ -76,15 +87,11 @@ class TestBatches:
         assert [on_next(212, B), on_next(212, ROOT), on_next(218, C)] == line.messages
 
     def test_a_clock_that_was_set_back_delays_no_batch(self) -> None:
-        scheduler = TestScheduler()
-        source: Subject[ReadableSpan] = Subject()
-        exporter = ScriptedExporter()
+        scheduler, exporter, source = Adjustable(), ScriptedExporter(), Subject[ReadableSpan]()
         source.pipe(otel.export(exporter, scheduler=scheduler)).subscribe()
-        scheduler.advance_to(5_000)
         source.on_next(B)
-        now = scheduler._clock
-        scheduler._clock = now - 3_600
-        scheduler.advance_to(now + 6)
+        scheduler.adjustment = timedelta(hours=-1)
+        scheduler.advance_to(6)
 
         assert [1] == exporter.calls
 
@@ -199,7 +206,9 @@ class TestFailures:
     def test_a_batch_that_failed_while_the_source_was_silent_is_an_error_too(self) -> None:
         line = Timeline(on_next(210, B), exporter=ScriptedExporter(*[FAILURE] * 3), retry=AT_ONCE)
 
-        assert [(215, "E")] == [(message.time, message.value.kind) for message in line.messages]
+        (message,) = line.messages
+        assert message.time == 215
+        assert "in 3 attempts: its result was FAILURE" in str(message.value)
 
 
 class Blocking(SpanExporter):
@@ -239,10 +248,9 @@ class TestThreads:
         assert ["chat b", "chat c", "invoke_workflow"] == before
         assert [B, C, ROOT, D] == found
 
-    def test_the_timer_and_the_source_take_turns(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_timer_and_the_source_take_turns(self) -> None:
         exporter, source = Blocking(), Subject[ReadableSpan]()
         found: list[ReadableSpan] = []
-        timer: list[Callable[..., Any]] = []
         scheduler = TestScheduler()
         source.pipe(otel.export(exporter, scheduler=scheduler)).subscribe(found.append)
         source.on_next(B)
@@ -256,7 +264,7 @@ class TestThreads:
         for thread in (by_timer, by_source):
             thread.join(HANG)
 
-        assert ([], [1], [1, 1], [B, ROOT]) == (timer, calls, exporter.calls, found)
+        assert ([1], [1, 1], [B, ROOT]) == (calls, exporter.calls, found)
 
     def test_dispose_ends_the_wait_for_the_next_attempt(self, caplog: pytest.LogCaptureFixture) -> None:
         class Failing(ScriptedExporter):
@@ -264,7 +272,7 @@ class TestThreads:
                 subscription.dispose()
                 return super().export(spans)
 
-        exporter, seen = Failing(FAILURE), []
+        exporter, seen = Failing(FAILURE), list[object]()
         source: Subject[ReadableSpan] = Subject()
         hour = RetryPolicy(base_backoff=3_600.0, max_backoff=3_600.0)
         subscription = source.pipe(otel.export(exporter, retry=hour)).subscribe(seen.append, seen.append)
@@ -325,6 +333,19 @@ class TestThreads:
             source.on_next(ROOT)
 
         assert ([2], []) == (exporter.calls, source.observers)
+
+    def test_an_exception_of_the_subscriber_on_the_timers_thread_ends_the_source(self) -> None:
+        source, scheduler = Subject[ReadableSpan](), TestScheduler()
+
+        def on_span(span: ReadableSpan) -> None:
+            raise KeyError(span.name)
+
+        source.pipe(otel.export(ScriptedExporter(), scheduler=scheduler)).subscribe(on_span)
+        source.on_next(B)
+        with pytest.raises(KeyError, match="chat b"):
+            scheduler.advance_by(6)
+
+        assert [] == source.observers
 
     def test_subscriptions_share_nothing_but_the_exporter(self) -> None:
         exporter = ScriptedExporter()

@@ -132,6 +132,6 @@ def test_each_tool_call_and_each_question_has_one_span(log: RunLog) -> None:
     questions = [event.user_ask for event in log if isinstance(event, NodeUserAsk)]
     tools = [span.attributes or {} for span in spans_of(log)]
 
-    assert sorted(one.tool_call.id for one in (*calls, *questions)) == sorted(
+    assert sorted([call.tool_call.id for call in calls] + [ask.tool_call.id for ask in questions]) == sorted(
         str(tool[names.TOOL_CALL_ID]) for tool in tools if tool.get(names.OPERATION) == names.EXECUTE_TOOL
     )

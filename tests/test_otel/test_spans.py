@@ -531,10 +531,10 @@ class TestStreams:
         assert (tool.start_time, True) == (tool.end_time, attributes_of(tool)[names.START_ESTIMATED])
 
     def test_a_question_that_the_log_has_as_a_call_too_is_one_span(self) -> None:
-        asked = events.run(every=1).node("draft").asks("ok?")
-        request = asked[-1].user_ask  # type: ignore[attr-defined]
+        questioned = events.run(every=1).node("draft").asks("ok?")
+        request = questioned[-1].user_ask  # type: ignore[attr-defined]
         call = ToolCallRequest(step=0, request_id=request.request_id, tool_call=request.tool_call)
-        log = asked.event(NodeToolCall, tool_call=call).waits().answers("yes").succeeds()
+        log = questioned.event(NodeToolCall, tool_call=call).waits().answers("yes").succeeds()
         tool = named(spans_of(log, content=True), "execute_tool user_ask")
 
         assert ("yes", at(3), at(6)) == (
