@@ -86,6 +86,8 @@ class OpenAttempt:
                 return [self._result(event, event.user_answer, event.user_answer.answer)]
             case NodeWaiting():
                 self._note(event)
+            case _:
+                pass
         return []
 
     def end(self, attempt: Attempt, seq: int) -> list[ReadableSpan]:
@@ -131,9 +133,7 @@ class OpenAttempt:
         known = self._calls.get(id)
         if known is not None and is_question != known.is_question:
             return []  # the log has the question as a call, too
-        self._calls[id] = PendingCall(
-            request.tool_call, request.step, request.request_id, event.seq, now, is_question
-        )
+        self._calls[id] = self._pending(event, request, now)
         if known is None:
             return []
         return [tool_span(self.owner, known, now, event.seq, self._options, output=None)]
@@ -142,9 +142,26 @@ class OpenAttempt:
         self, event: NodeEvent, result: ToolCallResult | UserAnswer, output: str, error: str | None = None
     ) -> ReadableSpan:
         end, known = nanoseconds(event.ts), self._calls.pop(result.tool_call.id, None)
-        call = known or PendingCall(result.tool_call, result.step, result.request_id, event.seq, None)
+        call = known or self._pending(event, result, None)
         self._ended(end)
         return tool_span(self.owner, call, end, event.seq, self._options, output=output, error=error)
+
+    def _pending(
+        self, event: NodeEvent, step: ToolCallRequest | UserAsk | ToolCallResult | UserAnswer, at: int | None
+    ) -> PendingCall:
+        call, arguments = step.tool_call, None
+        if self._options.content and call.arguments is not None:
+            arguments = content(call.arguments)
+        return PendingCall(
+            call.id,
+            short(call.name),
+            arguments,
+            step.step,
+            step.request_id,
+            event.seq,
+            at,
+            isinstance(step, UserAsk),
+        )
 
     def _ended(self, end: int) -> None:
         self._last_end = max(self._last_end, end)

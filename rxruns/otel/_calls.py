@@ -7,7 +7,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from rxruns.costs import CostTotals
-from rxruns.events import MAX_INTEGER, LLMCall, NodeLLMCall, ToolCall
+from rxruns.events import MAX_INTEGER, LLMCall, NodeLLMCall
 from rxruns.otel import _names as names
 from rxruns.otel._content import content, messages
 from rxruns.otel._ids import span_context
@@ -108,7 +108,9 @@ class PendingCall(Struct, frozen=True):
     """A tool call without a result so far. A question to a person is one, too.
 
     Attributes:
-        tool_call: the call.
+        id: of the call.
+        name: of the tool.
+        arguments: JSON text, if it is exported.
         step: of its node.
         request_id: of its model call.
         seq: of its event.
@@ -116,12 +118,14 @@ class PendingCall(Struct, frozen=True):
         is_question: True if its event was a ``node_user_ask``.
     """
 
-    tool_call: ToolCall
+    id: str
+    name: str
+    arguments: str | None
     step: int
     request_id: UUID
     seq: int
     started: int | None
-    is_question: bool = False
+    is_question: bool
 
 
 def tool_span(
@@ -145,14 +149,13 @@ def tool_span(
         output: None if there was no result.
         error: the tool's.
     """
-    name = call.tool_call.name
     attributes = owner.attributes(seq) | {
         names.OPERATION: names.EXECUTE_TOOL,
         names.STEP: call.step,
         names.REQUEST_ID: str(call.request_id),
-        names.TOOL_NAME: short(name),
+        names.TOOL_NAME: call.name,
         names.TOOL_TYPE: "function",
-        names.TOOL_CALL_ID: short(call.tool_call.id),
+        names.TOOL_CALL_ID: short(call.id),
     }
     status = UNSET
     if call.started is None:
@@ -161,15 +164,14 @@ def tool_span(
         attributes[names.RESULT_MISSING] = True
     if error is not None:
         status, attributes[names.ERROR_TYPE] = Status(StatusCode.ERROR, short(error)), names.OTHER_ERROR
-    if options.content:
-        if call.tool_call.arguments is not None:
-            attributes[names.TOOL_ARGUMENTS] = content(call.tool_call.arguments)
-        if output is not None:
-            attributes[names.TOOL_RESULT] = content(output)
+    if call.arguments is not None:
+        attributes[names.TOOL_ARGUMENTS] = call.arguments
+    if options.content and output is not None:
+        attributes[names.TOOL_RESULT] = content(output)
     return options.maker.span(
-        owner.context_of(names.EXECUTE_TOOL, call.tool_call.id, call.seq),
+        owner.context_of(names.EXECUTE_TOOL, call.id, call.seq),
         owner.context,
-        f"{names.EXECUTE_TOOL} {name}",
+        f"{names.EXECUTE_TOOL} {call.name}",
         (end if call.started is None else call.started, end),
         attributes,
         status=status,

@@ -130,7 +130,9 @@ def test_the_tokens_of_the_spans_are_those_of_the_run(log: RunLog) -> None:
 def test_each_tool_call_and_each_question_has_one_span(log: RunLog) -> None:
     calls = [event.tool_call for event in log if isinstance(event, NodeToolCall)]
     questions = [event.user_ask for event in log if isinstance(event, NodeUserAsk)]
+    # A result without a call in its attempt has a span of its own, whose start is an estimate.
     tools = [span.attributes or {} for span in spans_of(log)]
+    tools = [tool for tool in tools if names.START_ESTIMATED not in tool]
 
     assert sorted([call.tool_call.id for call in calls] + [ask.tool_call.id for ask in questions]) == sorted(
         str(tool[names.TOOL_CALL_ID]) for tool in tools if tool.get(names.OPERATION) == names.EXECUTE_TOOL

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import opentelemetry.semconv._incubating.attributes.gen_ai_attributes as conventions
 import pytest
@@ -22,6 +24,7 @@ from rxruns.events import NodeToolCall, RunEvent, ToolCallRequest
 from rxruns.otel import _names as names
 from rxruns.otel._content import CONTENT_LENGTH
 from rxruns.otel._making import nanoseconds
+from rxruns.otel._run import OpenRun
 from rxruns.testing import events
 from tests.exporting import named, spans_of, texts
 from tests.making import (
@@ -461,6 +464,17 @@ class TestBounds:
         log = in_turn(run_started(), node_started(), llm_call(usage=tokens(most, most)), run_completed())
 
         assert encode_spans(spans_of(log, prices=PRICES)).ByteSize()
+
+    def test_runs_that_have_ended_leave_nothing_behind(self) -> None:
+        source: Subject[RunEvent] = Subject()
+        subscription = source.pipe(otel.spans()).subscribe()
+        for number in range(1, 50):
+            for event in events.run(UUID(int=number)).node("draft").llm_call().succeeds():
+                source.on_next(event)
+        source.on_next(run_started())
+
+        assert 1 == sum(isinstance(kept, OpenRun) for kept in gc.get_objects())
+        subscription.dispose()
 
     def test_a_run_that_has_ended_is_forgotten(self) -> None:
         source: Subject[RunEvent] = Subject()
