@@ -267,7 +267,9 @@ def test_spans_that_the_backend_rejects_are_counted(rxruns: Rxruns, log: Path, b
     assert (3, "rxruns: the backend rejected 2 spans: too␛ old") == (code, err.splitlines()[-1])
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b"OK", b"\xff\xff", b'{"a": ', b'{"a": ' * 50_000])
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"OK", b"\xff\xff", b'{"a": "\xff"}', b'{"a": ', b'{"a": ' * 50_000]
+)
 def test_any_other_success_is_one(rxruns: Rxruns, log: Path, body: bytes) -> None:
     with OtlpReceiver(accepts(body=body)) as receiver:
         assert 0 == rxruns("export", log, "--otlp", receiver.url).code
