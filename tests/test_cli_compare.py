@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import pytest
 
-from rxruns.devserver import DevServer
+from rxruns.devserver import DevServer, Faults, faults
 from rxruns.testing import RunLog, events
 from tests.commands import Outcome, Rxruns, process, unfinished
 from tests.conftest import HANG
@@ -200,6 +200,19 @@ def test_a_damaged_log_is_an_error_without_a_table(rxruns: Rxruns, logs: Logs) -
     assert err.startswith(f"rxruns: {logs[1]}: line ")
     assert "--after" not in err
     assert 0 == rxruns("compare", *logs, "--skip-invalid").code
+
+
+def test_a_run_that_cannot_be_followed_is_an_error_without_a_table(
+    rxruns: Rxruns, service: DevServer, logs: Logs
+) -> None:
+    broken = Faults([faults.InvalidLine(after_events=3)])
+    with DevServer(faults=broken, api_key=service.api_key) as server:
+        (run_id,) = server.serve_log(AFTER)
+        code, out, err = rxruns("compare", logs[0], run_id, "--base-url", server.url)
+
+    assert (3, "", 1) == (code, out, err.count("\n"))
+    assert err.startswith("rxruns: ")
+    assert "--after" not in err
 
 
 def test_one_log_may_be_standard_input(rxruns: Rxruns, logs: Logs) -> None:
