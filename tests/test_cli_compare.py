@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import pytest
 
-from rxruns.devserver import DevServer
+from rxruns.devserver import DevServer, Faults, faults
 from rxruns.testing import RunLog, events
 from tests.commands import Outcome, Rxruns, process, unfinished
 from tests.conftest import HANG
@@ -134,7 +134,7 @@ def test_a_model_without_a_price_exceeds_a_limit_on_the_cost_and_is_named(
     rxruns: Rxruns, logs: Logs, prices: Path
 ) -> None:
     prices.write_text("{}")
-    expected = "rxruns: run: cost unknown → unknown, limit +10%; no price for openai/gpt-5\n"
+    expected = "rxruns: run: cost unknown → unknown, limit +10%\nrxruns: no price for openai/gpt-5\n"
     assert (1, expected) == rxruns("compare", *logs, "--prices", prices, "--max-cost", "+10%")[::2]
 
 
@@ -202,6 +202,19 @@ def test_a_damaged_log_is_an_error_without_a_table(rxruns: Rxruns, logs: Logs) -
     assert 0 == rxruns("compare", *logs, "--skip-invalid").code
 
 
+def test_a_run_that_cannot_be_followed_is_an_error_without_a_table(
+    rxruns: Rxruns, service: DevServer, logs: Logs
+) -> None:
+    broken = Faults([faults.InvalidLine(after_events=3)])
+    with DevServer(faults=broken, api_key=service.api_key) as server:
+        (run_id,) = server.serve_log(AFTER)
+        code, out, err = rxruns("compare", logs[0], run_id, "--base-url", server.url)
+
+    assert (3, "", 1) == (code, out, err.count("\n"))
+    assert err.startswith("rxruns: ")
+    assert "--after" not in err
+
+
 def test_one_log_may_be_standard_input(rxruns: Rxruns, logs: Logs) -> None:
     with logs[1].open("rb") as piped:
         command = process("compare", logs[0], "-", "--same-status", stdin=piped)
@@ -227,12 +240,18 @@ def test_nodes_with_differences_come_first_where_there_are_too_many(rxruns: Rxru
     for number in range(150):
         log = log.node(f"each_one_{number}")
     after = written(tmp_path / "after", log.node("each_one_149").tool_call("search").succeeds())
-    lines = rxruns("compare", written(tmp_path / "before", log.succeeds()), after).lines
+    before = written(tmp_path / "before", log.succeeds())
+    lines = rxruns("compare", before, after).lines
 
     assert "… 50 more nodes" == lines[-1]
     assert ["each_one_98", "each_one_149"] == [
         line.split()[1] for line in lines if line.startswith("node each_one_")
     ][-2:]
+    few = written(tmp_path / "few", BEFORE)
+    assert (
+        "rxruns: and 131 more differences"
+        == rxruns("compare", few, before, "--same-nodes").err.splitlines()[-1]
+    )
 
 
 def test_runs_of_a_service_are_compared_with_logs(rxruns: Rxruns, service: DevServer, logs: Logs) -> None:

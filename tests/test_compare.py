@@ -179,10 +179,11 @@ def test_figures_are_those_of_the_run_and_of_each_node() -> None:
 
 
 def test_an_open_run_lasts_until_its_last_event_and_one_without_a_start_for_an_unknown_time() -> None:
-    log = events.run(every=1.0).node("draft").text("Hi")
-    open_run, late = compare_runs(log, log[3:]).before, compare_runs(log, log[3:]).after
+    log = events.run(every=1.0).node("draft").text("Hi ", "there")
+    found = compare_runs([*log, *log], log[3:])
+    open_run, late = found.before, found.after
 
-    assert ("running", 2.0, 1.0) == (open_run.status, open_run.duration, open_run.nodes["draft"].duration)
+    assert ("running", 3.0, 2.0) == (open_run.status, open_run.duration, open_run.nodes["draft"].duration)
     assert ("running", None, None) == (late.status, late.duration, late.nodes["draft"].duration)
 
 

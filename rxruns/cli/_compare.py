@@ -22,7 +22,7 @@ from rxruns.costs import Prices
 from rxruns.costs._spent import unpriced_models
 from rxruns.errors import StreamError
 from rxruns.state._spans import RunHistory
-from rxruns.testing._compare import RunComparison
+from rxruns.testing._compare import RunComparison, listed
 from rxruns.testing._figures import FiguresFold
 
 
@@ -87,10 +87,11 @@ def compare(
         write_json(record(comparison, exceeded))
     else:
         write_table(partial(table, comparison))
+    for line in listed(exceeded):
+        click.echo(f"rxruns: {line}", err=True)
     unpriced = unpriced_models(comparison.before.costs + comparison.after.costs)
-    for difference in exceeded:
-        why = f"; no price for {unpriced}" if difference.field == "usd" and unpriced else ""
-        click.echo(f"rxruns: {difference}{why}", err=True)
+    if unpriced and any(difference.field == "usd" for difference in exceeded):
+        click.echo(f"rxruns: no price for {unpriced}", err=True)
     return Exit.NOT_FOLLOWED if any(problems) else Exit.FAILED if exceeded else Exit.SUCCEEDED
 
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from rxruns import operators as ops
 from rxruns._arguments import check_flag, check_kind
+from rxruns._display._text import counted
 from rxruns._streams._recorded import recorded_events
 from rxruns._streams._run_events import block_on
 from rxruns.costs import CostLineItem, CostTotals, Prices
@@ -109,13 +110,9 @@ class RunComparison(Struct, frozen=True):
 
     def __str__(self) -> str:
         """Both runs and their differences, a line each, safe to print."""
-        differences = self.differences
-        lines = [str(self.before), str(self.after), *map(str, differences[:_MOST])]
-        if not differences:
-            lines.append("no differences")
-        elif len(differences) > _MOST:
-            lines.append(f"and {len(differences) - _MOST:,} more differences")
-        return "\n".join(lines)
+        return "\n".join(
+            [str(self.before), str(self.after), *(listed(self.differences) or ["no differences"])]
+        )
 
     def __repr__(self) -> str:
         return f"<RunComparison with {len(self.differences):,} differences>"
@@ -147,6 +144,14 @@ def compare_runs(before: Events, after: Events, *, prices: Prices | None = None)
     (<run: duration 500 ms → 600 ms (+100 ms, +20.0%), limit +10%>, <node draft: tools search, +fetch>)
     """
     return RunComparison(_read(before, prices, "before"), _read(after, prices, "after"))
+
+
+def listed(differences: tuple[RunDifference, ...]) -> list[str]:
+    """Return a line for each of the first differences, and one for the number of the others."""
+    lines = [str(difference) for difference in differences[:_MOST]]
+    if len(differences) > _MOST:
+        lines.append(f"and {counted(len(differences) - _MOST, 'more difference')}")
+    return lines
 
 
 def _read(source: Events, prices: Prices | None, name: str) -> RunFigures:

@@ -13,7 +13,7 @@ from rxruns._display._text import duration
 from rxruns.costs import CostTotals, Prices
 from rxruns.costs._spent import spent
 from rxruns.errors import InvalidArgumentError
-from rxruns.events import NodeOutputDelta, NodeToolCall, NodeUserAsk, OutputDelta, RunEvent
+from rxruns.events import NodeEvent, NodeOutputDelta, NodeToolCall, NodeUserAsk, OutputDelta, RunEvent
 from rxruns.state._growing import Growing
 from rxruns.state._spans import Attempt, RunHistory
 
@@ -75,9 +75,19 @@ class FiguresFold:
     """
 
     def __init__(self, prices: Prices | None, name: str) -> None:
-        self.history = RunHistory(prices)
+        self._history = RunHistory(prices)
         self._name = name
+        self._run_id: UUID | None = None
+        self._nodes: set[str] = set()
+        self._delta: NodeOutputDelta | None = None
         self._tools: dict[str, list[str]] = {}
+
+    @property
+    def history(self) -> RunHistory:
+        """The run after the events so far, without its texts."""
+        if self._delta is not None:
+            self._history.add(replace(self._delta, delta=_NO_TEXT))
+        return self._history
 
     def add(self, event: RunEvent) -> None:
         """Take in an event.
@@ -85,21 +95,30 @@ class FiguresFold:
         Raises:
             InvalidArgumentError: for an event of another run.
         """
-        run_id = self.history.state.run_id
-        if run_id not in (None, event.run_id):
+        if self._run_id is None:
+            self._run_id = event.run_id
+        elif self._run_id.int != event.run_id.int:
             raise InvalidArgumentError(
-                f"{self._name} must be the events of one run, got events of run {run_id} and of run "
+                f"{self._name} must be the events of one run, got events of run {self._run_id} and of run "
                 f"{event.run_id}; select those of one run_id",
                 field=self._name,
             )
         if isinstance(event, NodeOutputDelta):
-            event = replace(event, delta=_NO_TEXT)
-        if not self.history.add(event):
-            return
-        if isinstance(event, NodeToolCall):
-            self._tools.setdefault(event.node_id, []).append(event.tool_call.tool_call.name)
-        elif isinstance(event, NodeUserAsk):
-            self._tools.setdefault(event.node_id, []).append(event.user_ask.tool_call.name)
+            self._take_delta(event)
+        elif self._history.add(event) and isinstance(event, NodeEvent):
+            self._nodes.add(event.node_id)
+            if isinstance(event, NodeToolCall):
+                self._tools.setdefault(event.node_id, []).append(event.tool_call.tool_call.name)
+            elif isinstance(event, NodeUserAsk):
+                self._tools.setdefault(event.node_id, []).append(event.user_ask.tool_call.name)
+
+    def _take_delta(self, event: NodeOutputDelta) -> None:
+        """Fold a node's first delta. Of the others the latest is enough: four in five events are deltas."""
+        if event.node_id not in self._nodes:
+            self._nodes.add(event.node_id)
+            self._history.add(replace(event, delta=_NO_TEXT))
+        elif self._delta is None or self._delta.seq < event.seq:
+            self._delta = event
 
     def figures(self) -> RunFigures:
         """Return the figures after the events so far.
