@@ -30,6 +30,10 @@ EXAMPLES = ROOT / "examples"
 
 EXPECTED = {
     "alert_on_waiting": ["node ask has been waiting for ask_boss for 0.1 s"],
+    "approve_tools": [
+        "support asks for a refund of $7\n",
+        "find_order: an order of trust\nrefund: refunded $5\nclose_account: Error: the call was denied: only",
+    ],
     "budget_guard": ["run_completed", "the limit is 0.05; 4 calls of 8"],
     "buffer_until_complete": ["pro: 24 events, from node_started", "the last is run_completed"],
     "checkpointed_consumer": ["first process\n1 run_compiled", "second process\n5 ", "14 run_completed"],

@@ -54,9 +54,10 @@ def named(call: PendingCall) -> str:
 
 def listed(calls: Sequence[PendingCall]) -> str:
     """Return a line for each call, with the flag that selects it."""
-    lines = [f"  --call {_flag(call.tool_call.id)}: {named(call)}: {_content(call)}" for call in calls]
-    more = len(lines) - MOST_CALLS
-    return "\n".join(lines[:MOST_CALLS]) + (f"\n  and {more:,} more" if more > 0 else "")
+    ids = [one_line(shlex.quote(clipped(call.tool_call.id, _SHORT))) for call in calls[:MOST_CALLS]]
+    lines = [f"  --call {id}: {named(call)}: {_content(call)}" for id, call in zip(ids, calls, strict=False)]
+    more = len(calls) - len(lines)
+    return "\n".join(lines) + (f"\n  and {more:,} more" if more > 0 else "")
 
 
 def outcome(call: PendingCall, reply: Reply) -> str:
@@ -69,7 +70,7 @@ def outcome(call: PendingCall, reply: Reply) -> str:
         case {"output": output}:
             text = f"{node}: {_tool(call)} returned {as_output(output)}"
         case _:
-            text = f"{node} was answered: {reply.get('text') or reply.get('option')}"
+            text = f"{node} was answered: {(reply.get('text') or reply.get('option') or '').strip()}"
     return one_line(clipped(text, _SHORT * 2))
 
 
@@ -80,10 +81,12 @@ def show(console: Console, call: PendingCall, waited: float | None) -> None:
     console.print(Text(heading, "bold"))
     text = call.tool_call.arguments or "" if call.question is None else call.question.question
     for line in _lines(text):
-        console.print(Padding(Text(line), (0, 0, 0, 2)))
+        console.print(Padding(Text(line), (0, 0, 0, 2), expand=False))
     options = (call.question and call.question.options) or ()
     for number, option in enumerate(options[:MOST_OPTIONS], 1):
-        console.print(Padding(Text.assemble((f"{number}  ", "cyan"), _option(option)), (0, 0, 0, 4)))
+        console.print(
+            Padding(Text.assemble((f"{number}  ", "cyan"), _option(option)), (0, 0, 0, 4), expand=False)
+        )
     if len(options) > MOST_OPTIONS:
         console.print(f"    … {len(options) - MOST_OPTIONS:,} more options")
 
@@ -192,10 +195,6 @@ def _content(call: PendingCall) -> str:
 
 def _tool(call: PendingCall) -> str:
     return one_line(clipped(call.tool_call.name, _SHORT))
-
-
-def _flag(id: str) -> str:
-    return one_line(clipped(shlex.quote(id), _SHORT))
 
 
 def _lines(text: str) -> Iterator[str]:
