@@ -24,6 +24,7 @@ HANG = 30.0
 """Seconds after which a test hangs, also on a busy machine."""
 
 from tests.commands import rxruns, service  # noqa: E402, F401  (their helpers import HANG)
+from tests.postgres import Postgres, programs, running  # noqa: E402
 
 # A shell ignores Ctrl-C for what it runs in the background, and so would the programs that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -64,6 +65,15 @@ def browser() -> Iterator[Any]:
         pytest.skip("no Chromium here: apt-get install chromium")
     with chromium(path) as browser:
         yield browser
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server of our own; the test is skipped where it isn't installed."""
+    if programs() is None:
+        pytest.skip("no PostgreSQL here: apt-get install postgresql")
+    with running() as server:
+        yield server
 
 
 @pytest.fixture

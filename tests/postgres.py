@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from uuid import uuid4
 
 import psycopg
 
-from tests.conftest import HANG, eventually
+from tests.conftest import HANG
 
 PASSWORD = "s3cret-p4ssw0rd"
 """Of the superuser, over TCP; connections through the socket need none."""
@@ -89,7 +90,10 @@ class Postgres:
                 cwd=self._folder,
                 **self._user,
             )
-        assert eventually(self._answers), (self._folder / "log").read_text("utf-8")
+        deadline = time.monotonic() + HANG
+        while not self._answers() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert self._process.poll() is None, (self._folder / "log").read_text("utf-8")
 
     def stop(self, *, fast: bool = True) -> None:
         """Stop the server. Its sessions are ended; with `fast` false, as if it had crashed."""

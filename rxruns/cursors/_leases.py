@@ -8,12 +8,14 @@ holds none of its parent's leases.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import socket
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import NamedTuple, Self
 from uuid import UUID, uuid4
 from weakref import WeakSet
@@ -178,6 +180,7 @@ class LeaseStore(ABC):
             former, self._leases[key] = self._leases.get(key), lease
         if former is not None:
             former._lost = True
+        _release_at_exit()
         self._renewal.start()
         return lease
 
@@ -366,6 +369,23 @@ class _Renewed(NamedTuple):
 
 
 _stores: WeakSet[LeaseStore] = WeakSet()
+_PATIENCE = 0.5
+"""Seconds that the end of the process may be delayed by the release of its leases."""
+
+
+@cache
+def _release_at_exit() -> None:
+    # Registered after the finalizers of connections, so that it runs before them.
+    atexit.register(_release_everything)
+
+
+def _release_everything() -> None:
+    deadline = seconds() + _PATIENCE
+    stores = list(_stores)
+    for store in stores:
+        store._renewal.stop()
+    for store in stores:
+        store._renewal.join(max(0.0, deadline - seconds()))
 
 
 def _after_fork() -> None:
