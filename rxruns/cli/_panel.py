@@ -192,7 +192,9 @@ class Panel:
 
         For more than `most` nodes, or a node whose id doesn't fit, it is the one that shows all calls.
         """
-        nodes = list(self.waited(now, UNANSWERED)) if self.can_be_answered and most > 0 else []
+        if most < 1 or not self.can_be_answered:
+            return []
+        nodes = list(self.waited(now, UNANSWERED))
         if len(nodes) > most:
             nodes = [""]
         commands = [answer_command(self.run_id, node) for node in nodes]
