@@ -26,7 +26,7 @@ def answered(prompt: str, question: str, client: RunsClient) -> list[RunEvent]:
         inputs=["question"],
     )
     started = start_run(spec, input={"question": question}, client=client)
-    return block_on(started.pipe(ops.to_list()), default=[])
+    return block_on(started.pipe(ops.to_list())) or []
 
 
 def compared(question: str, client: RunsClient) -> RunComparison:

@@ -34,7 +34,8 @@ import marshmallow as ma
 from marshmallow import fields, validate
 
 from rxruns import events, models
-from rxruns.structschema import StructSchema, Unknown
+from rxruns.structschema import StructSchema
+from rxruns.structschema._loading import Unknown
 from rxruns.structschema._polymorphic import PolymorphicSchema
 
 # fmt: off

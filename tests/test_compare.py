@@ -189,6 +189,7 @@ def test_an_open_run_lasts_until_its_last_event_and_one_without_a_start_for_an_u
 
 SMALL = events.run(every=1.0).node("draft").llm_call(input_tokens=100, output_tokens=0)
 BEFORE = SMALL.succeeds()
+TWO_RUNS = BEFORE.ndjson() + events.run(OTHER_RUN).ndjson()
 AFTER = SMALL.llm_call(input_tokens=10, output_tokens=0).succeeds()
 
 
@@ -286,14 +287,24 @@ def test_other_arguments_are_refused(source: Any, message: str) -> None:
         (lambda path: None, StoreError),
         (lambda path: path.mkdir(), StoreError),
         (lambda path: path.write_bytes(b"{}\n"), StreamProtocolError),
-        (lambda path: path.write_bytes(b""), InvalidArgumentError),
+        (
+            lambda path: path.write_bytes(BEFORE.ndjson() + events.run(OTHER_RUN).ndjson()),
+            InvalidArgumentError,
+        ),
     ],
 )
-def test_a_log_that_cannot_be_read_is_a_typed_error(
+def test_a_log_that_cannot_be_read_is_a_typed_error_with_the_name_of_the_file(
     tmp_path: Path, write: Callable[[Path], Any], error: type[Exception]
 ) -> None:
     write(path := tmp_path / "run.ndjson")
-    with pytest.raises(error):
+    with pytest.raises(error) as caught:
+        compare_runs(BEFORE, path)
+    assert [f"after: {path}"] == caught.value.__notes__
+
+
+def test_an_empty_log_is_refused(tmp_path: Path) -> None:
+    (path := tmp_path / "run.ndjson").write_bytes(b"")
+    with pytest.raises(InvalidArgumentError, match="^before must be the events of a run, got no event$"):
         compare_runs(path, BEFORE)
 
 

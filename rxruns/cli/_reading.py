@@ -8,18 +8,17 @@ from uuid import UUID
 import click
 from reactivex import Observable
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task
+from rich.text import Text
 
 from rxruns import operators as ops
+from rxruns._display._text import counted
 from rxruns._display._visible import one_line
 from rxruns._streams._run_events import block_on
 from rxruns.cli._panel import Exit
 from rxruns.cli._sources import Source, described, naming
 from rxruns.errors import RunsError
 from rxruns.events import RunEvent
-
-STEP = 1_000
-"""Events between two updates of the progress."""
 
 
 def of_one_run(
@@ -59,21 +58,27 @@ def read_all(events: Observable[RunEvent], source: Source, add: Callable[[RunEve
     Raises:
         RunsError: the events ended early.
     """
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} events"))
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("reading", total=None)
-        count = 0
+    console, count = Console(stderr=True), _Count()
+    with Progress(
+        SpinnerColumn(), count, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        progress.add_task("reading", total=None)
 
         def taken(event: RunEvent) -> None:
-            nonlocal count
             add(event)
-            count += 1
-            if count % STEP == 0:
-                progress.update(task, completed=count)
+            count.events += 1
 
         with naming(source):
-            block_on(events.pipe(ops.do_action(taken)), default=None)
+            block_on(events.pipe(ops.do_action(taken)))
+
+
+class _Count(ProgressColumn):
+    """The number of events, read at each refresh."""
+
+    events: int = 0
+
+    def render(self, task: Task) -> Text:
+        return Text(counted(self.events, "event"))
 
 
 def exit_of(error: RunsError | None) -> Exit:

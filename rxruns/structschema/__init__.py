@@ -34,7 +34,6 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from contextvars import ContextVar
 from datetime import datetime
 from functools import cache, cached_property, singledispatch
@@ -42,14 +41,10 @@ from typing import (
     Annotated,
     Any,
     ClassVar,
-    Generic,
-    Literal,
-    TypeAlias,
     TypeVar,
     cast,
     get_args,
     get_origin,
-    overload,
 )
 from uuid import UUID
 
@@ -59,13 +54,12 @@ from marshmallow import exceptions, fields, validate
 from marshmallow.schema import SchemaMeta
 from msgspec import inspect as mi
 
+from rxruns.structschema._loading import Partial, TypedSchema, Unknown
+
 __all__ = ["StructSchema", "instance_of"]
 
 T = TypeVar("T")
 S = TypeVar("S", bound=ma.Schema)
-Unknown = Literal["raise", "exclude", "include"]
-Names: TypeAlias = Sequence[str] | AbstractSet[str]
-Partial: TypeAlias = bool | Names
 _AwareDatetime = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
@@ -384,7 +378,7 @@ class _Declared:
         return self._fields
 
 
-class StructSchema(ma.Schema, Generic[T], metaclass=_StructSchemaMeta):
+class StructSchema(TypedSchema[T], metaclass=_StructSchemaMeta):
     """Load records into a struct, and dump the struct, by the struct's own annotations.
 
     ``class PointSchema(StructSchema[Point])`` declares the fields. Add or replace one in the class as in any
@@ -406,44 +400,10 @@ class StructSchema(ma.Schema, Generic[T], metaclass=_StructSchemaMeta):
     class Meta:
         unknown: Unknown = ma.RAISE
 
-    @overload  # type: ignore[override]  # narrower: the loaded type is known
-    def load(
-        self,
-        data: Any,
-        *,
-        many: Literal[False] | None = None,
-        partial: None = None,
-        unknown: Unknown | None = None,
-    ) -> T: ...
-    @overload
-    def load(
-        self, data: Any, *, many: Literal[True], partial: None = None, unknown: Unknown | None = None
-    ) -> list[T]: ...
-    @overload
-    def load(
-        self,
-        data: Any,
-        *,
-        many: Literal[False] | None = None,
-        partial: Partial | None,
-        unknown: Unknown | None = None,
-    ) -> T | dict[str, Any]: ...
-    @overload
-    def load(
-        self, data: Any, *, many: Literal[True], partial: Partial | None, unknown: Unknown | None = None
-    ) -> list[T | dict[str, Any]]: ...
-    def load(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self,
-        data: Any,
-        *,
-        many: bool | None = None,
-        partial: Partial | None = None,
-        unknown: Unknown | None = None,
-    ) -> Any:
-        """Validate a record and return its struct, or a dict for a part of a record."""
+    def _load(self, data: Any, many: bool | None, partial: Partial | None, unknown: Unknown | None) -> Any:
         outer = _unknown.set(unknown or self.unknown)
         try:
-            return super().load(data, many=many, partial=partial, unknown=unknown)
+            return super()._load(data, many, partial, unknown)
         finally:
             _unknown.reset(outer)
 

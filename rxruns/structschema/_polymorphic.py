@@ -6,19 +6,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Iterable
-from typing import Any, Generic, Literal, TypeVar, cast, overload
+from typing import Any, TypeVar, cast
 
 import marshmallow as ma
 from marshmallow import exceptions
 
-from rxruns.structschema import Names, Partial, StructSchema, Unknown, instance_of
+from rxruns.structschema import StructSchema, instance_of
+from rxruns.structschema._loading import Names, Partial, TypedSchema, Unknown
 
 __all__ = ["PolymorphicSchema"]
 
 _T = TypeVar("_T")
 
 
-class PolymorphicSchema(ma.Schema, Generic[_T]):
+class PolymorphicSchema(TypedSchema[_T]):
     """Load and dump with the schema of a record or value.
 
     Args:
@@ -59,41 +60,7 @@ class PolymorphicSchema(ma.Schema, Generic[_T]):
     def _record_of(self, obj: Any) -> dict[str, Any] | None:
         """Return the record to dump unchanged, for a value without a schema."""
 
-    @overload  # type: ignore[override]  # narrower: the loaded type is known
-    def load(
-        self,
-        data: Any,
-        *,
-        many: Literal[False] | None = None,
-        partial: None = None,
-        unknown: Unknown | None = None,
-    ) -> _T: ...
-    @overload
-    def load(
-        self, data: Any, *, many: Literal[True], partial: None = None, unknown: Unknown | None = None
-    ) -> list[_T]: ...
-    @overload
-    def load(
-        self,
-        data: Any,
-        *,
-        many: Literal[False] | None = None,
-        partial: Partial | None,
-        unknown: Unknown | None = None,
-    ) -> _T | dict[str, Any]: ...
-    @overload
-    def load(
-        self, data: Any, *, many: Literal[True], partial: Partial | None, unknown: Unknown | None = None
-    ) -> list[_T | dict[str, Any]]: ...
-    def load(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self,
-        data: Any,
-        *,
-        many: bool | None = None,
-        partial: Partial | None = None,
-        unknown: Unknown | None = None,
-    ) -> Any:
-        """Validate a record and return its value, or a list of values with ``many=True``."""
+    def _load(self, data: Any, many: bool | None, partial: Partial | None, unknown: Unknown | None) -> Any:
         if not (self.many if many is None else many):
             partial = self.partial if partial is None else partial
             return self._schema_of(data).load(data, partial=partial, unknown=unknown or self.unknown)

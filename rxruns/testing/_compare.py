@@ -15,6 +15,7 @@ from rxruns._streams._recorded import recorded_events
 from rxruns._streams._run_events import block_on
 from rxruns.costs import CostLineItem, CostTotals, Prices
 from rxruns.costs._spent import model_name
+from rxruns.errors import RunsError
 from rxruns.events import RunEvent
 from rxruns.testing._difference import RunDifference, Value
 from rxruns.testing._figures import FiguresFold, NodeFigures, RunFigures
@@ -157,7 +158,11 @@ def listed(differences: tuple[RunDifference, ...]) -> list[str]:
 def _read(source: Events, prices: Prices | None, name: str) -> RunFigures:
     fold = FiguresFold(prices, name)
     if isinstance(source, str | os.PathLike):
-        block_on(recorded_events(source).pipe(ops.do_action(fold.add)), default=None)
+        try:
+            block_on(recorded_events(source).pipe(ops.do_action(fold.add)))
+        except RunsError as error:
+            error.add_note(f"{name}: {os.fsdecode(source)}")
+            raise
     else:
         expectation = "an iterable of events or the path of a log"
         check_kind(name, source, Iterable, expectation)
