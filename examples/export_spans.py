@@ -1,7 +1,7 @@
 """Export two runs as OpenTelemetry spans, with tokens and cost, while they are read.
 
-``OTEL_EXPORTER_OTLP_ENDPOINT`` names the backend: ``http://localhost:6006`` for Phoenix. Without it, the spans
-are printed.
+``OTEL_EXPORTER_OTLP_ENDPOINT`` names the backend: ``http://localhost:6006`` for Phoenix. Without it, the
+spans are printed.
 """
 
 import os

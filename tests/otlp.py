@@ -117,13 +117,14 @@ class OtlpReceiver(Loopback):
         then: the answer to each batch after them.
 
     Attributes:
+        then: may be changed.
         malformed: the requests that were answered with 400, because they aren't OTLP.
     """
 
     def __init__(self, *script: Answer, then: Answer = Answer()) -> None:
         super().__init__()
         self.malformed: list[Request] = []
-        self._script, self._then = list(script), then
+        self._script, self.then = list(script), then
         self._kept: list[tuple[Mapping[str, Any], str, Span]] = []
         self._batches: list[int] = []
         self._port = 0
@@ -212,7 +213,7 @@ class OtlpReceiver(Loopback):
             wire.reply(400, b"not OTLP", {"Content-Type": "text/plain"})
             return False
         with self._changed:
-            answer = self._script.pop(0) if self._script else self._then
+            answer = self._script.pop(0) if self._script else self.then
         if answer.pause != 0.0:
             wire.watch()
             wire.pause(answer.pause)

@@ -16,6 +16,7 @@ import pytest
 from rxruns.cli import COMMANDS, cli, run
 from rxruns.devserver import DevServer
 from tests.conftest import ROOT
+from tests.otlp import OtlpReceiver
 
 PAGE = (ROOT / "docs" / "cli.md").read_text("utf-8")
 
@@ -53,13 +54,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_each_example_prints_the_output_on_the_page(folder: Path) -> None:
-    with DevServer(seed=7) as server:
+    with DevServer(seed=7) as server, OtlpReceiver() as receiver:
         (folder / "state").write_text("")  # of the shell: each example has one of its own
         environment = os.environ | {
             "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "MODELRELAY_API_KEY": server.api_key,
             "MODELRELAY_API_BASE_URL": server.url,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
         }
         for example in examples():
             if example.command.startswith("export "):

@@ -13,6 +13,7 @@ from rxruns import charts, workflow
 from rxruns.costs import CostTotals
 from rxruns.devserver import DevServer
 from tests.conftest import ROOT
+from tests.otlp import OtlpReceiver
 
 PAGES = [
     ROOT / "README.md",
@@ -49,9 +50,10 @@ def renderer(tmp_path_factory: pytest.TempPathFactory) -> None:
 def service(
     renderer: None, no_leaks: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[DevServer]:
-    """A service that the environment names, as in the README; it must leave nothing behind."""
+    """A service and a backend of spans, which the environment names; they must leave nothing behind."""
     monkeypatch.chdir(tmp_path)  # where blocks write files
-    with DevServer(seed=7) as server:
+    with DevServer(seed=7) as server, OtlpReceiver() as receiver:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
         monkeypatch.setenv("MODELRELAY_API_KEY", server.api_key)
         monkeypatch.setenv("MODELRELAY_API_BASE_URL", server.url)
         monkeypatch.delenv("MODELRELAY_ACCESS_TOKEN", raising=False)

@@ -16,7 +16,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 from google.protobuf import json_format
@@ -234,7 +234,9 @@ def _response(answer: Answer) -> ExportTraceServiceResponse:
     response: Any = ExportTraceServiceResponse()
     try:
         if body.startswith(b"{"):
-            return json_format.Parse(body, response, ignore_unknown_fields=True)
-        return ExportTraceServiceResponse.FromString(answer.body)
-    except (DecodeError, json_format.ParseError, RecursionError):
-        return response
+            json_format.Parse(body, response, ignore_unknown_fields=True)
+        else:
+            response.ParseFromString(answer.body)
+    except (DecodeError, json_format.ParseError, RecursionError, UnicodeDecodeError):
+        return ExportTraceServiceResponse()
+    return cast(ExportTraceServiceResponse, response)
