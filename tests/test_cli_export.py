@@ -116,6 +116,17 @@ def test_a_source_that_fails_does_not_end_the_others(service: DevServer, rxruns:
     assert f"rxruns: {OTHER_RUN}: 404 NOT_FOUND" in err
 
 
+def test_each_incomplete_source_has_its_reason(rxruns: Rxruns, log: Path, tmp_path: Path) -> None:
+    early, broken = tmp_path / "early", tmp_path / "broken"
+    early.write_bytes(b"".join(lines_of([run_started(1, OTHER_RUN)])))
+    broken.write_bytes(b"".join([*lines_of(CALLED[:2]), b"{no\n", *lines_of(CALLED[2:])]))
+    with OtlpReceiver() as receiver:
+        code, _, err = rxruns("export", early, broken, "--otlp", receiver.url)
+    first, second = err.splitlines()
+    assert (3, f"rxruns: run {OTHER_RUN}: the events end before the run, with seq 1") == (code, second)
+    assert first.startswith(f"rxruns: {broken}: line 3: ")
+
+
 @pytest.mark.parametrize(
     ("kept", "why"),
     [

@@ -25,7 +25,7 @@ from rxruns.cli._prices import with_prices
 from rxruns.cli._sources import Service, Source, source_argument, with_service
 from rxruns.costs import Prices
 from rxruns.errors import ExportError, RunsError
-from rxruns.events import PlanEvent, RunEvent, TerminalEvent
+from rxruns.events import RunCompiled, RunEvent, RunStarted, TerminalEvent
 
 ONCE = RetryPolicy(max_attempts=1)
 """The exporter retries requests itself."""
@@ -49,7 +49,7 @@ Example: rxruns export 7f9c2ba4-e88f-4a2c-9d5a-3f1a6c0f6d11 --otlp http://localh
     help="Base URL of an OTLP/HTTP receiver; /v1/traces is appended. Default: "
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT (used as it is) or OTEL_EXPORTER_OTLP_ENDPOINT.",
 )
-@click.option("--content", is_flag=True, help="Export prompts, texts, tool arguments and results, too.")
+@click.option("--content", is_flag=True, help="Export texts, questions, tool arguments and results, too.")
 @with_prices
 @click.option(
     "--no-follow",
@@ -114,6 +114,7 @@ class Reading:
         self.ended: set[UUID] = set()
         self.errors: dict[Source, str] = {}
         self.headless: dict[UUID, int] = {}
+        self._runs: dict[Source, set[UUID]] = {source: set() for source in self._sources}
 
     def events(self) -> Observable[RunEvent]:
         """Return the events, each once, even if a run and its log are given."""
@@ -133,22 +134,22 @@ class Reading:
             f"run {run_id}: its first event is missing, the events begin with seq {seq}"
             for run_id, seq in self.headless.items()
         ]
-        if self._follows and not self.errors:
-            open_runs = {run_id: seq for run_id, seq in self.seqs.items() if run_id not in self.ended}
-            lines += [f"run {run_id}: {early_end(seq)}" for run_id, seq in open_runs.items()]
+        if self._follows:
+            known = self.ended.union(*(self._runs[source] for source in self.errors))
+            early = {run_id: seq for run_id, seq in self.seqs.items() if run_id not in known}
+            lines += [f"run {run_id}: {early_end(seq)}" for run_id, seq in early.items()]
         more = len(lines) - MOST_RUNS
         return lines[:MOST_RUNS] + ([f"and {counted(more, 'more run')}"] if more > 0 else [])
 
     def _read(self, source: Source, wanted: Callable[[RunEvent], bool]) -> Observable[RunEvent]:
-        received = False
+        runs = self._runs[source]
 
         def note(event: RunEvent) -> bool:
-            nonlocal received
-            received = True
+            runs.add(event.run_id)
             return wanted(event)
 
         def completed() -> None:
-            if not received:
+            if not runs:
                 self.errors[source] = NO_EVENT
 
         def failed(error: Exception, _: Observable[RunEvent]) -> Observable[RunEvent]:
@@ -176,7 +177,7 @@ class Reading:
 
 def _begins(event: RunEvent) -> bool:
     """Return True for an event with which ``otel.spans`` accepts a run."""
-    return event.seq == 1 or (isinstance(event, PlanEvent) and not isinstance(event, TerminalEvent))
+    return event.seq == 1 or isinstance(event, RunCompiled | RunStarted)
 
 
 class Exported:
