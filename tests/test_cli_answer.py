@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from reactivex.scheduler import HistoricalScheduler
 from rich.console import Console
 
 from rxruns import RunsClient, block_on, ops, run_events
-from rxruns.cli._asking import LONGEST, listed, outcome, show
+from rxruns.cli._asking import LONGEST, ask, listed, outcome, show
 from rxruns.cli._view import RunView
 from rxruns.devserver import DevServer
 from rxruns.events import NodeToolResult, NodeUserAnswer, UserAsk, UserAskOption
@@ -46,6 +47,49 @@ def results(client: RunsClient, run_id: UUID) -> list[str]:
         for event in events
         if isinstance(event, NodeUserAnswer | NodeToolResult)
     ]
+
+
+def question(*labels: str, allow_freeform: bool) -> PendingCall:
+    asks = UserAsk(
+        step=0,
+        request_id=CALL_ID,
+        tool_call=call(),
+        question="Go?",
+        allow_freeform=allow_freeform,
+        options=tuple(map(UserAskOption, labels)),
+    )
+    tool_call = RunsToolCall("call_1", "user_ask")
+    return PendingCall(
+        run_id=RUN, node_id="ask", step=0, request_id=CALL_ID, tool_call=tool_call, question=asks
+    )
+
+
+@pytest.mark.parametrize(
+    ("pending_call", "typed", "reply"),
+    [
+        (question("yes", "no", allow_freeform=False), ["maybe", " ", "3", "0", "2"], {"option": "no"}),
+        (question("yes", allow_freeform=False), ["yes "], {"option": "yes"}),
+        (question("yes", allow_freeform=True), ["7", "maybe"], {"text": "maybe"}),
+        (question("3", "4", "5", allow_freeform=True), ["3"], {"option": "3"}),
+        (question(allow_freeform=True), ["", "7"], {"text": "7"}),
+        (question(allow_freeform=False), ["", "odd"], {"deny": "odd"}),
+    ],
+)
+def test_the_dialog_asks_until_the_answer_fits(
+    pending_call: PendingCall, typed: list[str], reply: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = iter(typed)
+    monkeypatch.setattr("builtins.input", lambda prompt: next(lines))
+    assert reply == ask(pending_call)
+    assert [] == list(lines)
+
+
+def interrupt(running: subprocess.Popen[bytes]) -> None:
+    """Send SIGINT until the process ends: Python misses one between the prompt and the wait for input."""
+    while running.poll() is None:
+        running.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            running.wait(5)
 
 
 class TestTerminal:
@@ -94,7 +138,7 @@ class TestTerminal:
             if typed:
                 os.write(ours, typed)
             else:
-                running.send_signal(signal.SIGINT)
+                interrupt(running)
             assert "Traceback" not in read_until(ours)
             assert 130 == running.wait(60)
         assert 1 == len(pending(run_id, client=client))

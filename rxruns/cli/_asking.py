@@ -146,6 +146,8 @@ def print_line(text: str) -> None:
 def _ask_person(question: UserAsk | None) -> Reply:
     labels = (question and question.options) or ()
     is_free = question is None or question.allow_freeform
+    if not labels and not is_free:
+        return {"deny": _filled("it has no options; deny it with a reason: ")}
     kinds = ["number"] if labels else []
     prompt = " or ".join([*kinds, "text"] if is_free else kinds)
     while True:
