@@ -197,6 +197,7 @@ UNUSABLE: dict[str, Callable[[Path], object]] = {
     "locked": _locked,
     "a table of another form": _with("CREATE TABLE cursors (name TEXT)"),
     "a table without a key": _with("CREATE TABLE cursors (run_id, seq)"),
+    "leases of another form": _with("CREATE TABLE leases (name TEXT)"),
     "a view": _with("CREATE VIEW cursors AS SELECT 'a' AS run_id, 1 AS seq"),
 }
 
@@ -217,12 +218,15 @@ def test_R41_an_unusable_file_is_a_store_error_with_its_path(what: str, tmp_path
 BREAKS: dict[str, Callable[[Path], object]] = {
     "locked": _locked,
     "its table is gone": _with("DROP TABLE cursors"),
+    "its table of leases is gone": _with("DROP TABLE leases"),
     "another table": _with("ALTER TABLE cursors RENAME COLUMN seq TO number"),
     "text as seq": _with("UPDATE cursors SET seq = 'forty'"),
     "bytes as seq": _with("UPDATE cursors SET seq = x'ff'"),
     "text that is not UTF-8 as seq": _with("UPDATE cursors SET seq = CAST(x'ff' AS TEXT)"),
     "a fraction as seq": _with("UPDATE cursors SET seq = 99.5"),
     "a seq below 0": _with("UPDATE cursors SET seq = -1"),
+    "text as the number of a lease": _with("INSERT INTO leases SELECT run_id, NULL, 'x', 0, 0 FROM cursors"),
+    "text as the time of a lease": _with("INSERT INTO leases SELECT run_id, 'a', 1, 'x', 0 FROM cursors"),
 }
 
 
@@ -233,7 +237,7 @@ def test_R41_a_store_that_breaks_in_use_is_a_store_error_with_its_path(what: str
         kept = BREAKS[what](path)
         with pytest.raises(StoreError) as refused:
             # A locked file can be read, and a seq below 0 gives way to a higher one.
-            store.get(RUN) if what == "a seq below 0" else store.set(RUN, 42)
+            store.get(RUN) if what == "a seq below 0" or "of a lease" in what else store.set(RUN, 42)
         if isinstance(kept, sqlite3.Connection):
             kept.close()
             assert 41 == store.get(RUN)

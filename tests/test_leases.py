@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -22,8 +23,18 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from rxruns.cursors import Lease, LeaseStore, MemoryCursors, SqliteCursors
 from rxruns.errors import InvalidArgumentError, LeaseLostError
 from tests.conftest import HANG, eventually
-from tests.leasing import Shared, expire, expiry_of, owner_of, shared_database, shared_file, take_away
+from tests.leasing import (
+    Shared,
+    SharedFile,
+    expire,
+    expiry_of,
+    owner_of,
+    shared_database,
+    shared_file,
+    take_away,
+)
 from tests.making import OTHER_RUN, RUN
+from tests.postgres import Postgres
 
 SHORT = 0.4
 """Seconds of a lease that a test waits for."""
@@ -256,6 +267,40 @@ class TestRenewal:
             lease.release()
             assert eventually(lambda: not renewing())
         store.close()
+
+
+def test_R41_leases_that_cannot_be_renewed_are_lost_and_the_thread_continues(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "cursors.db"
+    with SqliteCursors(path, busy_timeout=0.01, lease=SHORT) as store:
+        lease = claimed(store)
+        lost = threading.Semaphore(0)
+        lease._on_lost = lost.release
+        with closing(sqlite3.connect(path, isolation_level=None)) as locking:
+            locking.execute("BEGIN EXCLUSIVE")
+            assert lost.acquire(timeout=HANG)
+        assert not lease.is_held
+        assert eventually(lambda: store.claim(RUN) is not None)
+        first = expiry_of(SharedFile(path, ExitStack()), RUN)
+        assert eventually(lambda: expiry_of(SharedFile(path, ExitStack()), RUN) > first)
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert 1 == len(warnings)
+    assert warnings[0].startswith(f"1 lease(s) not renewed: the cursors in {path} could not be written: ")
+
+
+def test_R41_leases_are_lost_when_the_server_stays_away(postgres: Postgres) -> None:
+    with shared_database(postgres) as shared:
+        store = shared.open(lease=SHORT)
+        lease = claimed(store)
+        lost = threading.Semaphore(0)
+        lease._on_lost = lost.release
+        postgres.stop()
+        try:
+            assert lost.acquire(timeout=HANG)
+        finally:
+            postgres.start()
+        assert eventually(lambda: store.claim(RUN) is not None)
 
 
 # ---- other processes ----

@@ -23,10 +23,11 @@ from tests.observing import run_of
 from tests.soak import both_sizes, measured
 
 WORKER = """
-import os, sys
+import logging, os, sys
 from pathlib import Path
 from rxruns import ResumePolicy, RunsClient, block_on, cursors, merge_runs, ops
 
+logging.disable()  # of the cuts
 url, key, log, runs, lease = sys.argv[1:]
 lease = float(lease)
 output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -35,6 +36,8 @@ with RunsClient(api_key=key, base_url=url) as client, {store} as store:
         Path(runs).read_text().split(), claim=store, max_concurrent=10, client=client,
         resume=ResumePolicy(base_backoff=0.01),
     )
+    print("ready", flush=True)
+    input()  # until all are
     block_on(events.pipe(
         ops.tap(lambda event: os.write(output, b"%s %d\\n" % (str(event.run_id).encode(), event.seq))),
         ops.checkpoint(store),
@@ -54,6 +57,8 @@ class Worker:
                 *(str(argument) for argument in arguments),
             ],
             env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -104,6 +109,10 @@ def workers(
             stack.enter_context(worker.process)
             stack.callback(worker.process.kill)
             found.append(worker)
+        assert ["ready\n"] * 3 == [worker.process.stdout.readline() for worker in found]  # type: ignore[union-attr]
+        for worker in found:
+            worker.process.stdin.write("\n")  # type: ignore[union-attr]
+            worker.process.stdin.flush()  # type: ignore[union-attr]
         yield found
 
 
@@ -113,7 +122,7 @@ def workers(
 def test_R42_workers_handle_each_event_while_one_is_killed_and_one_suspended(
     where: str, soaking: bool, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    count, deltas, lease = (300, 26, 3.0) if soaking else (40, 16, 1.0)
+    count, deltas, lease = (300, 46, 3.0) if soaking else (40, 16, 1.0)
     with ExitStack() as stack:
         shared: Shared = stack.enter_context(
             shared_file(tmp_path)
@@ -123,7 +132,7 @@ def test_R42_workers_handle_each_event_while_one_is_killed_and_one_suspended(
         shared.open().close()  # creates the tables
         server = stack.enter_context(DevServer())
         runs = [server.add_run(events=run_of(deltas)).run_id for _ in range(count)]
-        server.use_faults(Faults(otherwise=[Delay(per_event=0.01), CutRandomly(2_000, 20_000)], seed=42))
+        server.use_faults(Faults(otherwise=[Delay(per_event=0.02), CutRandomly(2_000, 20_000)], seed=42))
         killed, suspended, other = stack.enter_context(workers(server, shared, runs, tmp_path, lease))
 
         assert eventually(lambda: len(killed.handled()) >= count)

@@ -72,7 +72,7 @@ class Claiming(Merging):
                     self._follow_claimed(ClaimedRun(self, lease))
                 else:
                     self._put_back(run_id, ended=self._store.ended(run_id))
-        except StoreError as error:
+        except Exception as error:
             self._fail(error)
 
     def _take_run(self) -> UUID | None:
@@ -87,7 +87,6 @@ class Claiming(Merging):
                     return heapq.heappop(self._held)[-1]
                 elif self._waiting:
                     self._active += 1
-                    self._changed.notify_all()  # the next id can be taken
                     return self._waiting.popleft()
                 self._changed.wait(None if due is None else max(0.0, due - seconds()))
             return None

@@ -115,7 +115,7 @@ class Lease:
 
 
 class LeaseStore(ABC):
-    """A store of cursors that leases runs: what the stores of this module have in common.
+    """A store of cursors that leases runs: the methods that the stores of this module share.
 
     Attributes:
         lease: seconds after which a lease expires if its owner, which renews it each third of this time,
@@ -135,6 +135,7 @@ class LeaseStore(ABC):
         self._owner = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
         self._leases: dict[UUID, Lease] = {}
         self._mutex = threading.Lock()
+        self._is_outage = False
         self._renewal = Renewal(self.lease / 3, _Renewed(self))
 
     # ---- cursors ----
@@ -161,7 +162,7 @@ class LeaseStore(ABC):
     # ---- leases ----
 
     def claim(self, run_id: UUID | str) -> Lease | None:
-        """Take the lease of a run that no one holds. Any number of runs may be claimed.
+        """Take the lease of a run, unless it is held. It is renewed until it is released, or lost.
 
         Returns:
             None if another owner holds it and it hasn't expired, if this store holds it, or if the run's end
@@ -284,11 +285,14 @@ class LeaseStore(ABC):
         try:
             kept = self._renew([(lease.run_id, lease._fence) for lease in held])
         except StoreError as error:
-            logger.warning("%d leases were not renewed: %s", len(held), error)
+            level = logging.DEBUG if self._is_outage else logging.WARNING  # one warning per outage
+            logger.log(level, "%d lease(s) not renewed: %s", len(held), error)
+            self._is_outage = True
             for lease in held:
                 if not lease.is_held:
                     self._lose(lease)
             return False
+        self._is_outage = False
         for lease in held:
             if lease.run_id in kept:
                 lease._deadline = deadline
@@ -312,7 +316,7 @@ class LeaseStore(ABC):
             try:
                 self._release([(lease.run_id, lease._fence) for lease in held])
             except StoreError as error:
-                logger.debug("%d leases were not released: %s", len(held), error)
+                logger.debug("%d lease(s) not released: %s", len(held), error)
 
     def _after_fork(self) -> None:
         for lease in self._leases.values():  # without a lock: another thread of the parent may have held it
