@@ -6,6 +6,7 @@ Other processes reach it through its URL. It keeps every request, so measure mem
 from __future__ import annotations
 
 import gzip
+import ssl
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -115,14 +116,15 @@ class OtlpReceiver(Loopback):
     Args:
         script: the answers to the first batches, in order.
         then: the answer to each batch after them.
+        tls: the server's side of it; None: plain HTTP.
 
     Attributes:
         then: may be changed.
         malformed: the requests that were answered with 400, because they aren't OTLP.
     """
 
-    def __init__(self, *script: Answer, then: Answer = Answer()) -> None:
-        super().__init__()
+    def __init__(self, *script: Answer, then: Answer = Answer(), tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(tls)
         self.malformed: list[Request] = []
         self._script, self.then = list(script), then
         self._kept: list[tuple[Mapping[str, Any], str, Span]] = []
@@ -137,7 +139,7 @@ class OtlpReceiver(Loopback):
     @property
     def url(self) -> str:
         """The base URL, the value of ``OTEL_EXPORTER_OTLP_ENDPOINT``."""
-        return f"http://127.0.0.1:{self._port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
 
     @property
     def traces_url(self) -> str:
@@ -201,7 +203,7 @@ class OtlpReceiver(Loopback):
 
     def _return(self, returns: threading.Event) -> None:
         returns.wait(HANG)
-        self._listener = Listener("127.0.0.1", self._port)
+        self._listener = Listener("127.0.0.1", self._port, tls=self._tls)
         self._listener.start(self._received)
 
     def _answer(self, request: Request, wire: Wire) -> bool:

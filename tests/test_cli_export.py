@@ -40,6 +40,7 @@ from tests.making import (
 from tests.observing import run_of
 from tests.otlp import OtlpReceiver, accepts, drops, hangs, refuses, tree
 from tests.test_cli_view import in_terminal, read_until
+from tests.wire import FakeAuthority
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -225,6 +226,18 @@ def test_headers_and_compression_come_from_the_standard_variables(
         sent = receiver.requests[0].headers
     expected = {"authorization": f"Basic {SECRET}", "x-team": "a=b", "content-encoding": "gzip"}
     assert expected == {name: sent[name] for name in expected} and "x-other" not in sent
+
+
+def test_certificates_come_from_the_standard_variables(
+    rxruns: Rxruns, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = FakeAuthority(tmp_path)
+    with OtlpReceiver(tls=authority.server) as receiver:
+        code, _, err = rxruns("export", log, "--otlp", receiver.url)
+        assert (3, 1, True) == (code, err.count("\n"), "certificate verify failed" in err)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", authority.bundle)
+        assert 0 == rxruns("export", log, "--otlp", receiver.url).code
+        assert 3 == receiver.count
 
 
 def test_a_backend_that_is_slow_refuses_and_drops_loses_nothing(rxruns: Rxruns, log: Path) -> None:

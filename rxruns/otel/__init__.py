@@ -16,8 +16,9 @@ the id of a node               internal   an attempt of the node
 =============================  =========  ==================================================================
 
 Each span has ``rxruns.run_id``, each span of a node ``rxruns.node_id`` and ``rxruns.attempt``. The attributes
-of model calls and tools are those of the semantic conventions for generative AI, version 1.41.0. Waits,
-questions and answers are events of a node's span. A failure is the span's status, with ``error.type``.
+of model calls and tools are those of the semantic conventions for generative AI, version 1.41.0. Runs and
+nodes also have the OpenInference kind ``CHAIN``, which Phoenix shows. Waits, questions and answers are events
+of a node's span. A failure is the span's status, with ``error.type``.
 Children of a fan-out are under it, as far as their ids show it.
 
 The resource is ``service.name=rxruns``, unless ``OTEL_SERVICE_NAME`` or ``OTEL_RESOURCE_ATTRIBUTES`` name
