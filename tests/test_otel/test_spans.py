@@ -459,6 +459,11 @@ class TestBounds:
         assert [] == [span.name for span in found if not span.name.isprintable() or len(span.name) > 128]
         assert encode_spans(found).ByteSize() < 20_000
 
+    def test_the_nil_run_has_a_valid_trace(self) -> None:
+        nil = [replace(event, run_id=UUID(int=0)) for event in events.run().node("draft").succeeds()]
+
+        assert {True} == {span.context.is_valid for span in spans_of(nil)}
+
     def test_tokens_of_any_size_are_exported(self) -> None:
         most = 2**63 - 1
         log = in_turn(run_started(), node_started(), llm_call(usage=tokens(most, most)), run_completed())
