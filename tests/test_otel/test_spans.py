@@ -202,8 +202,11 @@ class TestTimes:
 
         assert encode_spans(spans_of(log)).ByteSize()
 
-    def test_a_node_whose_start_is_missing_starts_at_its_first_event_as_an_estimate(self) -> None:
-        found = spans_of(in_turn(run_started(), delta(), llm_call(), node_succeeded(), run_completed()))
+    @pytest.mark.parametrize("first", [delta(), llm_call(), waiting(3)])
+    def test_a_node_whose_start_is_missing_starts_at_its_first_event_as_an_estimate(
+        self, first: RunEvent
+    ) -> None:
+        found = spans_of(in_turn(run_started(), first, llm_call(), node_succeeded(), run_completed()))
 
         draft = named(found, "draft")
         assert (nanoseconds(NOON) + SECOND, True) == (
