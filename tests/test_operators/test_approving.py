@@ -146,15 +146,17 @@ class TestThreads:
         approval, tools = Gate(), {"gate": gate, "add": lambda: "3"}
 
         def approve(call: PendingCall) -> Any:
-            return True if call.tool_call.name == "gate" or approval() else None
+            if call.tool_call.name == "gate":
+                approval.wait()  # so that the other call has begun before
+                return True
+            return True if approval() else None
 
-        calls = pending("gate", "add")
+        calls = pending("add", "gate")
         with executing(calls, tools=tools, approve=approve, timeout=0.2, run_id=RUN) as run:
-            approval.wait()
             assert eventually(lambda: "tool gate: no result within 0.2 s" in caplog.text)
             assert run.service.submitted.empty()
             approval.end.set()
-            assert {"call_1": "Error: no result within 0.2 s", "call_2": "3"} == run.service.outputs()
+            assert {"call_1": "3", "call_2": "Error: no result within 0.2 s"} == run.service.outputs()
 
     def test_after_dispose_an_approved_tool_does_not_run_and_nothing_is_submitted(self, gate: Gate) -> None:
         ran: list[str] = []
@@ -173,9 +175,9 @@ class TestThreads:
         assert [] == ran
         assert run.service.submitted.empty()
 
-    @pytest.mark.parametrize("ends", ["result", "run"])
+    @pytest.mark.parametrize("event", [tool_result(2), run_completed()], ids=["answered", "ended"])
     def test_a_tool_does_not_run_if_its_call_was_answered_or_its_run_ended_meanwhile(
-        self, gate: Gate, ends: str
+        self, gate: Gate, event: RunEvent
     ) -> None:
         ran: list[str] = []
 
@@ -188,12 +190,11 @@ class TestThreads:
             run.source.on_next(waiting(1))
             gate.wait()
             thread = next(one for one in threading.enumerate() if one.name == "rxruns-tool-add")
-            run.source.on_next(tool_result(2) if ends == "result" else run_completed())
-            assert run.completes()
+            run.source.on_next(event)
             gate.end.set()
             thread.join(HANG)
-        assert [] == ran
-        assert run.service.submitted.empty()
+            assert [] == ran
+            assert run.completes()
 
     def test_another_result_of_the_node_does_not_settle_a_call(self, gate: Gate) -> None:
         def approve(call: PendingCall) -> Any:
