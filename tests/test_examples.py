@@ -63,6 +63,7 @@ EXPECTED = {
     "logs_to_parquet": ["claude-sonnet-4-5: 10 calls, 9000 tokens written\ngpt-4o: 10 calls, "],
     "relay_asyncio": ["id: 1\nevent: run_compiled\ndata: {", "event: run_completed\ndata: {"],
     "run_from_plan": ["succeeded: Hello, Ada!", "succeeded: Hello, Grace!"],
+    "share_runs": ["12 runs, 348 events, repeated: "],
     "slowest_nodes": ["  long  ", "50 runs, the slowest node of all took "],
     "tools_by_hand": ['asks for {"a": 6, "b": 6}: 12', "run_completed"],
     "tools_with_retries": ["attempt 1: no route\nattempt 2: reset by peer\nthe model gets: fair in "],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import pickle
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,8 +15,9 @@ import psycopg
 import pytest
 
 from rxruns.cursors import PostgresCursors
+from rxruns.cursors._postgres import _CREATE
 from rxruns.errors import InvalidArgumentError, RunsError, StoreError
-from tests.conftest import HANG
+from tests.conftest import HANG, ROOT
 from tests.making import OTHER_RUN, RUN
 from tests.postgres import PASSWORD, Postgres
 from tests.texts import Texts
@@ -141,6 +143,11 @@ def test_the_isolation_level_of_the_database_does_not_matter(postgres: Postgres,
         assert numbers
         assert list(range(1, len(numbers) + 1)) == sorted(numbers)
         assert 0 == store.get(RUN)
+
+
+def test_the_table_is_the_documented_one() -> None:
+    page = (ROOT / "docs/howto/share-runs.md").read_text("utf-8")
+    assert [_CREATE.strip()] == re.findall(r"^```sql\n(.*?)\n```$", page, re.DOTALL | re.MULTILINE)
 
 
 # ---- R41 ----

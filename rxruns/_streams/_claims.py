@@ -67,11 +67,11 @@ class Claiming(Merging):
     def _claim_runs(self) -> None:
         try:
             while (run_id := self._take_run()) is not None:
-                lease = self._store.claim(run_id)
+                lease, ended = self._store._try_claim(run_id)
                 if lease is not None:
                     self._follow_claimed(ClaimedRun(self, lease))
                 else:
-                    self._put_back(run_id, ended=self._store.ended(run_id))
+                    self._put_back(run_id, ended=ended)
         except Exception as error:
             self._fail(error)
 

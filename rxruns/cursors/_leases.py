@@ -168,22 +168,7 @@ class LeaseStore(ABC):
             None if another owner holds it and it hasn't expired, if this store holds it, or if the run's end
             was recorded (see :meth:`ended`).
         """
-        key = check_run_id(run_id)
-        row = self._read(key)
-        if row.ended or row.is_leased:
-            return None
-        deadline = seconds() + self.lease  # from before the statement, so that it ends here first
-        number = self._claim(key, self._owner)
-        if number is None:
-            return None
-        lease = Lease(self, key, Fence(self._owner, number), deadline)
-        with self._mutex:
-            former, self._leases[key] = self._leases.get(key), lease
-        if former is not None:
-            former._lost = True
-        _release_at_exit()
-        self._renewal.start()
-        return lease
+        return self._try_claim(check_run_id(run_id))[0]
 
     def finish(self, run_id: UUID | str, seq: int) -> None:
         """Store that the run has ended with the event ``seq``, and release its lease. See :meth:`set`."""
@@ -210,6 +195,24 @@ class LeaseStore(ABC):
         self.close()
 
     # ---- what a lease, a merge and a checkpoint call ----
+
+    def _try_claim(self, run_id: UUID) -> tuple[Lease | None, bool]:
+        """Return a lease, or None, and True if the run's end was recorded."""
+        row = self._read(run_id)
+        if row.ended or row.is_leased:
+            return None, row.ended
+        deadline = seconds() + self.lease  # from before the statement, so that it ends here first
+        number = self._claim(run_id, self._owner)
+        if number is None:
+            return None, False
+        lease = Lease(self, run_id, Fence(self._owner, number), deadline)
+        with self._mutex:
+            former, self._leases[run_id] = self._leases.get(run_id), lease
+        if former is not None:
+            former._lost = True
+        _release_at_exit()
+        self._renewal.start()
+        return lease, False
 
     def _set(self, run_id: UUID, seq: int, lease: Lease | None) -> None:
         check_whole_number("seq", seq, at_least=0)

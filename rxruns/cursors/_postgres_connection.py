@@ -176,7 +176,7 @@ class Database:
             return psycopg.OperationalError("the store is closed")
         try:
             connection = self._connection or self._open()
-            cursor = connection.execute(statement, values)
+            cursor = connection.execute(statement.encode(), values)
             return (cursor.fetchall() if cursor.description else []), cursor.rowcount
         except psycopg.Error as error:
             if self._connection is not None and self._connection.closed:

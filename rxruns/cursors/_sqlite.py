@@ -135,7 +135,7 @@ class SqliteCursors(LeaseStore):
         return row.number if changed and row.owner == owner else None
 
     def _renew(self, leases: list[tuple[UUID, Fence]]) -> frozenset[UUID]:
-        kept = set()
+        kept: set[UUID] = set()
         for run_id, fence in leases:
             expires = time.time() + self.lease
             _, changed = self._execute("written", _RENEW, run_id, expires=expires, **fence._asdict())

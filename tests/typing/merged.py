@@ -9,7 +9,7 @@ from reactivex import Observable
 from rxruns import RunNotFollowed, merge_runs, ops
 from rxruns._streams._merge_runs import OnRunError
 from rxruns.costs import CostTotals
-from rxruns.cursors import CursorStore
+from rxruns.cursors import CursorStore, Lease, PostgresCursors, SqliteCursors
 from rxruns.events import RunEvent
 
 
@@ -38,6 +38,15 @@ def look(value: RunEvent | RunNotFollowed) -> None:
         assert_type(value.last_seq, int)
     else:
         assert_type(value, RunEvent)
+
+
+def claims(several: list[UUID], sqlite: SqliteCursors, postgres: PostgresCursors) -> None:
+    assert_type(merge_runs(several, claim=sqlite), Observable[RunEvent])
+    assert_type(
+        merge_runs(several, claim=postgres, on_run_error="emit"), Observable[RunEvent | RunNotFollowed]
+    )
+    assert_type(sqlite.claim("a"), Lease | None)
+    merge_runs(several).pipe(ops.checkpoint(postgres))
 
 
 def cursors(several: list[UUID], store: CursorStore, own: Callable[[UUID], int]) -> None:
