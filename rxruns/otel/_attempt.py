@@ -24,6 +24,7 @@ from rxruns.otel._making import (
     UNSET,
     Attributes,
     SpanEvents,
+    brief,
     failure,
     nanoseconds,
     no_events,
@@ -35,8 +36,8 @@ from rxruns.state._spans import Attempt
 
 __all__ = ["OpenAttempt"]
 
-_LISTED = 32
-"""Names of tools, or options of a question, that a span event lists."""
+_LISTED = 16
+"""Names of tools, or options of a question, that a span event lists. It has up to 4 KiB, and a span 128."""
 
 
 class OpenAttempt:
@@ -177,16 +178,16 @@ class OpenAttempt:
 def _noted(event: NodeWaiting | NodeUserAsk | NodeUserAnswer, with_content: bool) -> tuple[str, Attributes]:
     match event:
         case NodeWaiting(waiting=waiting):
-            tools = tuple(short(call.tool_call.name) for call in waiting.pending_tool_calls[:_LISTED])
+            tools = tuple(brief(call.tool_call.name) for call in waiting.pending_tool_calls[:_LISTED])
             return names.WAITING, {names.REASON: short(waiting.reason), names.TOOLS: tools}
         case NodeUserAsk(user_ask=ask):
             question: Attributes = {names.TOOL_CALL_ID: short(ask.tool_call.id)}
             if with_content:
-                options = tuple(short(option.label) for option in (ask.options or ())[:_LISTED])
-                question |= {names.QUESTION: content(ask.question), names.OPTIONS: options}
+                options = tuple(brief(option.label) for option in (ask.options or ())[:_LISTED])
+                question |= {names.QUESTION: short(ask.question), names.OPTIONS: options}
             return names.USER_ASK, question
         case NodeUserAnswer(user_answer=answer):
             answered: Attributes = {names.TOOL_CALL_ID: short(answer.tool_call.id)}
             if with_content:
-                answered[names.ANSWER] = content(answer.answer)
+                answered[names.ANSWER] = short(answer.answer)
             return names.USER_ANSWER, answered

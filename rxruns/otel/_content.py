@@ -7,8 +7,8 @@ import msgspec
 __all__ = ["CONTENT_LENGTH", "BoundedText", "content", "messages"]
 
 CONTENT_LENGTH = 8_192
-"""The most characters of a text, of arguments or of a result. A batch of 512 spans stays below the 20 MiB
-that a collector accepts."""
+"""The most characters of a text, of arguments or of a result. A batch of 512 spans of plain text stays
+below the 20 MiB that a collector accepts."""
 
 CUT = "…"
 """The end of a text that was cut."""

@@ -53,7 +53,7 @@ def export(
     Args:
         exporter: any exporter, such as ``OTLPSpanExporter()``. Give it a timeout, and shut it down yourself.
             Its verdict counts: ``OTLPSpanExporter`` reports redirects and rejected spans as success.
-        batch: the most spans of one batch.
+        batch: the most spans of one batch; fewer for a backend that refuses large requests.
         retry: for batches that the exporter fails to export. ``OTLPSpanExporter`` retries by itself, too.
         scheduler: runs the timer of 5 seconds; None: a thread of its own.
 

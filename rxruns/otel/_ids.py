@@ -16,7 +16,7 @@ _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 
 def span_context(run_id: UUID, *parts: object) -> SpanContext:
-    """Return the ids of a span. The trace id is the run's UUID.
+    """Return the ids of a span. The trace id is the run's UUID, and 1 for the nil UUID.
 
     Args:
         run_id: the run.
@@ -32,5 +32,5 @@ def span_context(run_id: UUID, *parts: object) -> SpanContext:
     hashed = blake2b(run_id.bytes, digest_size=8, person=_VERSION)
     for text in texts:
         hashed.update(b"%d:%b" % (len(text), text))
-    span_id = int.from_bytes(hashed.digest()) or 1  # 0 is invalid, and comes once in 2**64
-    return SpanContext(run_id.int, span_id, is_remote=False, trace_flags=_SAMPLED)
+    span_id = int.from_bytes(hashed.digest()) or 1  # ids of 0 are invalid, and so would be their batch
+    return SpanContext(run_id.int or 1, span_id, is_remote=False, trace_flags=_SAMPLED)

@@ -28,6 +28,7 @@ __all__ = [
     "Attributes",
     "Maker",
     "SpanEvents",
+    "brief",
     "failure",
     "nanoseconds",
     "no_events",
@@ -58,14 +59,19 @@ def nanoseconds(ts: datetime) -> int:
     return min(max(exact, 0), MAX_INTEGER)
 
 
-def short(text: str, length: int = _LENGTH) -> str:
-    """Return text of the network in a bounded length; the middle of a longer one is replaced by ``…``."""
-    return clipped(text, length)
+def short(text: str) -> str:
+    """Return text of the network in at most 1,024 characters; the middle of a longer one becomes ``…``."""
+    return clipped(text, _LENGTH)
+
+
+def brief(name: str) -> str:
+    """Return a name of the network in at most 128 characters."""
+    return clipped(name, _NAME_LENGTH)
 
 
 def failure(error: NodeError, code: str = names.OTHER_ERROR) -> tuple[Status, str]:
     """Return the status of a span that ended with an error, and its ``error.type``."""
-    return Status(StatusCode.ERROR, short(error.message)), short(error.code or code, _NAME_LENGTH)
+    return Status(StatusCode.ERROR, short(error.message)), brief(error.code or code)
 
 
 def no_events() -> SpanEvents:
@@ -98,7 +104,7 @@ class Maker:
         """Return a span. A span whose end lies before its start, as the log has it, ends at its start."""
         start, end = times
         return ReadableSpan(
-            visible(short(name, _NAME_LENGTH)),
+            visible(brief(name)),
             context,
             parent,
             self._resource,

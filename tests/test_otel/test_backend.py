@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +19,29 @@ import msgspec
 import pytest
 import reactivex
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExportResult
 
-from rxruns import RetryPolicy, block_on, errors, merge_runs, ops, otel, recorded_events, run_events
+from rxruns import (
+    RetryPolicy,
+    block_on,
+    errors,
+    merge_runs,
+    ops,
+    otel,
+    recorded_events,
+    run_events,
+    start_run,
+    workflow,
+)
 from rxruns.devserver import DevServer, Faults
 from rxruns.devserver.faults import CutRandomly
 from rxruns.events import RunEvent
 from rxruns.testing import RunLog, events
-from tests.conftest import HANG, ROOT
-from tests.exporting import spans_of
+from rxruns.tools import Tools
+from tests.conftest import HANG, ROOT, eventually
+from tests.exporting import FAILURE, ScriptedExporter, spans_of
+from tests.observing import reader_threads
 from tests.otlp import Answer, OtlpReceiver, Received, accepts, drops, hangs, refuses, tree
 from tests.soak import MIB, both_sizes, measured, patience
 
@@ -177,6 +195,7 @@ RUN_IDS = [f"00000000-0000-4000-8000-{number:012d}" for number in range(1, 9)]
 
 WORKER = """
 import sys
+import threading
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from rxruns import RunsClient, block_on, otel, run_events
 
@@ -235,6 +254,7 @@ def test_R43_a_run_and_its_log_give_the_same_spans(tmp_path: Path) -> None:
 
 FLOOD = """
 import sys
+import threading
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 import reactivex
 from rxruns import otel, ops
@@ -289,3 +309,80 @@ def test_R43_a_slow_backend_gets_all_spans_of_a_large_run_in_bounded_memory(soak
     assert 8 * MIB * patience(soaking) > measured(
         "R43", f"memory growth, {spans:,} spans", grown, 8 * MIB, "MiB"
     )
+
+
+# ---- live runs ----
+
+
+def test_a_run_of_the_embedded_service_has_a_whole_tree() -> None:
+    tools, one = Tools({"clock": lambda: "12:00"}), workflow.llm("one", user="{{item}}")
+    spec = (
+        workflow.WorkflowBuilder(name="report", model="gpt-5")
+        .llm("plan", user='[[say: ["Oslo", "Rome"]]]')
+        .map_fanout("each", items_from="plan", subnode=one, max_parallelism=1)
+        .llm("time", user="What time is it?", tools=tools, tool_execution="client")
+        .llm("ask", user="[[ask: Which zone?]]", tools=["user_ask"])
+        .edge("each", "time")
+        .edge("time", "ask")
+        .output("text", from_="ask")
+        .build()
+    )
+    with DevServer() as server, server.client() as client, OtlpReceiver() as receiver, otlp(receiver) as to:
+        answering = ops.execute_tools(tools, client=client, answer=lambda ask: "Oslo")
+        block_on(start_run(spec, client=client).pipe(answering, otel.spans(name="report"), otel.export(to)))
+
+    assert [
+        "invoke_workflow report",
+        "  plan",
+        "    chat gpt-5",
+        "  each",
+        "    each_one_0",
+        "      chat gpt-5",
+        "    each_one_1",
+        "      chat gpt-5",
+        "  time",
+        "    chat gpt-5",
+        "    execute_tool clock",
+        "    chat gpt-5",
+        "  ask",
+        "    chat gpt-5",
+        "    execute_tool user_ask",
+        "    chat gpt-5",
+    ] == tree(receiver.spans)
+    waits = [event[0] for span in receiver.spans if span.name == "ask" for event in span.events]
+    assert ["rxruns.user_ask", "rxruns.waiting", "rxruns.user_answer"] == waits
+
+
+def test_spans_of_a_silent_run_are_exported_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, no_leaks: None
+) -> None:
+    monkeypatch.setattr("rxruns.otel._export.PATIENCE", timedelta(milliseconds=20))
+    log = events.run().node("draft").llm_call().node_succeeds()
+    with DevServer() as server, server.client() as client, OtlpReceiver() as receiver, otlp(receiver) as to:
+        run = server.add_run(log.run_id, map(json.loads, log.ndjson().splitlines()), finish=False)
+        following = run_events(run.run_id, client=client).pipe(otel.spans(), otel.export(to)).subscribe()
+        receiver.wait_spans(2)
+        following.dispose()
+
+    assert ["chat gpt-5", "draft"] == [span.name for span in receiver.spans]
+
+
+def test_dispose_frees_a_reader_that_waits_for_the_backend(
+    no_leaks: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    failing, hour = threading.Event(), RetryPolicy(base_backoff=3_600.0, max_backoff=3_600.0)
+
+    class Failing(ScriptedExporter):
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            failing.set()
+            return FAILURE
+
+    with DevServer() as server, server.client() as client:
+        server.serve_log(long_run(5))
+        sent = run_events(events.RUN_ID, client=client).pipe(
+            otel.spans(), otel.export(Failing(), batch=1, retry=hour)
+        )
+        following = sent.subscribe()
+        assert failing.wait(HANG)
+        following.dispose()
+        assert eventually(lambda: not reader_threads())

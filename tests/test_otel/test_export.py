@@ -86,6 +86,11 @@ class TestBatches:
 
         assert [on_next(212, B), on_next(212, ROOT), on_next(218, C)] == line.messages
 
+    def test_a_batch_after_a_pause_has_five_seconds_of_its_own(self) -> None:
+        line = Timeline(on_next(210, B), on_next(212, ROOT), on_next(216, C))
+
+        assert [on_next(212, B), on_next(212, ROOT), on_next(221, C)] == line.messages
+
     def test_a_clock_that_was_set_back_delays_no_batch(self) -> None:
         scheduler, exporter, source = Adjustable(), ScriptedExporter(), Subject[ReadableSpan]()
         source.pipe(otel.export(exporter, scheduler=scheduler)).subscribe()

@@ -202,8 +202,11 @@ class TestTimes:
 
         assert encode_spans(spans_of(log)).ByteSize()
 
-    def test_a_node_whose_start_is_missing_starts_at_its_first_event_as_an_estimate(self) -> None:
-        found = spans_of(in_turn(run_started(), delta(), llm_call(), node_succeeded(), run_completed()))
+    @pytest.mark.parametrize("first", [delta(), llm_call(), waiting(3)])
+    def test_a_node_whose_start_is_missing_starts_at_its_first_event_as_an_estimate(
+        self, first: RunEvent
+    ) -> None:
+        found = spans_of(in_turn(run_started(), first, llm_call(), node_succeeded(), run_completed()))
 
         draft = named(found, "draft")
         assert (nanoseconds(NOON) + SECOND, True) == (
@@ -458,6 +461,11 @@ class TestBounds:
         assert len(ids) + 1 == len({span.context.span_id for span in found})
         assert [] == [span.name for span in found if not span.name.isprintable() or len(span.name) > 128]
         assert encode_spans(found).ByteSize() < 20_000
+
+    def test_the_nil_run_has_a_valid_trace(self) -> None:
+        nil = [replace(event, run_id=UUID(int=0)) for event in events.run().node("draft").succeeds()]
+
+        assert {True} == {span.context.is_valid for span in spans_of(nil)}
 
     def test_tokens_of_any_size_are_exported(self) -> None:
         most = 2**63 - 1
