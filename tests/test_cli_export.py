@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,16 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTracePartialSuccess,
     ExportTraceServiceResponse,
 )
+from opentelemetry.sdk.trace.export import SpanExportResult
 
+from rxruns import ops, otel, recorded_events
 from rxruns._policies import RetryPolicy
 from rxruns.devserver import DevServer
 from rxruns.events import RunEvent
 from rxruns.otel import _http
 from rxruns.testing import FakeRuns, replies
 from tests.commands import Outcome, Rxruns, process, recorded, started, unfinished
+from tests.conftest import HANG
 from tests.logs import lines_of
 from tests.making import (
     OTHER_RUN,
@@ -92,8 +96,10 @@ def test_a_run_that_is_given_with_its_log_is_exported_once(
 ) -> None:
     run_id = started(service)
     with OtlpReceiver() as receiver:
-        own = recorded(service, tmp_path / "log", run_id)
-        outcome = rxruns("export", own, run_id, log, log, own, "--otlp", receiver.url)
+        own, copy = recorded(service, tmp_path / "log", run_id), tmp_path / "copy"
+        own.write_bytes(b"".join(own.read_bytes().splitlines(keepends=True)[2:]))
+        copy.write_bytes(log.read_bytes())
+        outcome = rxruns("export", own, run_id, log, copy, own, "--otlp", receiver.url)
         assert (0, f"exported 5 spans of 2 runs to {receiver.url}\n") == (outcome.code, outcome.err)
         assert 5 == receiver.count == len(receiver.stored)
 
@@ -115,6 +121,14 @@ def test_a_source_that_fails_does_not_end_the_others(service: DevServer, rxruns:
         code, _, err = rxruns("export", OTHER_RUN, run_id, log, "--otlp", receiver.url)
         assert (3, 5) == (code, receiver.count)
     assert f"rxruns: {OTHER_RUN}: 404 NOT_FOUND" in err
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n"])
+def test_a_log_without_events_is_reported(rxruns: Rxruns, log: Path, content: bytes) -> None:
+    log.write_bytes(content)
+    with OtlpReceiver() as receiver:
+        assert (3, "", f"rxruns: {log}: no events\n") == rxruns("export", log, "--otlp", receiver.url)
+        assert [] == receiver.requests
 
 
 def test_each_incomplete_source_has_its_reason(rxruns: Rxruns, log: Path, tmp_path: Path) -> None:
@@ -299,6 +313,17 @@ def test_any_other_success_is_one(rxruns: Rxruns, log: Path, body: bytes) -> Non
         assert 0 == rxruns("export", log, "--otlp", receiver.url).code
 
 
+def test_shutdown_ends_a_request_in_progress(log: Path) -> None:
+    spans = recorded_events(log).pipe(otel.spans(), ops.to_list()).run()
+    with OtlpReceiver(then=hangs()) as receiver, ThreadPoolExecutor() as pool:
+        exporter = _http.OtlpExporter(receiver.url)
+        result = pool.submit(exporter.export, spans)
+        receiver.wait_requests(1)
+        exporter.shutdown()
+        assert SpanExportResult.FAILURE == result.result(HANG) == exporter.export(spans)
+        assert 1 == len(receiver.requests)
+
+
 # ---- credentials ----
 
 
@@ -310,26 +335,21 @@ def test_credentials_are_never_shown_or_logged(
         caplog.set_level(logging.DEBUG, name)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", f"Authorization=Bearer {SECRET}")
     outcomes: list[Outcome] = []
-    echoes = f'{{"message": "not valid: Bearer {SECRET}"}}'.encode()
-    with OtlpReceiver(
-        refuses(401, body=echoes), refuses(400, body=SECRET.encode()), refuses(302)
-    ) as receiver:
-        outcomes += [rxruns("export", log, "--otlp", receiver.url) for _ in range(3)]
+    echo, bare = f'{{"message": "not valid: Bearer {SECRET}"}}'.encode(), SECRET.encode()
+    partial = ExportTracePartialSuccess(rejected_spans=1, error_message=f"no {SECRET}")
+    rejects = accepts(body=ExportTraceServiceResponse(partial_success=partial).SerializeToString())
+    script = [refuses(401, body=echo), refuses(400, body=bare), refuses(302), rejects]
+    with OtlpReceiver(*script) as receiver:
+        outcomes += [rxruns("export", log, "--otlp", receiver.url) for _ in script]
         with receiver.away():
             outcomes.append(rxruns("export", log, "--otlp", receiver.url))
         outcomes.append(rxruns("export", log, "--otlp", receiver.url.replace("//", f"//me:{SECRET}@")))
         outcomes.append(rxruns("export", log, "--otlp", f"{receiver.url}?key={SECRET}"))
-        for headers in (
-            SECRET,
-            f"a b={SECRET}",
-            f"key={SECRET}%0Ax: y",
-            f"key={SECRET}%E2%82%AC",
-            f"={SECRET}",
-        ):
-            monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", headers)
+        for headers in ("{}", "a b={}", "key={}%0Ax: y", "key={}%E2%82%AC", "={}"):
+            monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", headers.format(SECRET))
             outcomes.append(rxruns("export", log, "--otlp", receiver.url))
-    assert [3, 3, 3, 3, *7 * [2]] == [outcome.code for outcome in outcomes]
-    assert [1] * 11 == [outcome.err.count("\n") for outcome in outcomes]
+    assert [*5 * [3], *7 * [2]] == [outcome.code for outcome in outcomes]
+    assert [1, 1, 1, 2, *8 * [1]] == [outcome.err.count("\n") for outcome in outcomes]
     assert SECRET not in str(outcomes) + caplog.text
     assert "[hidden]" in outcomes[0].err and "POST /v1/traces" in caplog.text
 

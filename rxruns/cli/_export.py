@@ -73,7 +73,7 @@ def export(
     """Export runs and recorded logs as OpenTelemetry spans, each run until its end.
 
     Headers come from OTEL_EXPORTER_OTLP_HEADERS alone, because other users can read command lines. Exporting
-    a run again gives the same span ids, so that a backend which overwrites by id has each span once.
+    a run again gives the same span ids, so a backend that keeps spans by id has each of them once.
     """
     otel, exporter = _exporter(otlp)
     reading = Reading(sources, service, follows)

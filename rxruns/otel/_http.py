@@ -25,7 +25,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from rxruns._arguments import check_headers, check_url, is_exposed
-from rxruns._display._text import clipped, visible
+from rxruns._display._text import clipped
 from rxruns._errors import InvalidArgumentError, must_be
 from rxruns._policies import RetryPolicy
 from rxruns._transport import Cancellation, Cancelled, Credentials, Request, Transport
@@ -67,7 +67,7 @@ class OtlpExporter(SpanExporter):
     Attributes:
         origin: the address of the backend without a path, safe to show.
         rejected: the number of spans that the backend rejected although it accepted their batches.
-        reason: the backend's text about the last of them.
+        reason: the backend's text about the last of them, without secrets; escape it before you show it.
 
     >>> OtlpExporter("http://localhost:4318").origin
     'http://localhost:4318'
@@ -140,7 +140,7 @@ class OtlpExporter(SpanExporter):
         partial = _response(answer).partial_success
         if partial.rejected_spans > 0:
             self.rejected += partial.rejected_spans
-            self.reason = visible(clipped(answer.redactor.text(partial.error_message), _MESSAGE))
+            self.reason = clipped(answer.redactor.text(partial.error_message), _MESSAGE)
 
 
 class _Fixed(Credentials):
