@@ -181,7 +181,7 @@ class TestPipe:
         assert (2, "") == (code, out)
         assert "2 calls wait; select one:" in err
         for one in calls:
-            assert f"  --call {one.tool_call.id}: node {one.node_id} asks: Go?" in err
+            assert f"\n  --node {one.node_id} --call {one.tool_call.id}: Go?\n" in err
         assert calls == pending(run_id, client=client)
         assert 0 == self.answer(run_id, "--node", "two", text=b"yes")[0]
         assert 0 == self.answer(run_id, "--call", calls[0].tool_call.id, text=b"no")[0]
@@ -295,7 +295,7 @@ class TestFlags:
         code, out, err = rxruns("answer", run_id, "--node", "other", "--text", "yes")
         assert (4, "") == (code, out)
         assert (
-            f"rxruns: run {run_id} doesn't wait for this node or call; select another:\n  --call call" in err
+            f"rxruns: run {run_id} doesn't wait for this node or call; select another:\n  --node ask" in err
         )
 
         answer(run_id, "yes", client=client)
@@ -399,6 +399,7 @@ class TestWatch:
 
     def test_the_command_is_shown_after_two_seconds_until_the_node_resumes(self) -> None:
         assert [] == self.commands("draft", until=1.9)
+        assert [] == self.commands(until=1.9, height=3)
         assert [f"  rxruns answer {RUN} --node draft"] == self.commands("draft")
         with Terminal() as terminal:
             terminal.panel.can_be_answered = True

@@ -202,7 +202,7 @@ class TestSelection:
 
     def test_a_message_names_the_first_calls_only(self) -> None:
         service = Service(listing(*["x" * 10_000] * 1_000))
-        with pytest.raises(InvalidArgumentError, match=" and 980 more, got None$") as ambiguous:
+        with pytest.raises(InvalidArgumentError, match=" and 980 more, got None; ") as ambiguous:
             answer(RUN, "yes", client=service)
         assert len(str(ambiguous.value)) < 4_000
 

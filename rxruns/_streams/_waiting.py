@@ -41,9 +41,10 @@ class WaitingNotice:
         if waited >= PATIENCE:
             self._is_logged = True
             logger.warning(
-                "run %s: node %r has waited for its client for %.0f s; ops.execute_tools(...) answers tool "
-                "calls and questions",
+                "run %s: node %r has waited for its client for %.0f s; ops.execute_tools(...), or "
+                "`rxruns answer %s` in a terminal, answers tool calls and questions",
                 run_id,
                 self._node_id,
                 waited,
+                run_id,
             )

@@ -53,9 +53,11 @@ def named(call: PendingCall) -> str:
 
 
 def listed(calls: Sequence[PendingCall]) -> str:
-    """Return a line for each call, with the flag that selects it."""
-    ids = [one_line(shlex.quote(clipped(call.tool_call.id, _SHORT))) for call in calls[:MOST_CALLS]]
-    lines = [f"  --call {id}: {named(call)}: {_content(call)}" for id, call in zip(ids, calls, strict=False)]
+    """Return a line for each call, with the flags that select it: several nodes may use the same call id."""
+    lines = [
+        f"  --node {_quoted(call.node_id)} --call {_quoted(call.tool_call.id)}: {_content(call)}"
+        for call in calls[:MOST_CALLS]
+    ]
     more = len(calls) - len(lines)
     return "\n".join(lines) + (f"\n  and {more:,} more" if more > 0 else "")
 
@@ -191,8 +193,14 @@ def _read(prompt: str) -> str:
 
 
 def _content(call: PendingCall) -> str:
-    text = call.tool_call.arguments or "" if call.question is None else call.question.question
-    return one_line(clipped(text, _SHORT))
+    arguments = call.tool_call.arguments or ""
+    if call.is_question:
+        return one_line(clipped(call.question.question if call.question else arguments, _SHORT))
+    return f"{_tool(call)}({one_line(clipped(arguments, _SHORT))})"
+
+
+def _quoted(id: str) -> str:
+    return one_line(shlex.quote(clipped(id, _SHORT)))
 
 
 def _tool(call: PendingCall) -> str:

@@ -60,8 +60,8 @@ NO_EVENT = "no events"
 def answer_command(run_id: UUID | None, node_id: str = "") -> str:
     """Return the command that answers what a node, or any node, waits for, to be pasted into a shell.
 
-    >>> answer_command(UUID(int=7), "it's")
-    'rxruns answer 00000000-0000-0000-0000-000000000007 --node \'it\'"\'"\'s\''
+    >>> print(answer_command(UUID(int=7), "two words"))
+    rxruns answer 00000000-0000-0000-0000-000000000007 --node 'two words'
     """
     is_shown = 0 < len(node_id) <= _LONGEST_ID and one_line(node_id) == node_id  # as it is
     return f"rxruns answer {run_id}" + (f" --node {shlex.quote(node_id)}" if is_shown else "")
@@ -192,7 +192,7 @@ class Panel:
 
         For more than `most` nodes, or a node whose id doesn't fit, it is the one that shows all calls.
         """
-        if most < 1 or not self.can_be_answered:
+        if not self.can_be_answered or most < 1:
             return []
         nodes = list(self.waited(now, UNANSWERED))
         if len(nodes) > most:

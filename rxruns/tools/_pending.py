@@ -155,7 +155,8 @@ def answer(
             where = "" if node_id is None else f"node {node_id!r} of "
             raise APIError(f"{where}run {run} waits for no such call", status=404, code="NOT_FOUND")
         if len(calls) > 1:
-            raise must_be("tool_call_id", f"the id of one pending call: {listed(calls)}", tool_call_id)
+            one = f"the id of one pending call: {listed(calls)}"
+            raise must_be("tool_call_id", one, tool_call_id, "nodes may use the same id: pass node_id= too")
         _submit(used, calls[0], given.output_for(calls[0]))
     return calls[0]
 
