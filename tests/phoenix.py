@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import socket
 import subprocess
@@ -11,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,9 @@ class Phoenix:
 @contextmanager
 def running(folder: Path) -> Iterator[Phoenix]:
     """Run Phoenix with its database in `folder`; the test is skipped where it isn't installed."""
-    if importlib.util.find_spec("phoenix") is None:
+    try:
+        version("arize-phoenix")
+    except PackageNotFoundError:
         pytest.skip("arize-phoenix is not installed here: tox -e phoenix")
     port, grpc_port = _free_port(), _free_port()
     environment = os.environ | {

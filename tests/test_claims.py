@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -392,6 +395,33 @@ def test_a_run_that_cannot_be_followed_releases_its_lease(
         assert seen.completed
         assert [unknown] == [value.run_id for value in seen.events if isinstance(value, RunNotFollowed)]
         assert store.ended(known)
+
+
+EXITS = """
+import sys, threading
+from rxruns import RunsClient, merge_runs
+from rxruns.cursors import SqliteCursors
+
+url, key, path, run_id = sys.argv[1:]
+arrived = threading.Event()
+source = merge_runs([run_id], claim=SqliteCursors(path), client=RunsClient(api_key=key, base_url=url))
+source.subscribe(lambda event: arrived.set())
+arrived.wait()
+"""
+
+
+def test_a_process_that_exits_while_it_follows_a_run_releases_it(
+    server: DevServer, shared: SharedFile
+) -> None:
+    script = waiting_run(server)
+    command = [sys.executable, "-W", "error", "-c", EXITS, server.url, server.api_key, shared.path]
+    subprocess.run(
+        [*command, str(script.run_id)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        check=True,
+        timeout=HANG,
+    )
+    assert owner_of(shared, script.run_id) is None
 
 
 # ---- the store fails ----

@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from rxruns.cursors import Lease, LeaseStore, MemoryCursors, SqliteCursors
-from rxruns.errors import InvalidArgumentError, LeaseLostError
+from rxruns.errors import InvalidArgumentError, LeaseLostError, StoreError
 from tests.conftest import HANG, eventually
+from tests.faulty_files import no_room
 from tests.leasing import (
     Shared,
     SharedFile,
@@ -287,6 +288,43 @@ def test_R41_leases_that_cannot_be_renewed_are_lost_and_the_thread_continues(
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert 1 == len(warnings)
     assert warnings[0].startswith(f"1 lease(s) not renewed: the cursors in {path} could not be written: ")
+
+
+BREAKS = {
+    "locked": "",
+    "its table is gone": "DROP TABLE leases",
+    "another table": "ALTER TABLE leases RENAME COLUMN owner TO name",
+}
+
+
+@pytest.mark.parametrize("what", BREAKS)
+def test_R41_leases_in_a_file_that_breaks_are_store_errors(what: str, tmp_path: Path) -> None:
+    path = tmp_path / "cursors.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as breaking:
+        with SqliteCursors(path, busy_timeout=0.01) as store:
+            lease = claimed(store)
+            breaking.execute(BREAKS[what] or "BEGIN EXCLUSIVE")
+            for call in (
+                lambda: store.claim(OTHER_RUN),
+                lambda: lease.finish(3),
+                lambda: store.finish(OTHER_RUN, 3),
+                lease.release,
+            ):
+                with pytest.raises(StoreError) as refused:
+                    call()
+                assert str(path) == refused.value.path
+                assert str(path) in str(refused.value)
+                assert isinstance(refused.value.__cause__, sqlite3.Error)
+
+
+def test_R41_a_full_disk_refuses_a_claim_and_keeps_the_other_leases(tmp_path: Path) -> None:
+    with SqliteCursors(tmp_path / "cursors.db") as store:
+        lease = claimed(store)
+        with no_room(), pytest.raises(StoreError):
+            for number in range(1, 10_000):
+                store.claim(UUID(int=number))
+        lease.set(3)
+        assert (True, 3) == (lease.is_held, store.get(RUN))
 
 
 def test_R41_leases_are_lost_when_the_server_stays_away(postgres: Postgres) -> None:

@@ -116,7 +116,8 @@ def merge_runs(
             lease was lost ends quietly, and is claimed again. When ``on_next`` has returned for a run's
             terminal event, its end is recorded, so that no worker follows it again. Completes when the end
             of every run is recorded, or was emitted as :class:`RunNotFollowed`. An error of the store ends
-            all runs, in both modes.
+            all runs, in both modes. Operators behind it mustn't change threads (``ops.handoff``): an end
+            would be recorded while events wait.
         after_seq: begin after the event with this ``seq`` in each run. A function is called with each run's
             id before it is opened: ``after_seq=store.get`` resumes from ``ops.checkpoint(store)``.
         record: a log for the lines of all runs, in the order in which their events are emitted; see

@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import weakref
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from typing import Any
 
 from rxruns._display._visible import visible
@@ -185,13 +184,13 @@ class Database:
 
     def _open(self) -> psycopg.Connection[Any]:
         connection = self._connection = self._address.connect(self._timeout)
-        self._finalizer = weakref.finalize(self, _close, connection.close)
+        self._finalizer = weakref.finalize(self, _close_unless_used, connection, self._lock)
         return connection
 
     def _drop(self) -> None:
-        self._connection = None
-        if self._finalizer is not None:
-            self._finalizer()
+        connection, self._connection = self._connection, None
+        if connection is not None and self._finalizer is not None and self._finalizer.detach():
+            connection.close()
 
     def _bare(self, error: psycopg.Error) -> psycopg.Error:
         """Copy an error without its frames and its connection, which hold the password."""
@@ -219,6 +218,7 @@ def _parsed(dsn: object) -> dict[str, Any] | None:
     return params
 
 
-def _close(close: Callable[[], None]) -> None:
-    with suppress(psycopg.Error):
-        close()
+def _close_unless_used(connection: psycopg.Connection[Any], lock: threading.Lock) -> None:
+    """Close a connection that its store left open. At the end of the process, a thread may still use it."""
+    if lock.acquire(timeout=_LAST_DELAY):
+        connection.close()
