@@ -24,7 +24,8 @@ from rxruns.cli._values import Problem
 from rxruns.errors import APIError, InvalidArgumentError, RunsError
 from rxruns.events import NodeWaiting
 from rxruns.tools import MAX_OUTPUT_BYTES, PendingCall
-from rxruns.tools._pending import ANSWERED, selected
+from rxruns.tools._answer import ANSWERED
+from rxruns.tools._pending import selected
 
 PATIENCE = 2.0
 """Seconds spent at most on reading since when the calls have waited."""

@@ -36,8 +36,8 @@ from rxruns.models import (
 from rxruns.operators._calling import ToolRunner
 from rxruns.state._nodes import NodeState, PendingTool
 from rxruns.tools import PendingCall
+from rxruns.tools._answer import ANSWERED, REFUSED
 from rxruns.tools._outputs import error_output, failed_output
-from rxruns.tools._pending import ANSWERED, REFUSED
 from rxruns.tools._questions import ASK, question_of
 
 __all__ = ["Answering", "WaitingRun"]

@@ -24,10 +24,11 @@ import msgspec
 from rxruns._display._text import clipped, visible
 from rxruns._errors import must_be
 from rxruns.errors import InvalidArgumentError
+from rxruns.tools._answer import answer
 from rxruns.tools._approval import Approved, Decision, Denied
 from rxruns.tools._function import BadArguments, ToolFunction
 from rxruns.tools._outputs import LONGEST_ERROR, MAX_OUTPUT_BYTES, as_output, error_output, failed_output
-from rxruns.tools._pending import PendingCall, answer, pending
+from rxruns.tools._pending import PendingCall, pending
 from rxruns.tools._questions import ASK, USER_ASK, Answer, user_answer
 from rxruns.workflow._tools import tool_problem
 
