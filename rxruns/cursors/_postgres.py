@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from rxruns._errors import StoreError
-from rxruns.cursors._leases import Fence, LeaseStore, Row
+from rxruns.cursors._lease import Fence, Row
+from rxruns.cursors._leases import LeaseStore
 
 if TYPE_CHECKING:
     from rxruns.cursors._postgres_connection import Address
