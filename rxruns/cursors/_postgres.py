@@ -33,8 +33,8 @@ class PostgresCursors(LeaseStore):
 
     Args:
         dsn: a connection string of libpq: a URL or ``key=value`` pairs. ``PGPASSWORD`` and ``.pgpass`` work.
-            Its ``connect_timeout`` (else a third of ``lease``, 2 to 10 s) limits connecting; the same time
-            limits a statement.
+            A third of ``lease`` (2 to 10 s) limits connecting, unless ``connect_timeout`` is in it, and a
+            statement; a server that hangs is an error after twice this time.
         lease: seconds after which a lease expires if it isn't renewed.
 
     Raises:
