@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -98,9 +99,24 @@ class Postgres:
     def stop(self, *, fast: bool = True) -> None:
         """Stop the server. Its sessions are ended; with `fast` false, as if it had crashed."""
         if self._process is not None:
-            self._process.send_signal(2 if fast else 3)
+            self._process.send_signal(signal.SIGINT if fast else signal.SIGQUIT)
             self._process.wait(HANG)
             self._process = None
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Suspend all processes of the server in the block."""
+        assert self._process is not None
+        pid = self._process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
+        processes = [pid, *map(int, children)]
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in processes:
+                os.kill(process, signal.SIGCONT)
 
     def dsn(self, database: str = "postgres", user: str = "admin") -> str:
         """Return the address through the socket, without a password."""

@@ -257,6 +257,16 @@ def test_R41_a_locked_table_is_a_store_error_after_the_timeout(postgres: Postgre
         assert 43 == store.get(RUN)
 
 
+def test_R41_a_server_that_hangs_is_a_store_error(postgres: Postgres, name: str) -> None:
+    with PostgresCursors(postgres.url(name), lease=0.5) as store:
+        store.set(RUN, 41)
+        with postgres.frozen(), pytest.raises(StoreError, match="didn't answer for 4 s") as refused:
+            store.set(RUN, 42)
+        check_error(refused.value)
+        store.set(RUN, 43)
+        assert 43 == store.get(RUN)
+
+
 def test_R41_a_server_that_stays_away_is_a_store_error_and_costs_no_stored_cursor(
     postgres: Postgres, name: str
 ) -> None:

@@ -143,6 +143,10 @@ class Claiming(Merging):
         run.stop()
         super().fail(run, error)
 
+    def give_back(self, lease: Lease) -> None:
+        """Release a lease soon."""
+        self._store._give_back_soon(lease)
+
     def fail_all(self, error: Exception) -> None:
         """End all runs."""
         self._fail(error)
@@ -223,7 +227,7 @@ class ClaimedRun(Run):
         with self._lock:
             is_due = self._is_stopped and not self._is_busy
         if is_due:
-            self.lease._store._give_back_soon(self.lease)
+            self._claiming.give_back(self.lease)
 
 
 def check_claim(claim: object, options: FollowOptions, after_seq: object) -> None:

@@ -22,7 +22,8 @@ under a lease is stored only while the lease has this owner and number.
 (42, True)
 """
 
-from rxruns.cursors._leases import Lease, LeaseStore
+from rxruns.cursors._lease import Lease
+from rxruns.cursors._leases import LeaseStore
 from rxruns.cursors._memory import MemoryCursors
 from rxruns.cursors._postgres import PostgresCursors
 from rxruns.cursors._sqlite import SqliteCursors

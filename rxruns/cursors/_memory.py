@@ -8,7 +8,8 @@ from uuid import UUID
 from msgspec import Struct
 
 from rxruns.cursors._clock import seconds
-from rxruns.cursors._leases import Fence, LeaseStore, Row
+from rxruns.cursors._lease import Fence, Row
+from rxruns.cursors._leases import LeaseStore
 
 __all__ = ["MemoryCursors"]
 

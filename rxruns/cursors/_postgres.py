@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from rxruns._errors import StoreError
-from rxruns.cursors._leases import Fence, LeaseStore, Row
+from rxruns.cursors._lease import Fence, Row
+from rxruns.cursors._leases import LeaseStore
 
 if TYPE_CHECKING:
     from rxruns.cursors._postgres_connection import Address
@@ -32,8 +33,8 @@ class PostgresCursors(LeaseStore):
 
     Args:
         dsn: a connection string of libpq: a URL or ``key=value`` pairs. ``PGPASSWORD`` and ``.pgpass`` work.
-            Its ``connect_timeout`` (else a third of ``lease``, 2 to 10 s) limits connecting; the same time
-            limits a statement.
+            A third of ``lease`` (2 to 10 s) limits connecting, unless ``connect_timeout`` is in it, and a
+            statement; a server that hangs is an error after twice this time.
         lease: seconds after which a lease expires if it isn't renewed.
 
     Raises:

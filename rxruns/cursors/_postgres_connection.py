@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 from rxruns._display._visible import visible
@@ -94,13 +94,41 @@ class Address:
         }
         # Without prepared statements: a pooler may give each statement another session.
         options |= self._params or {}
-        connection = psycopg.connect(**options, autocommit=True, prepare_threshold=None)
+        connection = _Connection.connect(**options, autocommit=True, prepare_threshold=None)
+        connection.patience = 2 * timeout
         try:
             connection.execute(_SESSION, (f"{milliseconds}ms",))
         except psycopg.Error:
             connection.close()
             raise
         return connection
+
+
+class _NoAnswer(psycopg.OperationalError):
+    """The server is connected, and silent: it hangs or is suspended."""
+
+
+class _Connection(psycopg.Connection[Any]):
+    """A connection that doesn't wait longer than `patience` seconds for the server."""
+
+    patience: float = math.inf
+
+    def wait(self, gen: Generator[Any, Any, Any], *args: Any, **options: Any) -> Any:
+        return super().wait(_limited(gen, self.patience), *args, **options)
+
+
+def _limited(waiting: Generator[Any, Any, Any], patience: float) -> Generator[Any, Any, Any]:
+    """Run a generator of psycopg, which gets 0 now and then while nothing arrives."""
+    deadline = seconds() + patience
+    try:
+        wanted = next(waiting)
+        while True:
+            ready = yield wanted
+            if not ready and seconds() > deadline:
+                raise _NoAnswer(f"the server didn't answer for {patience:.3g} s")
+            wanted = waiting.send(ready)
+    except StopIteration as end:
+        return end.value
 
 
 class Database:
@@ -178,7 +206,7 @@ class Database:
             cursor = connection.execute(statement.encode(), values)
             return (cursor.fetchall() if cursor.description else []), cursor.rowcount
         except psycopg.Error as error:
-            if self._connection is not None and self._connection.closed:
+            if isinstance(error, _NoAnswer) or (self._connection is not None and self._connection.closed):
                 self._drop()
             return self._bare(error)
 

@@ -14,7 +14,8 @@ from uuid import UUID
 from rxruns._arguments import check_path, check_seconds
 from rxruns._display._files import owner_only
 from rxruns._errors import StoreError, must_be
-from rxruns.cursors._leases import Fence, LeaseStore, Row
+from rxruns.cursors._lease import Fence, Row
+from rxruns.cursors._leases import LeaseStore
 from rxruns.events import MAX_INTEGER
 
 __all__ = ["SqliteCursors"]
