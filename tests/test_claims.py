@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -304,6 +306,34 @@ def test_dispose_releases_the_leases_and_stops_the_threads(
     subscription.dispose()
     assert eventually(lambda: {None} == {owner_of(shared, each.run_id) for each in scripts})
     assert not any(store.ended(each.run_id) for each in scripts)
+    store.close()
+    client.close()
+    server.close()
+
+
+def test_dispose_does_not_wait_for_a_store_that_is_locked(
+    server: DevServer, client: RunsClient, shared: SharedFile, no_leaks: None
+) -> None:
+    def claiming() -> bool:
+        return any(thread.name == "rxruns-claims" for thread in threading.enumerate())
+
+    script = waiting_run(server)
+    store = SqliteCursors(shared.path)
+    ids: Subject[UUID] = Subject()
+    seen = Seen()
+    subscription = merge_runs(ids, claim=store, client=client).subscribe(seen)
+    ids.on_next(script.run_id)
+    seen.wait_count(2)
+    with closing(sqlite3.connect(shared.path, isolation_level=None)) as locking:
+        locking.execute("BEGIN EXCLUSIVE")
+        ids.on_next(run(server))
+        assert eventually(store._lock.locked)
+        subscription.dispose()
+        assert claiming()  # it waits for the file, and the lease for its release
+        assert eventually(lambda: not reader_threads())
+    assert eventually(lambda: owner_of(shared, script.run_id) is None)
+    assert eventually(lambda: not claiming())
+    assert 2 == len(seen.events)
     store.close()
     client.close()
     server.close()

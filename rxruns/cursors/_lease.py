@@ -66,6 +66,10 @@ class Lease:
         self._lost = False
         self._on_lost: Callable[[], object] | None = None  # set by a follower that then ends the run
 
+    def __repr__(self) -> str:
+        state = "held" if self.is_held else "not held"
+        return f"Lease(run_id={self.run_id}, owner={self.owner!r}, number={self.number}, {state})"
+
     @property
     def is_held(self) -> bool:
         """False from the moment when another owner may have it: it was lost, released or not renewed.

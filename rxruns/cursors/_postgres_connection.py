@@ -28,6 +28,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 __all__ = ["Address", "Database"]
 
 _DISPLAYED = ("host", "hostaddr", "port", "user", "dbname")
+_SHORT = 5
+"""Characters of a password that isn't looked for in messages."""
+
 _FIRST_DELAY, _LAST_DELAY = 0.05, 1.0
 """Seconds before the connection is opened again; doubled from the first to the last."""
 
@@ -55,7 +58,10 @@ class Address:
         params = self._params or {}
         displayed = {name: params[name] for name in _DISPLAYED if params.get(name)}
         self.display: str = visible(make_conninfo(**displayed)) or "the default database"
-        self.redactor: Redactor = Redactor(str(params[name]) for name in params if "password" in name)
+        # Of shorter ones, which are parts of other words, `[hidden]` would show the letters.
+        self.redactor: Redactor = Redactor(
+            str(value) for name, value in params.items() if "password" in name and len(str(value)) > _SHORT
+        )
 
     def check(self) -> None:
         """Require a connection string that can be read. A refused one isn't quoted."""
@@ -222,7 +228,8 @@ class Database:
 
     def _bare(self, error: psycopg.Error) -> psycopg.Error:
         """Copy an error without its frames and its connection, which hold the password."""
-        return type(error)(visible(" ".join(self._address.redactor.text(str(error)).split())))
+        text = error.diag.message_primary or str(error)
+        return type(error)(visible(" ".join(self._address.redactor.text(text).split())))
 
     def _error(self, action: str, reason: object) -> StoreError:
         where = self._address.display
