@@ -62,7 +62,7 @@ MARKS = {
         Mark("page of 100,000 events, opening", 3, 1, at_most=True),
         Mark("run_state, a node of 100,000 / of 20,000", 2, 1.2, at_most=True),
         Mark("page, a node of 100,000 / of 20,000", 1.5, 1.1, at_most=True),
-        Mark("import all of rxruns / its four libraries", 1.4, 1.1, at_most=True),
+        Mark("import ops and run_events / its four libraries", 1.4, 1.1, at_most=True),
         Mark("two workers / two plain processes, gain", 0.9, 1.0),
         Mark("one worker / plain fold, time", 1.25, 1.12, at_most=True),
         Mark("cost totals of a large log / DuckDB, rate", 0.5, 1.5),

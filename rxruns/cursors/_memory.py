@@ -36,7 +36,9 @@ class MemoryCursors(LeaseStore):
 
     def _write(self, run_id: UUID, seq: int, fence: Fence | None) -> bool:
         with self._lock:
-            row = self._rows.setdefault(run_id, _Stored())
+            row = self._rows.get(run_id)
+            if row is None:
+                row = self._rows[run_id] = _Stored()
             is_allowed = row.admits(fence) and seq > row.seq
             if is_allowed:
                 row.seq = seq
