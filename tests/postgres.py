@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ from uuid import uuid4
 
 import psycopg
 
-from tests.conftest import HANG
+from tests.conftest import HANG, eventually
 
 PASSWORD = "s3cret-p4ssw0rd"
 """Of the superuser, over TCP; connections through the socket need none."""
@@ -91,9 +90,7 @@ class Postgres:
                 cwd=self._folder,
                 **self._user,
             )
-        deadline = time.monotonic() + HANG
-        while not self._answers() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        eventually(self._answers)
         assert self._process.poll() is None, (self._folder / "log").read_text("utf-8")
 
     def stop(self, *, fast: bool = True) -> None:

@@ -20,7 +20,7 @@ __all__ = ["NDJSON", "Answered", "Cut", "Ending", "Gone", "Wire", "chunk", "head
 NDJSON = "application/x-ndjson"
 
 Ending = Literal["rst", "fin", "chunk", "end"]
-"""How a body ends: reset; closed without the last chunk; closed inside a chunk; cleanly."""
+"""The end of a body: reset; closed without the last chunk; closed inside a chunk; cleanly."""
 
 _RESET = struct.pack("ii", 1, 0)
 

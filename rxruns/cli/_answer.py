@@ -121,7 +121,7 @@ def _piped() -> str:
     """Return the text of standard input.
 
     Raises:
-        click.UsageError: there is none, or it can't be an answer.
+        click.UsageError: it is missing, or can't be an answer.
     """
     try:
         text = "" if sys.stdin is None else sys.stdin.read(MAX_OUTPUT_BYTES + 1)

@@ -59,7 +59,7 @@ class TestDecisions:
             (Approved({"a": object()}), "Error: Encoding objects of type object is unsupported"),
             (Denied("too expensive"), "Error: the call was denied: too expensive"),
             (Denied("x" * 9000), "Error: the call was denied: xxx"),
-            (RuntimeError("nobody is there"), "Error: nobody is there"),  # words: ok
+            (RuntimeError("no one answers"), "Error: no one answers"),
             (Panic("index out of bounds"), "Error: index out of bounds"),
         ],
         ids=lambda value: str(value)[:30],
