@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +18,7 @@ from uuid import uuid4
 
 import psycopg
 
-from tests.conftest import HANG, eventually
+from tests.conftest import HANG
 
 PASSWORD = "s3cret-p4ssw0rd"
 """Of the superuser, over TCP; connections through the socket need none."""
@@ -90,7 +92,9 @@ class Postgres:
                 cwd=self._folder,
                 **self._user,
             )
-        eventually(self._answers)
+        deadline, pause = time.monotonic() + HANG, threading.Event()
+        while not self._answers() and time.monotonic() < deadline:
+            pause.wait(0.01)
         assert self._process.poll() is None, (self._folder / "log").read_text("utf-8")
 
     def stop(self, *, fast: bool = True) -> None:
