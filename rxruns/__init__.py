@@ -73,20 +73,38 @@ _HOMES = {
     "run_events": "_streams._run_events",
     "start_run": "_streams._run_events",
 }
-"""The module of each name. The others in `__all__` are modules themselves."""
+"""The module of each name."""
+
+
+_MODULES = {
+    "client",
+    "costs",
+    "cursors",
+    "errors",
+    "events",
+    "folds",
+    "lifecycle",
+    "models",
+    "operators",
+    "ops",
+    "schemas",
+    "state",
+    "structschema",
+    "tools",
+    "workflow",
+}
+"""The public modules that need no import of their own: ``rxruns.state`` works after ``import rxruns``."""
 
 
 def __getattr__(name: str) -> Any:
     """Import a name when it is first used, so that a program loads what it uses: HTTP and RxPY take 0.2 s."""
-    if name not in __all__:
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = _HOMES.get(name)
-    value = import_module(f"{__name__}.{home or name}")
-    if home is not None:
-        value = getattr(value, name)
-    globals()[name] = value
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -100,6 +100,17 @@ def test_what_reads_logs_alone_loads_neither_http_nor_rxpy_nor_marshmallow(comma
     assert "set()\n" == output
 
 
+def test_each_public_name_and_module_is_an_attribute_of_the_package() -> None:
+    code = (
+        "import rxruns; [getattr(rxruns, name) for name in {*rxruns.__all__, *rxruns._MODULES}];"
+        "print(rxruns.ops is rxruns.operators, rxruns.cursors.MemoryCursors.__name__, sorted(rxruns._HOMES))"
+    )
+    output = subprocess.check_output([sys.executable, "-W", "error", "-c", code], text=True, timeout=HANG)
+
+    homes = sorted({*rxruns.__all__} - {*rxruns._MODULES, "__version__"})
+    assert f"True MemoryCursors {homes}\n" == output
+
+
 def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'rxruns' has no attribute 'run_event'"):
         _ = rxruns.run_event  # type: ignore[attr-defined]
