@@ -300,7 +300,7 @@ class TestFlags:
 
         answer(run_id, "yes", client=client)
         block_on(run_events(run_id, client=client))
-        message = f"rxruns: run {run_id} waits for no answer: it is succeeded\n"
+        message = f"rxruns: run {run_id} waits for no answer: its status is succeeded\n"
         assert (4, "", message) == rxruns("answer", run_id, "--text", "yes")
 
     @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def _nothing(run_id: UUID, calls: Sequence[PendingCall], service: Service) -> Ex
     if calls:
         what = f"doesn't wait for this node or call; select another:\n{listed(calls)}"
     else:
-        what = f"waits for no answer: it is {one_line(service.client.get(run_id).status)}"
+        what = f"waits for no answer: its status is {one_line(service.client.get(run_id).status)}"
     print_line(f"rxruns: run {run_id} {what}")
     return Exit.NOT_PENDING
 
