@@ -7,7 +7,6 @@ spans are printed.
 import os
 import sys
 
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter
 
@@ -33,7 +32,7 @@ def row(span: ReadableSpan) -> str:
 
 def new_exporter() -> SpanExporter:
     if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
-        return OTLPSpanExporter()  # reads the endpoint, and OTEL_EXPORTER_OTLP_HEADERS
+        return otel.OtlpExporter()  # reads the endpoint, and OTEL_EXPORTER_OTLP_HEADERS
     return ConsoleSpanExporter(out=sys.stdout, formatter=row)
 
 

@@ -62,7 +62,7 @@ LAYERS = {name: layer for layer, line in enumerate(ORDER.strip().splitlines()) f
 LATE_IMPORTS = {
     "__main__": {"rxruns.cli"},
     "_ndjson": {"rxruns._ndjson._judging"},
-    "cli": {"rxruns.charts", "rxruns.cli._cost_following", "rxruns.otel", "rxruns.otel._http"},
+    "cli": {"rxruns.charts", "rxruns.cli._cost_following", "rxruns.otel"},
     "costs": {"genai_prices"},
     "_transport": {"rxruns._transport._socks"},
     "cursors": {"rxruns.cursors._postgres_connection"},

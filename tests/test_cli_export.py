@@ -24,8 +24,9 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from rxruns import ops, otel, recorded_events
 from rxruns._policies import RetryPolicy
 from rxruns.devserver import DevServer
+from rxruns.errors import APIError, ExportError
 from rxruns.events import RunEvent
-from rxruns.otel import _http
+from rxruns.otel import _exporter
 from rxruns.testing import FakeRuns, replies
 from tests.commands import Outcome, Rxruns, process, recorded, started, unfinished
 from tests.conftest import HANG
@@ -66,7 +67,7 @@ REJECTED = ExportTraceServiceResponse(
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("OTEL_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setattr(_http, "RETRY", RetryPolicy(6, base_backoff=0.001, max_backoff=0.01))
+    monkeypatch.setattr(_exporter, "RETRY", RetryPolicy(6, base_backoff=0.001, max_backoff=0.01))
 
 
 @pytest.fixture
@@ -224,9 +225,9 @@ def test_the_url_is_a_base_except_in_the_variable_for_traces(
 
 
 def test_a_path_is_a_part_of_the_base_url(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "/api/otel/v1/traces" == _http.OtlpExporter("http://localhost/api/otel")._path
+    assert "/api/otel/v1/traces" == _exporter.OtlpExporter("http://localhost/api/otel")._path
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://localhost/api/otel")
-    assert "/api/otel" == _http.OtlpExporter()._path
+    assert "/api/otel" == _exporter.OtlpExporter()._path
 
 
 def test_headers_and_compression_come_from_the_standard_variables(
@@ -305,6 +306,25 @@ def test_spans_that_the_backend_rejects_are_counted(rxruns: Rxruns, log: Path, b
     assert (3, "rxruns: the backend rejected 2 spans: too␛ old") == (code, err.splitlines()[-1])
 
 
+def test_a_library_user_is_warned_once_about_rejected_spans_and_gets_an_error_for_a_redirect(
+    log: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rejects = accepts(body=REJECTED.SerializeToString())
+    with OtlpReceiver(rejects, rejects, refuses(302)) as receiver:
+        exporter = otel.OtlpExporter(receiver.url)
+        spans = recorded_events(log).pipe(otel.spans())
+        for _ in range(2):
+            spans.pipe(otel.export(exporter)).run()
+        with pytest.raises(ExportError) as raised:
+            spans.pipe(otel.export(exporter, retry=RetryPolicy(max_attempts=1))).run()
+
+    assert (4, [f"{receiver.url} rejects spans: too\u241b old; further ones are counted"]) == (
+        exporter.rejected,
+        [record.message for record in caplog.records if "rejects" in record.message],
+    )
+    assert isinstance(raised.value.__cause__, APIError) and "redirect" in str(raised.value.__cause__)
+
+
 @pytest.mark.parametrize(
     "body", [b"", b"{}", b"OK", b"\xff\xff", b'{"a": "\xff"}', b'{"a": ', b'{"a": ' * 50_000]
 )
@@ -316,7 +336,7 @@ def test_any_other_success_is_one(rxruns: Rxruns, log: Path, body: bytes) -> Non
 def test_shutdown_ends_a_request_in_progress(log: Path) -> None:
     spans = recorded_events(log).pipe(otel.spans(), ops.to_list()).run()
     with OtlpReceiver(then=hangs()) as receiver, ThreadPoolExecutor() as pool:
-        exporter = _http.OtlpExporter(receiver.url)
+        exporter = _exporter.OtlpExporter(receiver.url)
         result = pool.submit(exporter.export, spans)
         receiver.wait_requests(1)
         exporter.shutdown()
@@ -349,7 +369,7 @@ def test_credentials_are_never_shown_or_logged(
             monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", headers.format(SECRET))
             outcomes.append(rxruns("export", log, "--otlp", receiver.url))
     assert [*5 * [3], *7 * [2]] == [outcome.code for outcome in outcomes]
-    assert [1, 1, 1, 2, *8 * [1]] == [outcome.err.count("\n") for outcome in outcomes]
+    assert [1, 1, 1, 3, *8 * [1]] == [outcome.err.count("\n") for outcome in outcomes]
     assert SECRET not in str(outcomes) + caplog.text
     assert "[hidden]" in outcomes[0].err and "POST /v1/traces" in caplog.text
 
@@ -359,7 +379,7 @@ def test_headers_without_encryption_are_warned_about(
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "key=1")
     for url in ("http://collector.example", "https://collector.example", "http://127.0.0.1:1"):
-        _http.OtlpExporter(url)
+        _exporter.OtlpExporter(url)
     assert [
         "http://collector.example is not encrypted: others may read the headers on their way"
     ] == caplog.messages
@@ -371,7 +391,7 @@ def test_headers_without_encryption_are_warned_about(
 @pytest.mark.parametrize(
     ("variables", "flags", "why"),
     [
-        ({}, [], "no backend: pass --otlp URL, or set OTEL_EXPORTER_OTLP_ENDPOINT"),
+        ({}, [], "no backend: pass its URL, or set OTEL_EXPORTER_OTLP_ENDPOINT"),
         ({}, ["--otlp", ""], "no backend"),
         ({}, ["--otlp", "localhost:4318"], "otlp must be a URL that starts with http:// or https://"),
         ({}, ["--otlp", "http://ho\nst"], "otlp must be a URL in ASCII"),

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from rxruns import operators as ops
+from rxruns._arguments import check_url
 from rxruns._display._text import counted
 from rxruns._display._visible import one_line
 from rxruns._policies import RetryPolicy
@@ -217,12 +218,13 @@ def _exporter(url: str | None) -> tuple[Any, Any]:
     """Return the bridge and an exporter, if their extra is installed."""
     try:
         from rxruns import otel  # noqa: PLC0415  (needs an extra)
-        from rxruns.otel._http import OtlpExporter  # noqa: PLC0415
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in ("google", "opentelemetry"):
             raise
         raise click.UsageError(f"export needs {error.name}: pip install 'rxruns[otel]'") from error
-    return otel, OtlpExporter(url)
+    if url:
+        check_url("otlp", url, "http://localhost:4318")
+    return otel, otel.OtlpExporter(url)
 
 
 def _report(reading: Reading, error: ExportError | None, exporter: Any) -> Exit:

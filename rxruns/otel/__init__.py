@@ -1,8 +1,9 @@
 """Runs as OpenTelemetry spans, for any backend that takes OTLP. Extra ``otel``.
 
-:func:`spans` turns events into finished spans, :func:`export` hands them to an exporter::
+:func:`spans` turns events into finished spans, :func:`export` hands them to an exporter, such as
+:class:`OtlpExporter`::
 
-    exporter = OTLPSpanExporter("http://localhost:4318/v1/traces")
+    exporter = otel.OtlpExporter("http://localhost:4318")
     block_on(run_events(run_id).pipe(otel.spans(), otel.export(exporter)))
 
 =============================  =========  ==================================================================
@@ -28,6 +29,7 @@ another.
 from __future__ import annotations
 
 from rxruns.otel._export import export
+from rxruns.otel._exporter import OtlpExporter
 from rxruns.otel._spans import spans
 
-__all__ = ["export", "spans"]
+__all__ = ["OtlpExporter", "export", "spans"]

@@ -51,10 +51,10 @@ def export(
     exported before it.
 
     Args:
-        exporter: any exporter, such as ``OTLPSpanExporter()``. Give it a timeout, and shut it down yourself.
+        exporter: any exporter, such as :class:`OtlpExporter`. Give it a timeout, and shut it down yourself.
             Its verdict counts: ``OTLPSpanExporter`` reports redirects and rejected spans as success.
         batch: the most spans of one batch; fewer for a backend that refuses large requests.
-        retry: for batches that the exporter fails to export. ``OTLPSpanExporter`` retries by itself, too.
+        retry: for batches that the exporter fails to export. ``OtlpExporter`` retries by itself, too.
         scheduler: runs the timer of 5 seconds; None: a thread of its own.
 
     Raises:
@@ -75,7 +75,7 @@ def export(
     ('invoke_workflow', ['draft', 'invoke_workflow'])
     """
     if not callable(getattr(exporter, "export", None)):
-        raise must_be("exporter", "a SpanExporter", exporter, "such as OTLPSpanExporter()")
+        raise must_be("exporter", "a SpanExporter", exporter, "such as OtlpExporter()")
     check_whole_number("batch", batch, at_least=1)
     check_kind("retry", retry, RetryPolicy, "a RetryPolicy")
     if scheduler is not None:

@@ -364,7 +364,7 @@ class TestThreads:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"exporter": 1}, "exporter must be a SpanExporter, got 1; such as OTLPSpanExporter()"),
+        ({"exporter": 1}, "exporter must be a SpanExporter, got 1; such as OtlpExporter()"),
         ({"batch": 0}, "batch must be an int from 1 to 2**63 - 1, got 0"),
         ({"retry": 3}, "retry must be a RetryPolicy, got 3"),
         ({"scheduler": 3}, "scheduler must be a scheduler of RxPY, or None, got 3"),

@@ -1,4 +1,4 @@
-"""An exporter of spans over OTLP/HTTP, for the command line.
+"""An exporter of spans over OTLP/HTTP.
 
 The SDK's exporter counts a redirect as success, logs malformed headers with their values, and hides the
 reason of a failure. This one sends through the library's own transport: redirects are failures, nothing that
@@ -25,7 +25,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from rxruns._arguments import check_headers, check_url, is_exposed
-from rxruns._display._text import clipped
+from rxruns._display._text import clipped, visible
 from rxruns._errors import InvalidArgumentError, must_be
 from rxruns._policies import RetryPolicy
 from rxruns._transport import Cancellation, Cancelled, Credentials, Request, Transport
@@ -53,16 +53,23 @@ logger = logging.getLogger("rxruns")
 
 
 class OtlpExporter(SpanExporter):
-    """Sends spans to one backend, and raises the reason if it doesn't take them.
+    """Send spans to one backend over OTLP/HTTP, and raise the reason if it doesn't take them.
+
+    Unlike the SDK's ``OTLPSpanExporter``, it doesn't count a redirect or a web page as success, so no span is
+    lost silently. A batch is retried for about nine seconds, or longer if the backend sends ``Retry-After``.
 
     Certificates, compression, headers and timeout are those of the standard variables
-    ``OTEL_EXPORTER_OTLP_…`` and, before them, ``OTEL_EXPORTER_OTLP_TRACES_…``.
+    ``OTEL_EXPORTER_OTLP_…`` and, before them, ``OTEL_EXPORTER_OTLP_TRACES_…``. No message, log or ``repr``
+    shows a header.
 
     Args:
         url: the base URL; ``/v1/traces`` is appended unless it ends in it. None: that of the environment.
 
     Raises:
         InvalidArgumentError: a URL or a variable is invalid. The value is not quoted.
+
+    Spans that a backend rejects although it accepts their batch are counted; the first time, a warning is
+    logged. :meth:`shutdown` ends a request in progress.
 
     Attributes:
         origin: the address of the backend without a path, safe to show.
@@ -139,8 +146,13 @@ class OtlpExporter(SpanExporter):
     def _note_rejected(self, answer: Answer) -> None:
         partial = _response(answer).partial_success
         if partial.rejected_spans > 0:
+            is_first = not self.rejected
             self.rejected += partial.rejected_spans
             self.reason = clipped(answer.redactor.text(partial.error_message), _MESSAGE)
+            if is_first:
+                logger.warning(
+                    "%s rejects spans: %s; further ones are counted", self.origin, visible(self.reason)
+                )
 
 
 class _Fixed(Credentials):
@@ -165,11 +177,11 @@ def _endpoint(url: str | None) -> str:
     of_traces = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "").strip()
     if url is None and of_traces:  # used as it is, by the specification
         return check_url("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", of_traces, _EXAMPLE + _PATH)
-    field, value = ("otlp", url) if url is not None else ("OTEL_EXPORTER_OTLP_ENDPOINT", setting("ENDPOINT"))
+    field, value = ("url", url) if url is not None else ("OTEL_EXPORTER_OTLP_ENDPOINT", setting("ENDPOINT"))
     if not value:
         raise InvalidArgumentError(
-            f"no backend: pass --otlp URL, or set OTEL_EXPORTER_OTLP_ENDPOINT, for example {_EXAMPLE}",
-            field="otlp",
+            f"no backend: pass its URL, or set OTEL_EXPORTER_OTLP_ENDPOINT, for example {_EXAMPLE}",
+            field="url",
         )
     base = check_url(field, value, _EXAMPLE)
     return base if base.endswith(_PATH) else base + _PATH
