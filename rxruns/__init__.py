@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 from rxruns._version import __version__
 
 if TYPE_CHECKING:
-    from rxruns import errors, events, models, ops, workflow
+    from rxruns import errors, events, models, workflow
+    from rxruns import operators as ops
     from rxruns._policies import ResumePolicy, RetryPolicy
     from rxruns._streams._merge_runs import RunNotFollowed, merge_runs
     from rxruns._streams._recorded import recorded_events
