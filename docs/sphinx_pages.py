@@ -151,7 +151,7 @@ def public_modules() -> list[ModuleType]:
             module = importlib.import_module(found.name)
             parts = (getattr(module, name) for name in names_of(module))
             modules += [module, *(part for part in parts if isinstance(part, ModuleType))]
-    return modules
+    return list(dict.fromkeys(modules))  # `rxruns.ops` is `rxruns.operators`
 
 
 def names_of(module: ModuleType) -> list[str]:

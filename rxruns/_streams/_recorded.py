@@ -36,7 +36,7 @@ def recorded_events(
     temporary file for that. A pipe can't be put in order: events that come after later ones are dropped, and
     a warning with their number is logged.
 
-    Dead letters, which ``ops.handle`` writes, are read as their events, so ``recorded_events("dead.ndjson")
+    Dead letters, which ``ops.handle`` writes, are read as their events, so ``recorded_events("dead.ndjson")``
     repeats what a sink refused.
 
     Of a log that was cut, by a killed process or a full disk, all whole events are emitted. A warning is
