@@ -106,13 +106,13 @@ function filterNodes(place) {
 
 // Filters, zoom and scroll positions survive a reload of the page in its tab.
 
-const KEPT = `rxruns ${content.run.id}`;
 const FIELDS = ["node-search", "node-status", "search", "type", "node"];
 
 function keep() {
   const fields = Object.fromEntries(FIELDS.map((id) => [id, byId(id).value]));
   const { from, to, first, last, rows } = view.timeline;
   const state = {
+    run: content.run.id,
     fields,
     join: byId("join").checked,
     sort: view.table.sort,
@@ -123,15 +123,12 @@ function keep() {
     at: scrollY,
     focus: document.activeElement?.id ?? "",
   };
-  sessionStorage.setItem(KEPT, JSON.stringify(state));
+  // Not session storage: Chromium loses what was stored right before a reload, if the machine is busy.
+  history.replaceState(state, "");
 }
 
 function kept() {
-  try {
-    return JSON.parse(sessionStorage.getItem(KEPT) ?? "{}");
-  } catch {
-    return {}; // no session storage
-  }
+  return history.state?.run === content.run.id ? history.state : {};
 }
 
 /** Reload the page regularly while its run is open, but not while it is being used. */
