@@ -24,13 +24,13 @@ from hypothesis import strategies as st
 
 from rxruns._ndjson._decoder import EventDecoder
 from rxruns._ndjson._decoding import (
-    MAX_NESTING,
     RecordError,
     decode_event,
     encode_event,
     protocol_error,
     refuse_included,
 )
+from rxruns._ndjson._refusing import MAX_NESTING
 from rxruns.errors import EXCERPT
 from rxruns.events import KNOWN_EVENTS, MAX_INTEGER, NodeOutput, NodeStarted, RunEvent, UnknownEvent
 from rxruns.schemas import EVENT_SCHEMAS, RunEventSchema

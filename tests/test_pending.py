@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -82,6 +83,14 @@ class TestPending:
         (call,) = pending(RUN, client=Service(listing("add", arguments=arguments)))
         with pytest.raises(InvalidArgumentError, match="^the arguments aren't a JSON object: "):
             call.arguments  # noqa: B018
+
+    def test_a_wrong_id_is_refused_before_credentials_are_looked_for(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("MODELRELAY_API_KEY", raising=False)
+        for call in (pending, partial(answer, text="yes")):
+            with pytest.raises(InvalidArgumentError, match="^run_id must be "):
+                call("zz")
 
     def test_a_wrong_client_and_a_wrong_id_are_refused(self) -> None:
         with pytest.raises(InvalidArgumentError, match="^client must be a RunsClient"):

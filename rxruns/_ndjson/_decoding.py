@@ -16,12 +16,11 @@ import msgspec
 
 from rxruns._display._text import visible
 from rxruns._ndjson._framing import EXCERPT_BYTES
-from rxruns._ndjson._refusing import MAX_NESTING, SHALLOW, RecordError, refuse_deep_nesting, refused
+from rxruns._ndjson._refusing import SHALLOW, RecordError, refuse_deep_nesting, refused
 from rxruns.errors import StreamProtocolError
 from rxruns.events import KNOWN_EVENTS, NodeOutput, RunCompleted, RunEvent, UnknownEvent
 
 __all__ = [
-    "MAX_NESTING",
     "SHALLOW",
     "RecordError",
     "WITH_OUTPUT",

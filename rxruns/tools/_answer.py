@@ -76,12 +76,10 @@ def answer(
     """
     given = _Given(text, option, output, deny)
     given.check()
+    run = target.run_id if isinstance(target, PendingCall) else check_run_id(target)
     with using(client) as used:
-        if isinstance(target, PendingCall):
-            calls, run = selected([target], node_id, tool_call_id), target.run_id
-        else:
-            run = check_run_id(target)
-            calls = selected(pending(run, client=used), node_id, tool_call_id)
+        waiting = [target] if isinstance(target, PendingCall) else pending(run, client=used)
+        calls = selected(waiting, node_id, tool_call_id)
         if not calls:
             where = "" if node_id is None else f"node {node_id!r} of "
             raise APIError(f"{where}run {run} waits for no such call", status=404, code="NOT_FOUND")
